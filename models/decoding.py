@@ -1,0 +1,128 @@
+"""Sampling one token after another, with a cache of keys and values.
+
+Knows nothing of text. Past the context length the older half of the window is forgotten at
+once and the rest is read again at positions from 0, so nearly every token costs one step.
+
+Shapes: B batch, T new tokens, S all tokens seen, H heads, D head dimension, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.gpt import GPT
+
+
+class LayerCache:
+    """Keys and values that one layer has seen, written into a buffer of full context length."""
+
+    def __init__(self, block_size: int):
+        self.block_size = block_size
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+        self.length = 0
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:  # (B, H, T, D) -> (B, H, S, D)
+        if self.keys is None:
+            shape = (*k.shape[:2], self.block_size, k.size(-1))
+            self.keys, self.values = k.new_empty(shape), v.new_empty(shape)
+        end = self.length + k.size(2)
+        self.keys[:, :, self.length : end] = k
+        self.values[:, :, self.length : end] = v
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class Cache:
+    """One `LayerCache` per layer, and how many tokens they hold."""
+
+    def __init__(self, model: GPT):
+        self.layers = [LayerCache(model.config.block_size) for _ in model.blocks]
+        self.length = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One sampled token: its id, its probability under the model at temperature 1, the likeliest others."""
+
+    token: int
+    probability: float
+    runners_up: tuple[tuple[int, float], ...]
+
+
+def window_start(length: int, block_size: int) -> int:
+    """Where the window begins that predicts the token after `length` tokens."""
+    if length <= block_size:
+        return 0
+    stride = max(1, block_size // 2)
+    return -(-(length - block_size) // stride) * stride
+
+
+@torch.no_grad()
+def next_token_logits(model: GPT, tokens: list[int], state: tuple[Cache, int] | None) -> tuple[Tensor, tuple[Cache, int]]:
+    """(V,) logits after `tokens`, and the cache (with its window's start) to pass to the next call."""
+    device = model.wte.weight.device
+    start = window_start(len(tokens), model.config.block_size)
+    if state is None or state[1] != start:
+        state = Cache(model), start
+    cache, _ = state
+    new = tokens[start + cache.length :]
+    logits = model(torch.tensor([new], device=device), cache)[0, -1]
+    cache.length += len(new)
+    return logits, state
+
+
+@torch.no_grad()
+def generate(
+    model: GPT,
+    prompt: list[int],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+    n_runners_up: int = 5,
+) -> Iterator[Choice]:
+    """Yield sampled tokens. `prompt` holds at least one id; temperature 0 takes the likeliest.
+
+    The model is put into eval mode for good; the global random state is not touched when a
+    CPU `generator` is given.
+    """
+    if not prompt:
+        raise ValueError("a prompt needs at least one token")
+    model.eval()
+    tokens, state = list(prompt), None
+    for _ in range(max_new_tokens):
+        logits, state = next_token_logits(model, tokens, state)
+        logits = logits.float().cpu()
+        token = pick(logits, temperature, top_k, top_p, generator)
+        tokens.append(token)
+        probabilities = logits.softmax(-1)
+        best = probabilities.topk(min(n_runners_up + 1, len(logits)))
+        others = [(i, p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True) if i != token]
+        yield Choice(token, probabilities[token].item(), tuple(others[:n_runners_up]))
+
+
+def pick(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator | None) -> int:
+    """Draw one id from (V,) logits after the temperature, top-k and nucleus filters.
+
+    Top-p keeps the smallest set of likeliest tokens whose mass reaches p. Holtzman et al. 2019,
+    arXiv:1904.09751.
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    logits = logits.double() / temperature
+    values, ids = logits.sort(descending=True, stable=True)
+    probabilities = values.softmax(-1)
+    keep = torch.ones_like(probabilities, dtype=torch.bool)
+    if top_k is not None:
+        keep[top_k:] = False
+    if top_p is not None:
+        keep &= probabilities.cumsum(-1) - probabilities < top_p
+    keep[0] = True
+    return int(ids[torch.multinomial(probabilities * keep, 1, generator=generator)])

@@ -1,0 +1,289 @@
+"""One declaration per knob: a field that carries its bounds, its words and its place on the page.
+
+Knows nothing of any particular config. Form controls, command line flags, JSON and every
+validation message are derived from what is declared here. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a person needs to know about one field.
+
+    `slider` gives the range offered by hand (values beyond it are allowed up to the field's
+    bounds); `open` puts the control in the always visible part of the form; `hidden` fields
+    are filled in by the program and are neither control nor flag; `none_means` is the text
+    for a value left empty.
+    """
+
+    label: str
+    help: str
+    group: str = ""
+    unit: str = ""
+    paper: str = ""
+    open: bool = False
+    hidden: bool = False
+    slider: tuple[float, float] | None = None
+    step: float | None = None
+    none_means: str = ""
+    choice_labels: dict[str, str] = field(default_factory=dict)
+
+
+def knob(default: Any, *, label: str, help: str, ge=None, gt=None, le=None, lt=None, max_length=None, **words):
+    """Declare a field: its default, its bounds (`ge gt le lt`) and the words of `Knob`."""
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt, "max_length": max_length}
+    return Field(
+        default,
+        description=help,
+        json_schema_extra={"knob": asdict(Knob(label=label, help=help, **words))},
+        **{name: bound for name, bound in bounds.items() if bound is not None},
+    )
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A knob as its users see it: dotted path, type, default, bounds and words."""
+
+    path: str
+    kind: Literal["int", "float", "bool", "choice", "text"]
+    optional: bool
+    default: Any
+    choices: tuple[str, ...]
+    low: float | None
+    high: float | None
+    low_open: bool
+    max_length: int | None
+    knob: Knob
+
+    @property
+    def elem_id(self) -> str:
+        """The control's id on the page: the path with dots turned into dashes."""
+        return self.path.replace(".", "-")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a config, said so that it can be put right."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used. `problems` holds every reason, not only the first."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = list(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+Rule = Callable[..., str | None]
+
+
+class Knobs(BaseModel):
+    """Base of all configs: frozen, closed to unknown keys, finite floats only.
+
+    `RULES` are functions named after what they demand; their parameters are the fields they
+    read, and they return what is wrong or None. A problem belongs to the first parameter's
+    field. Rules run also when other fields are invalid, so all problems come at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=False)
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything_at_once(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        errors: list[InitErrorDetails] = []
+        config = None
+        if isinstance(data, dict):
+            data = {name: _soften(cls, name, value) for name, value in data.items()}
+            errors += [_error((name,), "a number is needed, not a yes or no", data[name]) for name in _bools_as_numbers(cls, data)]
+        try:
+            config = handler(data)
+        except ValidationError as error:
+            errors += [_again(details) for details in error.errors(include_url=False)]
+        bad = {details["loc"][0] for details in errors if details["loc"]}
+        values = config.__dict__ if config is not None else _valid_values(cls, data, bad)
+        for rule in cls.RULES:
+            reads = list(inspect.signature(rule).parameters)
+            if all(name in values for name in reads):
+                message = rule(**{name: values[name] for name in reads})
+                if message:
+                    errors.append(_error((reads[0],), message, values[reads[0]]))
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return config
+
+    @classmethod
+    def specs(cls, prefix: str = "") -> list[Spec]:
+        """Every visible knob of this config and of the configs inside it, in declared order."""
+        specs: list[Spec] = []
+        for name, info in cls.model_fields.items():
+            if isinstance(info.annotation, type) and issubclass(info.annotation, Knobs):
+                specs += info.annotation.specs(f"{prefix}{name}.")
+            else:
+                specs.append(_spec(prefix + name, info))
+        return [spec for spec in specs if not spec.knob.hidden]
+
+
+Config = TypeVar("Config", bound=Knobs)
+
+
+def parse(cls: type[Config], data: Any) -> Config:
+    """Build a config from loose data, or raise `ConfigError` with every problem."""
+    if not isinstance(data, dict):
+        raise ConfigError([Problem("", f"a config is a JSON object with sections, not {type(data).__name__}")])
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_problem(cls, details) for details in error.errors(include_url=False)) from None
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """`{"model.n_layer": 4}` -> `{"model": {"n_layer": 4}}`."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        here = tree
+        for parent in parents:
+            child = here.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise ConfigError([Problem(path, f"{parent} is already set to {child!r}")])
+            here = child
+        here[leaf] = value
+    return tree
+
+
+def flat(config: Knobs | dict, prefix: str = "") -> dict[str, Any]:
+    """`{"model": {"n_layer": 4}}` -> `{"model.n_layer": 4}`; the inverse of `nested`."""
+    tree = config.model_dump() if isinstance(config, Knobs) else config
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves
+
+
+def differences(config: Knobs, base: Knobs) -> dict[str, Any]:
+    """The visible knobs in which `config` differs from `base`, by path."""
+    mine, theirs = flat(config), flat(base)
+    return {spec.path: mine[spec.path] for spec in type(config).specs() if mine[spec.path] != theirs.get(spec.path)}
+
+
+def _spec(path: str, info: Any) -> Spec:
+    annotation, optional = _unwrap(info.annotation)
+    bounds = {kind: getattr(mark, kind) for mark in info.metadata for kind in ("ge", "gt", "le", "lt", "max_length") if hasattr(mark, kind)}
+    if get_origin(annotation) is Literal:
+        kind, choices = "choice", get_args(annotation)
+    else:
+        kind, choices = {int: "int", float: "float", bool: "bool", str: "text"}[annotation], ()
+    return Spec(
+        path=path,
+        kind=kind,
+        optional=optional,
+        default=info.default,
+        choices=choices,
+        low=bounds.get("ge", bounds.get("gt")),
+        high=bounds.get("le", bounds.get("lt")),
+        low_open="gt" in bounds,
+        max_length=bounds.get("max_length"),
+        knob=Knob(**info.json_schema_extra["knob"]),
+    )
+
+
+def _unwrap(annotation: Any) -> tuple[Any, bool]:
+    """`int | None` -> `(int, True)`; `int` -> `(int, False)`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        (inner,) = [part for part in get_args(annotation) if part is not type(None)]
+        return inner, True
+    return annotation, False
+
+
+def _soften(cls: type[Knobs], name: str, value: Any) -> Any:
+    """Text from a flag or an emptied box means None where a field may be left open."""
+    info = cls.model_fields.get(name)
+    if info is not None and isinstance(value, str) and value.strip().lower() in ("", "none", "null") and _unwrap(info.annotation)[1]:
+        return None
+    return value
+
+
+def _bools_as_numbers(cls: type[Knobs], data: dict) -> list[str]:
+    return [
+        name
+        for name, value in data.items()
+        if isinstance(value, bool) and name in cls.model_fields and _unwrap(cls.model_fields[name].annotation)[0] in (int, float)
+    ]
+
+
+def _valid_values(cls: type[Knobs], data: Any, bad: set) -> dict[str, Any]:
+    """What can still be judged: the fields that are valid by themselves, coerced; else nothing."""
+    if not isinstance(data, dict):
+        return {}
+    values = {name: info.get_default(call_default_factory=True) for name, info in cls.model_fields.items() if name not in bad}
+    for name, value in data.items():
+        if name not in bad and name in cls.model_fields:
+            values[name] = TypeAdapter(cls.model_fields[name].annotation).validate_python(value)
+    return values
+
+
+def _error(loc: tuple, message: str, value: Any) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("rule", "{message}", {"message": message}), loc=loc, input=value)
+
+
+def _again(details: dict) -> InitErrorDetails:
+    """A reported error, in the form in which it can be raised again."""
+    if details["type"] == "rule":
+        kind = PydanticCustomError("rule", "{message}", details["ctx"])
+        return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"])
+    return InitErrorDetails(type=details["type"], loc=details["loc"], input=details["input"], ctx=details.get("ctx", {}))
+
+
+def _problem(cls: type[Knobs], details: dict) -> Problem:
+    """Turn pydantic's report into one that names the field, the value and the remedy."""
+    path = ".".join(map(str, details["loc"]))
+    value, kind = details["input"], details["type"]
+    spec = next((spec for spec in cls.specs() if spec.path == path), None)
+    if kind == "rule":
+        return Problem(path, details["ctx"]["message"])
+    if kind == "extra_forbidden":
+        return Problem(path, f"there is no such setting{_did_you_mean(cls, path)}")
+    if spec is None:
+        return Problem(path, f"{_short(value)}: {details['msg'].lower()}")
+    return Problem(path, f"{_short(value)} is not possible here; {_wanted(spec)}")
+
+
+def _wanted(spec: Spec) -> str:
+    if spec.kind == "choice":
+        return "use one of " + ", ".join(map(str, spec.choices))
+    if spec.kind == "bool":
+        return "use true or false"
+    if spec.kind == "text":
+        return f"use a text of at most {spec.max_length} characters" if spec.max_length else "use a text"
+    noun = "a whole number" if spec.kind == "int" else "a number"
+    low = None if spec.low is None else f"{'above' if spec.low_open else 'from'} {spec.low:g}"
+    high = None if spec.high is None else f"up to {spec.high:g}"
+    return " ".join(["use", noun, *filter(None, [low, high])])
+
+
+def _did_you_mean(cls: type[Knobs], path: str) -> str:
+    close = difflib.get_close_matches(path, [spec.path for spec in cls.specs()], n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; see the list of settings with --help"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,70 @@
+"""What the host of a playground decides, read from the environment once, at the start.
+
+Never changes what a given config computes; contract of names: PLAYGROUND_*.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(ValueError):
+    """An environment variable whose value cannot be used; names the variable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of one installation. Sizes in bytes."""
+
+    root: Path
+    max_running: int = 2
+    max_queued: int = 50
+    max_params: int = 50_000_000
+    max_steps: int = 1_000_000
+    max_upload_bytes: int = 20_000_000
+    hub: bool = True
+    nice: int = 10
+    n_cpus: int = 2
+
+
+def n_cpus() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_root(environ: Mapping[str, str], explicit: str | None = None) -> Path:
+    """`--root`, else PLAYGROUND_ROOT, else /data on Spaces where it is writable, else ./runs."""
+    if explicit:
+        return Path(explicit).expanduser().absolute()
+    if environ.get("PLAYGROUND_ROOT"):
+        return Path(environ["PLAYGROUND_ROOT"]).expanduser().absolute()
+    if environ.get("SPACE_ID") and os.access("/data", os.W_OK):
+        return Path("/data")
+    return Path("runs").absolute()
+
+
+def from_environment(environ: Mapping[str, str] = os.environ, root: str | None = None) -> Settings:
+    """Read every PLAYGROUND_* limit; raises SettingsError naming a bad one."""
+    cores = n_cpus()
+    return Settings(
+        root=find_root(environ, root),
+        max_running=_whole(environ, "PLAYGROUND_MAX_RUNNING", max(2, cores // 2), low=1),
+        max_queued=_whole(environ, "PLAYGROUND_MAX_QUEUED", 50, low=0),
+        max_params=_whole(environ, "PLAYGROUND_MAX_PARAMS", 50_000_000, low=1),
+        max_steps=_whole(environ, "PLAYGROUND_MAX_STEPS", 1_000_000, low=1),
+        max_upload_bytes=_whole(environ, "PLAYGROUND_MAX_UPLOAD_BYTES", 20_000_000, low=1),
+        hub=_whole(environ, "PLAYGROUND_HUB", 1, low=0) > 0,
+        n_cpus=cores,
+    )
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, low: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < low:
+        raise SettingsError(f"{name}={text!r} is not possible; use a whole number from {low} up")
+    return int(text)
