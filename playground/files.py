@@ -1,0 +1,38 @@
+"""Files that are there whole or not at all, also after a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write to a temporary name, fsync, rename, fsync the folder. Raises OSError, leaving nothing half-written."""
+    publish_by(path, lambda temporary: Path(temporary).write_bytes(data))
+
+
+def publish_by(path: Path, write: Callable[[str], object]) -> None:
+    """As `publish`, for a library that writes a file by name."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(temporary)
+        _sync(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    _sync(path.parent)
+
+
+def _sync(path: str | Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
