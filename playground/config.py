@@ -152,9 +152,9 @@ class TrainConfig(Knobs):
 class ProbeConfig(Knobs):
     """What is looked at while the run trains. Never changes what it learns."""
 
-    text: str = knob(
-        "The value of the expression is the same as that of", max_length=2000, group=RECORDING, label="probe text",
-        help="The text on which attention and activations are recorded. Up to 64 tokens of it are used.",
+    text: str | None = knob(
+        None, max_length=2000, group=RECORDING, label="probe text", none_means="the beginning of the held-out text",
+        help="The text on which attention and activations are recorded. Its first 64 tokens at most are used.",
     )  # fmt: skip
     interval: int = knob(
         20, ge=1, le=1_000_000, group=RECORDING, label="probe every", unit="steps at least",

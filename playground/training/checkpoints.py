@@ -1,0 +1,181 @@
+"""Checkpoints of one run as files. Nothing is ever pickled.
+
+`NNNNNN.safetensors` holds the weights, `NNNNNN.state.safetensors` what else is needed to go on,
+`NNNNNN.json` what is known of it; the last is published last, and without it the checkpoint
+does not exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.gpt import GPT
+from playground.files import publish
+
+KEEP_WEIGHTS = 50
+KEEP_STATES = 2
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or of another model; names the file."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What `NNNNNN.json` says. Losses in nats per token, `seconds` of training."""
+
+    step: int
+    tokens: int
+    seconds: float
+    warmup_ended_s: float
+    train_loss: float | None
+    val_loss: float | None
+    digest: str
+    torch: str
+    threads: int
+
+
+class Checkpoints:
+    """The checkpoint folder of one run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def weights_path(self, step: int) -> Path:
+        return self.folder / f"{step:06d}.safetensors"
+
+    def state_path(self, step: int) -> Path:
+        return self.folder / f"{step:06d}.state.safetensors"
+
+    def info_path(self, step: int) -> Path:
+        return self.folder / f"{step:06d}.json"
+
+    def save(self, info: CheckpointInfo, weights: dict[str, Tensor], state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        """Publish a checkpoint, then thin out older ones. Raises OSError (a full disk) with the older ones intact."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        publish(self.weights_path(info.step), save(weights, metadata))
+        publish(self.state_path(info.step), save(state))
+        publish(self.info_path(info.step), json.dumps(asdict(info)).encode())
+        self._thin()
+
+    def list(self) -> list[CheckpointInfo]:
+        """Those that exist, oldest first."""
+        infos = []
+        for path in self.folder.glob("[0-9]*.json"):
+            with contextlib.suppress(FileNotFoundError):
+                infos.append(CheckpointInfo(**json.loads(path.read_text())))
+        return sorted(infos, key=lambda info: info.step)
+
+    def newest_to_resume(self) -> CheckpointInfo | None:
+        """The newest from which training can go on."""
+        return next((info for info in reversed(self.list()) if self.state_path(info.step).exists()), None)
+
+    def weights(self, step: int) -> dict[str, Tensor]:
+        return read_tensors(self.weights_path(step))
+
+    def state(self, step: int) -> dict[str, Tensor]:
+        return read_tensors(self.state_path(step))
+
+    def drop_after(self, step: int) -> None:
+        """Remove checkpoints beyond `step`: a resumed run goes on from there."""
+        for info in self.list():
+            if info.step > step:
+                self._remove(info.step)
+
+    def _thin(self) -> None:
+        infos = self.list()
+        for info in infos[:-KEEP_STATES]:
+            self.state_path(info.step).unlink(missing_ok=True)
+        scored = [info for info in infos if info.val_loss is not None]
+        best = min(scored, key=lambda info: info.val_loss).step if scored else None
+        kept = evenly([info.step for info in infos], KEEP_WEIGHTS, always=[best, *(info.step for info in infos[-KEEP_STATES:])])
+        for info in infos:
+            if info.step not in kept:
+                self._remove(info.step)
+
+    def _remove(self, step: int) -> None:
+        """The json first, so that a half-removed checkpoint no longer exists."""
+        for path in (self.info_path(step), self.state_path(step), self.weights_path(step)):
+            path.unlink(missing_ok=True)
+
+
+def evenly(steps: list[int], keep: int, always: Iterable[int | None] = ()) -> set[int]:
+    """At most `keep` of ascending `steps`, spread evenly: first, last and `always` among them.
+
+    Dropping the step whose neighbours are closest together keeps the rest evenly spread
+    however often new ones are added.
+    """
+    kept, fixed = list(steps), {steps[0], steps[-1], *always} if steps else set()
+    while len(kept) > keep:
+        candidates = [i for i in range(1, len(kept) - 1) if kept[i] not in fixed]
+        if not candidates:
+            break
+        del kept[min(candidates, key=lambda i: kept[i + 1] - kept[i - 1])]
+    return set(kept)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Raises CheckpointError where the file is missing, truncated or no safetensors file."""
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.name} is not there") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error})") from None
+
+
+def model_weights(model: GPT) -> dict[str, Tensor]:
+    """All parameters by name on the CPU, a tied head left out."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.tie_weights:
+        del weights["head.weight"]
+    return weights
+
+
+def set_weights(model: GPT, weights: dict[str, Tensor], source: str) -> None:
+    """Put weights into a model; raises CheckpointError, naming `source`, where they are not this model's."""
+    own = model_weights(model)
+    missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    wrong = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+    for names, what in ((missing, "lacks"), (foreign, "has a foreign"), (sorted(wrong), "has another shape of")):
+        if names:
+            raise CheckpointError(f"{source} is not a checkpoint of this model: it {what} {names[0]}")
+    model.load_state_dict(weights, strict=False)
+
+
+def load_model(config: ModelConfig, path: Path, device: str = "cpu") -> GPT:
+    """A model in eval mode with the weights of a file; raises CheckpointError."""
+    model = GPT(config)
+    set_weights(model, read_tensors(path), path.name)
+    return model.to(device).eval()
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's running state as named CPU tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optim.{index}.{name}": value.detach().cpu().contiguous()
+        for index, entries in state.items()
+        for name, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`."""
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optim."):
+            _, index, name = key.split(".")
+            entries.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,40 @@
+"""Where and in which precision to compute. Knows nothing of what is computed."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from models.knobs import ConfigError, Problem
+
+
+def available_devices() -> list[str]:
+    """What this machine has, best first."""
+    devices = ["cuda"] if torch.cuda.is_available() else []
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return [*devices, "cpu"]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Raises ConfigError where the wanted device is not there."""
+    devices = available_devices()
+    if wanted != "auto" and wanted not in devices:
+        raise ConfigError([Problem("train.device", f"this machine has no {wanted}; use auto or {' or '.join(devices)}")])
+    return torch.device(devices[0] if wanted == "auto" else wanted)
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """auto: bfloat16 where a GPU computes it natively, float32 elsewhere."""
+    if wanted == "auto":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
+    return getattr(torch, wanted)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    """Compute matrix products in `dtype`; nothing to do for float32."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)

@@ -1,0 +1,103 @@
+"""What a training run reports, as frozen types. Knows nothing of where they go.
+
+Steps count optimiser updates, `tokens` those trained on so far, `seconds` training time since
+the run's first step (pauses left out), losses are in nats per token.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Event:
+    """`kind` names the type in storage; `step` says where in the run it belongs."""
+
+    kind: ClassVar[str]
+    step: int
+
+    def to_json(self) -> str:
+        """The fields but `step`; NaN and infinity are written as Python's json does and read back by it."""
+        body = asdict(self)
+        del body["step"]
+        return json.dumps(body, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """The mean over the steps since the last one: loss before each update, gradient norm before clipping."""
+
+    kind: ClassVar[str] = "progress"
+    tokens: int
+    seconds: float
+    loss: float
+    grad_norm: float
+    lr: float
+    tokens_per_s: float
+
+
+@dataclass(frozen=True)
+class Validation(Event):
+    """Held-out loss over `n_tokens` tokens; `whole` where that is the whole held-out split."""
+
+    kind: ClassVar[str] = "validation"
+    loss: float
+    n_tokens: int
+    whole: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Layers(Event):
+    """RMS of numbers per token. `stream[l]`: the residual stream after l blocks (0: the embedding);
+    `attn[l]` and `mlp[l]`: what the sublayers of block l add, empty where there are none."""
+
+    kind: ClassVar[str] = "layers"
+    stream: list[float]
+    attn: list[float]
+    mlp: list[float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sample(Event):
+    """What the model wrote at this step, after `prompt`, at temperature 0.8 and always the same seed."""
+
+    kind: ClassVar[str] = "sample"
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Probe(Event):
+    """A file `probes/TEXT_HASH/NNNNNN.safetensors` has been published."""
+
+    kind: ClassVar[str] = "probe"
+    text_hash: str
+
+
+@dataclass(frozen=True)
+class Checkpoint(Event):
+    """The checkpoint of this step has been published."""
+
+    kind: ClassVar[str] = "checkpoint"
+    train_loss: float | None
+    val_loss: float | None
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """Something a person should know, in one sentence."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in (Progress, Validation, Layers, Sample, Probe, Checkpoint, Notice)}
+
+
+def from_json(kind: str, step: int, body: str) -> Event:
+    """The inverse of `to_json`."""
+    return KINDS[kind](step=step, **json.loads(body))
