@@ -19,6 +19,7 @@ from torch import Tensor
 from models.attention import attention_weights
 from models.gpt import GPT
 from playground.files import publish
+from playground.training.checkpoints import evenly
 
 MAX_PROBE_TOKENS = 64
 
@@ -112,3 +113,11 @@ def publish_probe(path: Path, tokens: np.ndarray, seen: Observation, text: str) 
 def recorded_steps(run_folder: Path, digest: str) -> list[int]:
     """The steps at which a probe text was recorded, ascending."""
     return sorted(int(path.stem) for path in (run_folder / "probes" / digest).glob("[0-9]*.safetensors"))
+
+
+def thin(run_folder: Path, digest: str, keep: int) -> None:
+    """Leave at most `keep` recorded steps of a text, spread evenly, first and last among them."""
+    steps = recorded_steps(run_folder, digest)
+    if len(steps) > keep:
+        for step in set(steps) - evenly(steps, keep):
+            probe_path(run_folder, digest, step).unlink(missing_ok=True)

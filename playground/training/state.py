@@ -87,7 +87,7 @@ class TrainState:
         self.model.eval()
         total, count = torch.zeros((), dtype=torch.float64), 0
         for inputs, targets in windows(ids, width, max(1, 8192 // width), self.device):
-            total += self._loss(inputs, targets).double().cpu() * targets.numel()
+            total += self._loss(inputs, targets).cpu().double() * targets.numel()
             count += targets.numel()
         self.model.train()
         return (total / count).item(), count
@@ -115,16 +115,18 @@ class TrainState:
         """Go back to a checkpoint of this very config; raises CheckpointError."""
         if info.digest != self.config.digest:
             raise CheckpointError(f"checkpoint {info.step} belongs to another configuration")
-        self.start_from(checkpoints.weights(info.step), f"checkpoint {info.step}")
-        state = checkpoints.state(info.step)
-        restore_optimizer(self.optimizer, state)
-        self.batches.state = state["batches"]
+        state = self.start_from(checkpoints, info)
         torch.set_rng_state(state["rng.cpu"])
         if "rng.cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["rng.cuda"], self.device)
         self.steps_done, self.seconds = info.step, info.seconds
         self.schedule.warmup_ended_s = info.warmup_ended_s
 
-    def start_from(self, weights: dict[str, Tensor], source: str) -> None:
-        """Take over another run's weights, nothing else; raises CheckpointError."""
-        set_weights(self.model, weights, source)
+    def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> dict[str, Tensor]:
+        """Take over a run's weights, optimiser state and place in the data, but not its count of
+        steps; returns the whole saved state. Raises CheckpointError where the model is another one."""
+        set_weights(self.model, checkpoints.weights(info.step), f"checkpoint {info.step}")
+        state = checkpoints.state(info.step)
+        restore_optimizer(self.optimizer, state)
+        self.batches.state = state["batches"]
+        return state

@@ -1,0 +1,326 @@
+"""The training loop: step, record, look, save, obey.
+
+Knows nothing of databases, processes and pages: what happens is told to a `Link`, and what is
+wanted is asked of it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.decoding import generate
+from playground.data.tokenizers import StreamDecoder, UnknownCharacters
+from playground.training import probes
+from playground.training.checkpoints import Checkpoints
+from playground.training.events import Checkpoint, Event, Layers, Notice, Probe, Progress, Sample, Validation
+from playground.training.state import TrainState
+
+SYNC_EVERY_S = 0.2
+PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.015, 0.01, 0.02
+EARLY_CREDIT_S = 0.25
+KEEP_PROBES = 200
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the owner wants of the run now. `state` is run, pause or stop."""
+
+    state: str = "run"
+    probe_text: str | None = None
+
+
+class Link(Protocol):
+    """The loop's connection to the rest of the world."""
+
+    def emit(self, event: Event) -> None:
+        """Take note of an event; returns at once."""
+
+    def sync(self) -> Wanted:
+        """Pass on what was emitted, and say what is wanted."""
+
+
+class NoLink:
+    """Nobody listens and nobody interferes."""
+
+    def emit(self, event: Event) -> None:
+        pass
+
+    def sync(self) -> Wanted:
+        return Wanted()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `state` is finished, paused, stopped or diverged; `reason` is for people.
+
+    Losses in nats per token; `recording_s` is the share of `seconds` spent on probes, samples
+    and recording, `validation_s` and `checkpoint_s` likewise.
+    """
+
+    state: str
+    reason: str
+    step: int
+    seconds: float
+    train_loss: float | None
+    val_loss: float | None
+    tokens_per_s: float
+    recording_s: float
+    validation_s: float
+    checkpoint_s: float
+
+
+class Pacer:
+    """Spaces something so that it takes at most a share of the time, by its own measured cost.
+
+    A small credit lets the first few happen early, when most changes.
+    """
+
+    def __init__(self, share: float, clock=time.perf_counter):
+        self.share, self.clock = share, clock
+        self.began, self.spent, self.last_cost = clock(), 0.0, 0.0
+
+    def due(self) -> bool:
+        allowed = EARLY_CREDIT_S + self.share * (self.clock() - self.began)
+        return self.spent + self.last_cost <= allowed
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        start = self.clock()
+        try:
+            yield
+        finally:
+            self.last_cost = self.clock() - start
+            self.spent += self.last_cost
+
+
+@dataclass
+class Window:
+    """Sums since the last recorded point; tensors stay on the device until they are read."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
+    lr: float = 0.0
+
+
+class Loop:
+    """Runs a `TrainState` to its end. `folder` is the run's own."""
+
+    def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True):
+        self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
+        self.config = state.config
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.tokenizer = state.split.tokenizer
+        self.probing, self.sampling, self.validating = (Pacer(s) for s in (PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE))
+        self.recording, self.saving = Pacer(1.0), Pacer(1.0)
+        self.train_loss: float | None = None
+        self.val_loss: float | None = None
+        self.window = Window()
+        self.speeds: list[tuple[float, int]] = []
+        self.probe_text, self.probe_tokens = self._first_probe()
+        self.last_saved = self.last_probed = -1
+
+    def run(self) -> Outcome:
+        """Train until the end. Raises OSError where a checkpoint cannot be written."""
+        state = self.state
+        self.began_s, self.began_tokens = state.seconds, state.tokens
+        self.clock_zero = time.perf_counter() - state.seconds
+        self.last_sync = 0.0
+        wanted = Wanted()
+        if self.observe and state.steps_done == 0:
+            self._look()
+            self._save()
+        while (ending := self._ending(wanted)) is None:
+            loss, norm, self.window.lr = state.step()
+            self.window.losses.append(loss)
+            self.window.norms.append(norm)
+            state.seconds = time.perf_counter() - self.clock_zero
+            if self.observe:
+                wanted = self._after_step(wanted)
+        return self._finish(*ending)
+
+    def _ending(self, wanted: Wanted) -> tuple[str, str] | None:
+        """(state, reason) once the run is over."""
+        train, state = self.config.train, self.state
+        if self.train_loss is not None and not math.isfinite(self.train_loss):
+            return "diverged", f"the training loss was {self.train_loss} at step {state.steps_done}; try a lower learning rate or more warm-up"
+        if wanted.state == "pause":
+            return "paused", "paused by its owner"
+        if wanted.state == "stop":
+            return "stopped", "stopped by its owner"
+        if train.max_steps is not None and state.steps_done >= train.max_steps:
+            return "finished", f"all {train.max_steps:,} steps done"
+        if train.max_seconds is not None and state.seconds >= train.max_seconds:
+            return "finished", f"{train.max_seconds:g} s of training done"
+        return None
+
+    def _after_step(self, wanted: Wanted) -> Wanted:
+        train, step = self.config.train, self.state.steps_done
+        if step % train.log_interval == 0:
+            self._record()
+        if step % train.eval_interval == 0 and self.validating.due():
+            self._validate()
+        if step % self.config.probe.interval == 0:
+            self._look()
+        if step % train.checkpoint_interval == 0:
+            self._save()
+        now = time.perf_counter()
+        if now - self.last_sync >= SYNC_EVERY_S:
+            self.last_sync = now
+            wanted = self._sync()
+        return wanted
+
+    def _finish(self, ending: str, reason: str) -> Outcome:
+        """Record what is left, judge the whole held-out split where the run is over, save."""
+        state = self.state
+        seconds, tokens = state.seconds - self.began_s, state.tokens - self.began_tokens
+        if self.observe:
+            self._record()
+            if ending != "diverged":
+                if ending != "paused":
+                    self._validate(whole=True)
+                    self._look(always=True)
+                self._save()
+            self.link.sync()
+        return Outcome(
+            state=ending,
+            reason=reason,
+            step=state.steps_done,
+            seconds=state.seconds,
+            train_loss=self.train_loss,
+            val_loss=self.val_loss,
+            tokens_per_s=tokens / max(seconds, 1e-9),
+            recording_s=self.recording.spent + self.probing.spent + self.sampling.spent,
+            validation_s=self.validating.spent,
+            checkpoint_s=self.saving.spent,
+        )
+
+    def _record(self) -> None:
+        """One point of the curves: the mean over the window."""
+        window = self.window
+        if not window.losses:
+            return
+        with self.recording.measured():
+            losses, norms = torch.stack(window.losses).float().tolist(), torch.stack(window.norms).float().tolist()
+            self.window = Window()
+            bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+            self.train_loss = losses[bad] if bad is not None else sum(losses) / len(losses)
+            self.link.emit(
+                Progress(
+                    step=self.state.steps_done,
+                    tokens=self.state.tokens,
+                    seconds=self.state.seconds,
+                    loss=self.train_loss,
+                    grad_norm=sum(norms) / len(norms),
+                    lr=window.lr,
+                    tokens_per_s=self._speed(),
+                )
+            )
+
+    def _speed(self) -> float:
+        """Tokens per second over the last two seconds or so."""
+        self.speeds.append((self.state.seconds, self.state.tokens))
+        while len(self.speeds) > 2 and self.speeds[0][0] < self.state.seconds - 2:
+            self.speeds.pop(0)
+        (since, before), (now, tokens) = self.speeds[0], self.speeds[-1]
+        if len(self.speeds) == 1:
+            since, before = self.began_s, self.began_tokens
+        return (tokens - before) / max(now - since, 1e-9)
+
+    def _validate(self, whole: bool = False) -> None:
+        """The held-out loss, on a fixed span sized to cost about a fiftieth of the training between two, or on the whole."""
+        span = max(self.config.model.block_size, int(3 * VALIDATION_SHARE * self.config.train.eval_interval * self.config.tokens_per_step))
+        with self.validating.measured():
+            loss, count = self.state.held_out_loss(None if whole else span)
+        self.val_loss = loss
+        self.link.emit(Validation(self.state.steps_done, loss=loss, n_tokens=count, whole=whole, seconds=self.state.seconds))
+
+    def _look(self, always: bool = False) -> None:
+        """Probe and sample, each only as often as its cost allows."""
+        if self.state.steps_done != self.last_probed and (always or self.probing.due()):
+            with self.probing.measured():
+                self._probe()
+        if self.config.probe.sample_tokens and (always or self.sampling.due()):
+            with self.sampling.measured():
+                self._sample()
+
+    def _probe(self) -> None:
+        step = self.last_probed = self.state.steps_done
+        seen = probes.look(self.state.model, self.probe_tokens)
+        digest = probes.text_hash(self.probe_text)
+        probes.publish_probe(probes.probe_path(self.folder, digest, step), self.probe_tokens, seen, self.probe_text)
+        probes.thin(self.folder, digest, KEEP_PROBES)
+        self.link.emit(Probe(step, text_hash=digest))
+        self.link.emit(Layers(step, probes.rms(seen.stream), probes.rms(seen.attn), probes.rms(seen.mlp), self.state.seconds))
+
+    def _sample(self) -> None:
+        """What the model writes now. Draws from a generator of its own: training is not disturbed."""
+        prompt = self._sample_prompt()
+        decoder = StreamDecoder(self.tokenizer)
+        model = self.state.model
+        try:
+            choices = generate(
+                model,
+                self.tokenizer.encode(prompt).tolist(),
+                max_new_tokens=self.config.probe.sample_tokens,
+                temperature=0.8,
+                generator=torch.Generator().manual_seed(0),
+                n_runners_up=0,
+            )
+            text = "".join(decoder.push(choice.token) for choice in choices)
+        finally:
+            model.train()
+        self.link.emit(Sample(self.state.steps_done, prompt=prompt, text=text))
+
+    def _sample_prompt(self) -> str:
+        try:
+            self.tokenizer.encode("\n")
+            return "\n"
+        except UnknownCharacters:
+            return self.tokenizer.decode(self.probe_tokens[:1].tolist())
+
+    def _save(self) -> None:
+        if self.state.steps_done == self.last_saved:
+            return
+        with self.saving.measured():
+            self.state.save(self.checkpoints, self.train_loss, self.val_loss)
+        self.last_saved = self.state.steps_done
+        self.link.emit(Checkpoint(self.last_saved, train_loss=self.train_loss, val_loss=self.val_loss))
+
+    def _sync(self) -> Wanted:
+        with self.recording.measured():
+            wanted = self.link.sync()
+        if wanted.probe_text is not None and wanted.probe_text != self.probe_text:
+            self._change_probe(wanted.probe_text)
+        return wanted
+
+    def _change_probe(self, text: str) -> None:
+        try:
+            tokens = self.tokenizer.encode(text, "probe.text")
+        except UnknownCharacters as error:
+            self.link.emit(Notice(self.state.steps_done, str(error)))
+            return
+        if len(tokens):
+            self.probe_text, self.probe_tokens = text, self._cut(tokens)
+            self.last_probed = -1
+            with self.probing.measured():
+                self._probe()
+
+    def _first_probe(self) -> tuple[str, np.ndarray]:
+        """The config's probe text, or the beginning of the held-out one. Raises UnknownCharacters."""
+        text = self.config.probe.text
+        tokens = self.state.split.held_out if text is None else self.tokenizer.encode(text, "probe.text")
+        tokens = self._cut(tokens)
+        return self.tokenizer.decode(tokens.tolist()) if text is None else text, tokens
+
+    def _cut(self, tokens: np.ndarray) -> np.ndarray:
+        return tokens[: min(probes.MAX_PROBE_TOKENS, self.config.model.block_size)]
