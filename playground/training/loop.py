@@ -33,7 +33,7 @@ KEEP_PROBES = 200
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the owner wants of the run now. `state` is run, pause or stop."""
+    """What is wanted of the run now. `state` is run, pause, stop or interrupt."""
 
     state: str = "run"
     probe_text: str | None = None
@@ -127,6 +127,7 @@ class Loop:
         self.window = Window()
         self.speeds: list[tuple[float, int]] = []
         self.probe_text, self.probe_tokens = self._first_probe()
+        self.asked_probe_text = self.probe_text
         self.last_saved = self.last_probed = -1
 
     def run(self) -> Outcome:
@@ -157,6 +158,8 @@ class Loop:
             return "paused", "paused by its owner"
         if wanted.state == "stop":
             return "stopped", "stopped by its owner"
+        if wanted.state == "interrupt":
+            return "interrupted", "its process was asked to end; resume it to go on"
         if train.max_steps is not None and state.steps_done >= train.max_steps:
             return "finished", f"all {train.max_steps:,} steps done"
         if train.max_seconds is not None and state.seconds >= train.max_seconds:
@@ -186,7 +189,7 @@ class Loop:
         if self.observe:
             self._record()
             if ending != "diverged":
-                if ending != "paused":
+                if ending not in ("paused", "interrupted"):
                     self._validate(whole=True)
                     self._look(always=True)
                 self._save()
@@ -299,21 +302,28 @@ class Loop:
     def _sync(self) -> Wanted:
         with self.recording.measured():
             wanted = self.link.sync()
-        if wanted.probe_text is not None and wanted.probe_text != self.probe_text:
+        if wanted.probe_text is not None and wanted.probe_text != self.asked_probe_text:
             self._change_probe(wanted.probe_text)
         return wanted
 
     def _change_probe(self, text: str) -> None:
+        if not self.set_probe(text):
+            return
+        with self.probing.measured():
+            self._probe()
+
+    def set_probe(self, text: str) -> bool:
+        """Look at this text from now on; one that cannot be read is refused with a notice."""
+        self.asked_probe_text = text
         try:
-            tokens = self.tokenizer.encode(text, "probe.text")
+            tokens = self._cut(self.tokenizer.encode(text, "probe.text"))
         except UnknownCharacters as error:
             self.link.emit(Notice(self.state.steps_done, str(error)))
-            return
-        if len(tokens):
-            self.probe_text, self.probe_tokens = text, self._cut(tokens)
-            self.last_probed = -1
-            with self.probing.measured():
-                self._probe()
+            return False
+        if not len(tokens):
+            return False
+        self.probe_text, self.probe_tokens = text, tokens
+        return True
 
     def _first_probe(self) -> tuple[str, np.ndarray]:
         """The config's probe text, or the beginning of the held-out one. Raises UnknownCharacters."""

@@ -1,0 +1,44 @@
+"""Where a run's files lie, and its config as it was written. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from models.knobs import parse
+from playground.config import RunConfig
+from playground.files import publish
+from playground.store import NoSuchRun
+
+_RUN_ID = re.compile(r"[a-z2-7]{10}")
+
+
+class RunFolder:
+    """The files of one run under ROOT/runs/ID. Raises NoSuchRun for anything that is no run id."""
+
+    def __init__(self, root: Path, run_id: str):
+        if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+            raise NoSuchRun(str(run_id))
+        self.path = root / "runs" / run_id
+        self.config = self.path / "config.json"
+        self.tokenizer = self.path / "tokenizer.json"
+        self.log = self.path / "worker.log"
+        self.lock = self.path / "lock"
+        self.checkpoints = self.path / "checkpoints"
+
+    def create(self, config: RunConfig) -> None:
+        self.path.mkdir(parents=True)
+        publish(self.config, config.model_dump_json(indent=2).encode())
+
+    def read_config(self) -> RunConfig:
+        """Raises ConfigError where the file is not a run's config."""
+        return parse(RunConfig, json.loads(self.config.read_text()))
+
+    def log_tail(self, n_lines: int = 15) -> str:
+        """The last lines that the worker wrote, at most 4,000 characters."""
+        try:
+            text = self.log.read_bytes()[-20_000:].decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-n_lines:])[-4000:]

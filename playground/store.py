@@ -1,0 +1,355 @@
+"""The one SQLite database of a root, and the only user of sqlite3.
+
+A worker writes its own run's rows only, the app and the command line the rest; readers open
+read-only. Knows nothing of training and pages.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+QUEUED, STARTING, RUNNING, PAUSED = "queued", "starting", "running", "paused"
+STOPPED, FINISHED, DIVERGED, INTERRUPTED, FAILED = "stopped", "finished", "diverged", "interrupted", "failed"
+ACTIVE = (STARTING, RUNNING)
+WAITING = (QUEUED, *ACTIVE)
+RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
+
+LOCK_WAIT_S = 12.0
+
+MIGRATIONS = (
+    """
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, owner TEXT NOT NULL, parent TEXT,
+        state TEXT NOT NULL, wanted TEXT NOT NULL DEFAULT 'run', reason TEXT NOT NULL DEFAULT '',
+        generation INTEGER NOT NULL DEFAULT 0, place INTEGER,
+        created_at REAL NOT NULL, started_at REAL, ended_at REAL,
+        config TEXT NOT NULL, preset TEXT NOT NULL DEFAULT '', n_params INTEGER NOT NULL,
+        threads INTEGER, device TEXT, probe_text TEXT,
+        step INTEGER NOT NULL DEFAULT 0, seconds REAL NOT NULL DEFAULT 0, tokens_per_s REAL,
+        train_loss REAL, val_loss REAL, best_val_loss REAL, final_val_loss REAL
+    );
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL REFERENCES runs(id),
+        step INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL
+    );
+    CREATE INDEX events_by_run ON events (run_id, id);
+    CREATE INDEX runs_by_place ON runs (state, place);
+    """,
+)
+
+
+class NoSuchRun(KeyError):
+    """There is no run with this id."""
+
+    def __init__(self, run_id: str):
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"there is no run {self.run_id[:40]!r}"
+
+
+class StoreBusy(RuntimeError):
+    """Another process held the database longer than anyone should."""
+
+
+class StoreFull(OSError):
+    """There is no room left for the database."""
+
+    def __init__(self, error: sqlite3.Error):
+        super().__init__(errno.ENOSPC, f"the disk is full ({error})")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training."""
+
+    id: str
+    name: str
+    owner: str
+    parent: str | None
+    state: str
+    wanted: str
+    reason: str
+    generation: int
+    place: int | None
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    config: dict
+    preset: str
+    n_params: int
+    threads: int | None
+    device: str | None
+    probe_text: str | None
+    step: int
+    seconds: float
+    tokens_per_s: float | None
+    train_loss: float | None
+    val_loss: float | None
+    best_val_loss: float | None
+    final_val_loss: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recorded event. `id` grows by time within a run and is never used again."""
+
+    id: int
+    step: int
+    kind: str
+    body: dict
+
+
+class StorableEvent(Protocol):
+    """What `Store.append` needs of an event."""
+
+    kind: str
+    step: int
+
+    def to_json(self) -> str: ...
+
+
+def new_run_id() -> str:
+    """Ten characters from a-z and 2-7: safe in addresses, file names and command lines."""
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(10))
+
+
+class Store:
+    """The database of one root. Connections are opened per use and closed: they are cheap, and
+    nothing is shared between threads or processes."""
+
+    def __init__(self, root: Path):
+        self.path = root / "playground.db"
+
+    def create(self) -> None:
+        """Make the database, or bring an older one up to date. Safe to call from several processes."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connect() as db:
+            # Where the file system cannot do WAL, SQLite answers with the journal mode it kept.
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("BEGIN IMMEDIATE")
+            done = db.execute("PRAGMA user_version").fetchone()[0]
+            for number, script in enumerate(MIGRATIONS[done:], start=done + 1):
+                for statement in filter(str.strip, script.split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={number}")
+            db.execute("COMMIT")
+
+    # Readers.
+
+    def run(self, run_id: str) -> Run:
+        """Raises NoSuchRun."""
+        with self._reading() as db:
+            row = db.execute("SELECT * FROM runs WHERE id=?", (run_id,)).fetchone()
+        if row is None:
+            raise NoSuchRun(run_id)
+        return _run(row)
+
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        with self._reading() as db:
+            return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, id")]
+
+    def runs_in(self, states: Iterable[str]) -> list[Run]:
+        """Runs in any of these states, in queue order."""
+        states = tuple(states)
+        marks = ",".join("?" * len(states))
+        with self._reading() as db:
+            rows = db.execute(f"SELECT * FROM runs WHERE state IN ({marks}) ORDER BY place, created_at", states)
+            return [_run(row) for row in rows]
+
+    def events(self, run_id: str, after: int = 0, kinds: Iterable[str] = (), limit: int = -1) -> list[Row]:
+        """Events of a run with an id beyond `after`, oldest first."""
+        kinds = tuple(kinds)
+        only = f"AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
+        with self._reading() as db:
+            rows = db.execute(
+                f"SELECT id, step, kind, body FROM events WHERE run_id=? AND id>? {only} ORDER BY id LIMIT ?",
+                (run_id, after, *kinds, limit),
+            )
+            return [Row(row["id"], row["step"], row["kind"], json.loads(row["body"])) for row in rows]
+
+    # The app and the command line.
+
+    def add_run(
+        self, run_id: str, *, name: str, owner: str, config: str, n_params: int, state: str,
+        preset: str = "", parent: str | None = None,
+    ) -> None:  # fmt: skip
+        """Insert a run at the end of the queue."""
+        with self._writing() as db:
+            db.execute(
+                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, place)"
+                " VALUES (?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
+                (run_id, name, owner, parent, state, time.time(), config, preset, n_params),
+            )
+
+    def rename(self, run_id: str, name: str) -> None:
+        self._update(run_id, name=name)
+
+    def want(self, run_id: str, wanted: str) -> None:
+        """Set what the run's worker is to do: run, pause or stop."""
+        self._update(run_id, wanted=wanted)
+
+    def set_probe_text(self, run_id: str, text: str) -> None:
+        self._update(run_id, probe_text=text)
+
+    def enqueue(self, run_id: str, from_states: Iterable[str]) -> bool:
+        """Put a run at the end of the queue if it is in one of these states; says whether it was."""
+        states = tuple(from_states)
+        with self._writing() as db:
+            done = db.execute(
+                "UPDATE runs SET state='queued', wanted='run', reason='', ended_at=NULL,"
+                " place=(SELECT coalesce(max(place), 0) + 1 FROM runs)"
+                f" WHERE id=? AND state IN ({','.join('?' * len(states))})",
+                (run_id, *states),
+            )
+            return done.rowcount == 1
+
+    def change_state(self, run_id: str, state: str, from_states: Iterable[str], reason: str = "", **values: Any) -> bool:
+        """Move a run to a state if it is still in one of these; says whether it was."""
+        states = tuple(from_states)
+        if state not in WAITING:
+            values["ended_at"] = time.time()
+        fields = {"state": state, "reason": reason, **values}
+        with self._writing() as db:
+            done = db.execute(
+                f"UPDATE runs SET {_assignments(fields)} WHERE id=? AND state IN ({','.join('?' * len(states))})",
+                (*fields.values(), run_id, *states),
+            )
+            return done.rowcount == 1
+
+    def delete_run(self, run_id: str) -> None:
+        """Forget a run and its events."""
+        with self._writing() as db:
+            db.execute("DELETE FROM events WHERE run_id=?", (run_id,))
+            db.execute("UPDATE runs SET parent=NULL WHERE parent=?", (run_id,))
+            db.execute("DELETE FROM runs WHERE id=?", (run_id,))
+
+    # A worker, for its own run.
+
+    def begin(self, run_id: str, *, step: int, threads: int, device: str, probe_text: str) -> None:
+        """The worker has its run in hand: drop what was recorded beyond `step` and raise the generation."""
+        with self._writing() as db:
+            db.execute("DELETE FROM events WHERE run_id=? AND step>?", (run_id, step))
+            db.execute(
+                "UPDATE runs SET state='running', reason='', generation=generation+1, step=?, threads=?, device=?,"
+                " started_at=coalesce(started_at, ?), ended_at=NULL, probe_text=coalesce(probe_text, ?) WHERE id=?",
+                (step, threads, device, time.time(), probe_text, run_id),
+            )
+
+    def append(self, run_id: str, events: Iterable[StorableEvent], progress: dict[str, Any], wait_s: float = LOCK_WAIT_S) -> None:
+        """Record events and the run's newest figures in one transaction; raises StoreBusy."""
+        with self._writing(wait_s) as db:
+            db.executemany(
+                "INSERT INTO events (run_id, step, kind, body) VALUES (?,?,?,?)",
+                [(run_id, event.step, event.kind, event.to_json()) for event in events],
+            )
+            if progress:
+                db.execute(f"UPDATE runs SET {_assignments(progress)} WHERE id=?", (*map(_encode, progress.values()), run_id))
+
+    # Plumbing.
+
+    def _update(self, run_id: str, **fields: Any) -> None:
+        with self._writing() as db:
+            if not db.execute(f"UPDATE runs SET {_assignments(fields)} WHERE id=?", (*fields.values(), run_id)).rowcount:
+                raise NoSuchRun(run_id)
+
+    @contextmanager
+    def _connect(self, wait_s: float = LOCK_WAIT_S, uri: str | None = None) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(uri or self.path, timeout=wait_s, isolation_level=None, uri=uri is not None)
+        db.row_factory = sqlite3.Row
+        try:
+            db.execute("PRAGMA synchronous=NORMAL")
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def _writing(self, wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.Connection]:
+        """One short transaction that waits at most `wait_s` for its turn."""
+        with self._connect(wait_s) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                raise StoreBusy(f"the database has been locked for {wait_s:g} s ({error})") from error
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException as error:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+                    raise StoreFull(error) from error
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._connect(uri=f"{self.path.absolute().as_uri()}?mode=ro") as db:
+            try:
+                db.execute("SELECT 1 FROM runs LIMIT 1")
+            except sqlite3.OperationalError:
+                # A rollback journal left by a crash must be played back first, which needs a writer.
+                with self._connect() as writer:
+                    writer.execute("SELECT 1 FROM runs LIMIT 1")
+            yield db
+
+
+class Buffer:
+    """A worker's events on their way to the store; nothing is lost while another process holds the lock.
+
+    `flush` tries briefly and keeps everything for the next time where the database is busy.
+    """
+
+    def __init__(self, store: Store, run_id: str):
+        self.store, self.run_id = store, run_id
+        self.waiting: deque[StorableEvent] = deque()
+        self.progress: dict[str, Any] = {}
+
+    def add(self, event: StorableEvent, **progress: Any) -> None:
+        self.waiting.append(event)
+        self.progress |= progress
+
+    def flush(self, wait_s: float = 0.05) -> bool:
+        """Says whether everything is recorded now."""
+        if not self.waiting:
+            return True
+        try:
+            self.store.append(self.run_id, self.waiting, self.progress, wait_s)
+        except StoreBusy:
+            return False
+        self.waiting.clear()
+        self.progress.clear()
+        return True
+
+
+# SQLite turns NaN into NULL: figures that are not finite are kept as text.
+_NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float) and str(value) in _NOT_FINITE:
+        return str(value)
+    return value
+
+
+def _run(row: sqlite3.Row) -> Run:
+    fields = dict(row)
+    for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
+        if isinstance(fields[name], str):
+            fields[name] = _NOT_FINITE[fields[name]]
+    return Run(**{**fields, "config": json.loads(fields["config"])})
+
+
+def _assignments(fields: dict[str, Any]) -> str:
+    return ", ".join(f"{name}=?" for name in fields)

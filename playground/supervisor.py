@@ -1,0 +1,298 @@
+"""Queue, launch, control and liveness of runs: the one door by which runs are steered.
+
+Every method that changes something takes the visitor and decides by them. Knows nothing of pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from models.config import n_params
+from models.knobs import ConfigError, Problem, parse
+from playground import locks, store
+from playground.access import Visitor
+from playground.config import RunConfig
+from playground.data.corpora import BUILT_IN, CorpusError
+from playground.data.split import complete
+from playground.runs import RunFolder
+from playground.settings import Settings
+from playground.store import Run, Store
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TICK_S = 0.2
+START_PATIENCE_S = 15.0
+MAX_NAME = 80
+
+
+class CannotDo(RuntimeError):
+    """The run is not in a state in which this can be done; says what can."""
+
+
+def check_limits(config: RunConfig, settings: Settings) -> None:
+    """Raises ConfigError naming the limit, the value and the nearest allowed one."""
+    problems = []
+    params = n_params(config.model)
+    if params > settings.max_params:
+        problems.append(
+            Problem("model.n_embd", f"{params:,} parameters are more than this playground's limit of {settings.max_params:,}; use fewer layers or a smaller width")
+        )
+    if config.train.max_steps is not None and config.train.max_steps > settings.max_steps:
+        problems.append(Problem("train.max_steps", f"{config.train.max_steps:,} steps are more than this playground's limit; use at most {settings.max_steps:,}"))
+    source = BUILT_IN.get(config.data.source)
+    if source is not None and source.needs_network and not settings.hub:
+        problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(s.name for s in BUILT_IN.values() if not s.needs_network)}"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def create_run(db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *, state: str, name: str = "", preset: str = "", parent: str | None = None) -> str:
+    """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
+    visitor.must_be_known()
+    config = complete(config, settings.root)
+    check_limits(config, settings)
+    check_probe(config, settings.root)
+    run_id = store.new_run_id()
+    folder = RunFolder(settings.root, run_id)
+    folder.create(config)
+    try:
+        db.add_run(
+            run_id, name=clean_name(name) or config.summary, owner=visitor.id, config=config.model_dump_json(),
+            n_params=n_params(config.model), state=state, preset=preset, parent=parent,
+        )  # fmt: skip
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return run_id
+
+
+def check_probe(config: RunConfig, root: Path) -> None:
+    """Raises UnknownCharacters where the probe text cannot be read by the run's tokenizer."""
+    if config.probe.text is None:
+        return
+    from playground.data.split import load_split
+
+    tokenizer = load_split(config.data.source, config.data.tokenizer, root).tokenizer
+    if not len(tokenizer.encode(config.probe.text, "probe.text")):
+        raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character, or leave the choice to the run")])
+
+
+def clean_name(name: str) -> str:
+    """A run's name as one line of at most 80 printable characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())[:MAX_NAME]
+
+
+def mark_dead(db: Store, root: Path, run: Run, reason: str = "") -> bool:
+    """Turn a run whose worker is gone into an interrupted one; says whether it was."""
+    folder = RunFolder(root, run.id)
+    if locks.is_locked(folder.lock):
+        return False
+    return db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or "its worker process died; resume it from the last checkpoint")
+
+
+def threads_for(settings: Settings, n_running: int) -> int:
+    """Cores for one more run beside others; chosen once per run, because float sums depend on it."""
+    return max(1, settings.n_cpus // (n_running + 1))
+
+
+class Supervisor:
+    """One per app. `start` begins to serve the queue in a thread; only one app per root serves it."""
+
+    def __init__(self, settings: Settings, db: Store):
+        self.settings, self.db = settings, db
+        self._children: dict[str, subprocess.Popen] = {}
+        self._standby: subprocess.Popen | None = None
+        self._missing_since: dict[str, float] = {}
+        self._stopping, self._kick = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock: locks.Lock | None = None
+
+    # Steering.
+
+    def submit(self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None) -> str:
+        """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing."""
+        visitor.must_be_known()
+        config = config if isinstance(config, RunConfig) else parse(RunConfig, config)
+        n_queued = len(self.db.runs_in([store.QUEUED]))
+        if n_queued >= self.settings.max_queued:
+            raise CannotDo(f"{n_queued} runs are waiting already, as many as this playground takes; try again when one has ended")
+        run_id = create_run(self.db, self.settings, config, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent)
+        self._kick.set()
+        return run_id
+
+    def pause(self, run_id: str, visitor: Visitor) -> None:
+        self._ask(run_id, visitor, "pause", store.PAUSED)
+
+    def stop(self, run_id: str, visitor: Visitor) -> None:
+        self._ask(run_id, visitor, "stop", store.STOPPED)
+
+    def resume(self, run_id: str, visitor: Visitor) -> None:
+        """Put a run that was paused, stopped, interrupted or failed back into the queue."""
+        run = self._own(run_id, visitor)
+        if not self.db.enqueue(run_id, store.RESUMABLE):
+            advice = "continue it as a new run" if run.state == store.FINISHED else "change the configuration and train a new one"
+            raise CannotDo(f"{run.name!r} is {run.state}" + ("" if run.state in store.WAITING else f"; {advice}"))
+        self._kick.set()
+
+    def continue_run(self, run_id: str, visitor: Visitor, steps: int | None = None) -> str:
+        """Train a finished or stopped run further, as a new run that starts from its last checkpoint."""
+        visitor.must_be_known()
+        run = self._own(run_id, visitor)
+        if run.state not in (store.FINISHED, store.STOPPED):
+            raise CannotDo(f"{run.name!r} is {run.state}; only a finished or stopped run can be trained further")
+        tree = RunFolder(self.settings.root, run_id).read_config().model_dump()
+        tree["optim"]["warmup_steps"] = 0
+        if steps is not None:
+            tree["train"] |= {"max_steps": steps, "max_seconds": None}
+        return self.submit(tree, visitor, name=f"{run.name} (further)", preset=run.preset, parent=run_id)
+
+    def rename(self, run_id: str, visitor: Visitor, name: str) -> None:
+        self._own(run_id, visitor)
+        name = clean_name(name)
+        if not name:
+            raise CannotDo("a name needs at least one printable character")
+        self.db.rename(run_id, name)
+
+    def delete(self, run_id: str, visitor: Visitor) -> None:
+        """Remove a run that is not active, with all its files."""
+        run = self._own(run_id, visitor)
+        folder = RunFolder(self.settings.root, run_id)
+        lock = locks.acquire(folder.lock, patience_s=0.5)
+        if lock is None or run.state in store.ACTIVE:
+            if lock is not None:
+                lock.release()
+            raise CannotDo(f"{run.name!r} is {run.state}; stop it first")
+        try:
+            waiting = [child for child in self.db.runs_in([store.QUEUED, store.STARTING]) if child.parent == run_id]
+            if waiting:
+                raise CannotDo(f"{waiting[0].name!r} is about to start from it; wait until it has")
+            self.db.delete_run(run_id)
+            shutil.rmtree(folder.path, ignore_errors=True)
+        finally:
+            lock.release()
+
+    def set_probe_text(self, run_id: str, visitor: Visitor, text: str) -> None:
+        """Change what a run records from now on; raises UnknownCharacters where it cannot read the text."""
+        self._own(run_id, visitor)
+        folder = RunFolder(self.settings.root, run_id)
+        config = folder.read_config()
+        check_probe(parse(RunConfig, config.model_dump() | {"probe": config.probe.model_dump() | {"text": text}}), self.settings.root)
+        self.db.set_probe_text(run_id, text)
+
+    def place_in_queue(self, run_id: str) -> int | None:
+        """1 for the next to start; None where the run is not waiting."""
+        ids = [run.id for run in self.db.runs_in([store.QUEUED])]
+        return ids.index(run_id) + 1 if run_id in ids else None
+
+    def _own(self, run_id: str, visitor: Visitor) -> Run:
+        RunFolder(self.settings.root, run_id)
+        run = self.db.run(run_id)
+        visitor.must_own(run)
+        return run
+
+    def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str) -> None:
+        """Ask the worker; a run that still waits in the queue changes state at once."""
+        run = self._own(run_id, visitor)
+        if self.db.change_state(run_id, state, [store.QUEUED], f"{state} before it started"):
+            return
+        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], "stopped by its owner while paused"):
+            return
+        if run.state not in store.ACTIVE:
+            raise CannotDo(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
+        self.db.want(run_id, wanted)
+
+    # Serving the queue.
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._serve, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def shutdown(self) -> list[Run]:
+        """Stop serving and end the standby; returns the runs that go on without the app."""
+        self._stopping.set()
+        self._kick.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        if self._standby is not None:
+            self._standby.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._standby.wait(timeout=0.5)
+            if self._standby.poll() is None:
+                self._standby.kill()
+                self._standby.wait()
+        if self._lock is not None:
+            self._lock.release()
+        return self.db.runs_in(store.ACTIVE)
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            if self._lock is None:
+                self._lock = locks.acquire(self.settings.root / "supervisor.lock")
+            if self._lock is not None:
+                try:
+                    self._tick()
+                except store.StoreBusy as error:
+                    print(f"the queue waits: {error}", file=sys.stderr)
+            self._kick.wait(TICK_S)
+            self._kick.clear()
+
+    def _tick(self) -> None:
+        self._reap()
+        active = self.db.runs_in(store.ACTIVE)
+        for run in active:
+            self._check_alive(run)
+        self._launch_waiting(len(active))
+        if self._standby is None or self._standby.poll() is not None:
+            self._standby = self._spawn("--standby", stdin=subprocess.PIPE, output=subprocess.DEVNULL)
+
+    def _reap(self) -> None:
+        for run_id, process in list(self._children.items()):
+            if process.poll() is not None:
+                del self._children[run_id]
+
+    def _check_alive(self, run: Run) -> None:
+        """A worker that lives holds its lock; one that has yet to take it gets some patience."""
+        if locks.is_locked(RunFolder(self.settings.root, run.id).lock):
+            self._missing_since.pop(run.id, None)
+            return
+        since = self._missing_since.setdefault(run.id, time.monotonic())
+        on_its_way = run.state == store.STARTING and run.id in self._children
+        patience = START_PATIENCE_S if on_its_way else 2 * TICK_S
+        if time.monotonic() - since > patience and mark_dead(self.db, self.settings.root, run):
+            self._missing_since.pop(run.id, None)
+
+    def _launch_waiting(self, n_active: int) -> None:
+        for run in self.db.runs_in([store.QUEUED])[: max(0, self.settings.max_running - n_active)]:
+            if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):
+                self._launch(run, threads_for(self.settings, n_active))
+                n_active += 1
+
+    def _launch(self, run: Run, threads: int) -> None:
+        """By the standby if there is one, else by a process that imports torch first."""
+        standby, self._standby = self._standby, None
+        if standby is not None and standby.poll() is None:
+            with contextlib.suppress(BrokenPipeError):
+                standby.stdin.write(f"{run.id} {threads}\n".encode())
+                standby.stdin.close()
+                self._children[run.id] = standby
+                return
+        with open(RunFolder(self.settings.root, run.id).log, "ab") as log:
+            self._children[run.id] = self._spawn("--run", run.id, "--threads", str(threads), output=log)
+
+    def _spawn(self, *arguments: str, output, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+        """A worker process in a session of its own, so that Ctrl-C in the terminal does not reach it."""
+        command = [sys.executable, "-m", "playground.worker", "--root", str(self.settings.root), "--nice", str(self.settings.nice), *arguments]
+        return subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=worker_environment()
+        )
+
+
+def worker_environment() -> dict[str, str]:
+    """As ours, with idle OpenMP threads asleep rather than spinning beside another run."""
+    return {**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}

@@ -1,0 +1,243 @@
+"""One run in one process: `python -m playground.worker --root ROOT --run ID`.
+
+With `--standby` it imports torch first and waits for `ID THREADS` on its standard input; the end
+of the input ends it. It holds the run's lock while alive, obeys what the store says is wanted,
+and goes on when the page or the app is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from models.knobs import ConfigError
+from playground import locks, store
+from playground.files import publish
+from playground.runs import RunFolder
+from playground.settings import n_cpus
+from playground.store import Buffer, Run, Store, StoreBusy
+
+LAST_WORD_S = 60.0
+
+
+class Interruption:
+    """A signal that asks the process to end: what the run then becomes, or None."""
+
+    def __init__(self) -> None:
+        self.wanted: str | None = None
+
+    def on(self, number: int, wanted: str) -> None:
+        def note(*_):
+            self.wanted = wanted
+
+        signal.signal(number, note)
+
+
+class StoreLink:
+    """The training loop's connection to the store."""
+
+    def __init__(self, db: Store, run: Run, interruption: Interruption, listener: Callable | None = None):
+        from playground.training.loop import Wanted
+
+        self.db, self.run_id, self.interruption, self.listener = db, run.id, interruption, listener
+        self.buffer = Buffer(db, run.id)
+        self.best = run.best_val_loss
+        self.last = Wanted()
+
+    def emit(self, event) -> None:
+        self.buffer.add(event, **self._progress(event))
+        if self.listener:
+            self.listener(event)
+
+    def sync(self):
+        from playground.training.loop import Wanted
+
+        self.buffer.flush()
+        if self.interruption.wanted:
+            return Wanted(self.interruption.wanted, self.last.probe_text)
+        try:
+            run = self.db.run(self.run_id)
+        except StoreBusy:
+            return self.last
+        self.last = Wanted(run.wanted, run.probe_text)
+        return self.last
+
+    def _progress(self, event) -> dict:
+        """The columns of the run's row that an event changes."""
+        match event.kind:
+            case "progress":
+                return {"step": event.step, "seconds": event.seconds, "train_loss": event.loss, "tokens_per_s": event.tokens_per_s}
+            case "validation" if event.whole:
+                return {"final_val_loss": event.loss}
+            case "validation":
+                self.best = event.loss if self.best is None else min(self.best, event.loss)
+                return {"val_loss": event.loss, "best_val_loss": self.best}
+        return {}
+
+
+def execute(root: Path, run_id: str, threads: int, interruption: Interruption, listener: Callable | None = None):
+    """Train a run to its end in this process; returns its Outcome, or None where another process has it.
+
+    However it ends, the store says how, and why in words for people.
+    """
+    folder, db = RunFolder(root, run_id), Store(root)
+    lock = locks.acquire(folder.lock, patience_s=2.0)
+    if lock is None:
+        return None
+    try:
+        run = db.run(run_id)
+        if run.state not in (*store.ACTIVE, store.QUEUED):
+            return None
+        return _execute(root, folder, db, run, threads, interruption, listener)
+    finally:
+        lock.release()
+
+
+def _execute(root, folder, db, run, threads, interruption, listener):
+    from playground.training.checkpoints import CheckpointError
+    from playground.training.loop import Outcome
+
+    link, outcome = StoreLink(db, run, interruption, listener), None
+    try:
+        loop = _prepare(root, folder, db, run, threads, link)
+        outcome = loop.run()
+        state, reason, final = outcome.state, outcome.reason, {"step": outcome.step, "seconds": outcome.seconds}
+    except (OSError, ConfigError, CheckpointError, RuntimeError, MemoryError) as error:
+        traceback.print_exc()
+        state, reason, final = store.FAILED, explain(error), {}
+    _say_last_word(link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
+    if outcome is None:
+        now = db.run(run.id)
+        outcome = Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0, 0.0, 0.0, 0.0)
+    return outcome
+
+
+def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, link: StoreLink):
+    """Build the loop, at the newest checkpoint if there is one. Raises ConfigError, CheckpointError, OSError."""
+    import torch
+
+    from playground.data.split import load_split
+    from playground.training.checkpoints import CheckpointError, Checkpoints
+    from playground.training.devices import choose_device
+    from playground.training.loop import Loop
+    from playground.training.state import TrainState
+
+    config = folder.read_config()
+    # Float sums depend on the number of threads: what was chosen once is kept.
+    torch.set_num_threads(run.threads or threads)
+    split = load_split(config.data.source, config.data.tokenizer, root)
+    _check_text(folder, split.tokenizer)
+    state = TrainState(config, split, choose_device(config.train.device))
+    checkpoints = Checkpoints(folder.checkpoints)
+    newest = checkpoints.newest_to_resume()
+    if newest is not None:
+        state.restore(checkpoints, newest)
+    elif run.parent is not None:
+        parent = Checkpoints(RunFolder(root, run.parent).checkpoints)
+        last = parent.newest_to_resume()
+        if last is None:
+            raise CheckpointError(f"run {run.parent}, which this one continues, has no checkpoint left")
+        state.start_from(parent, last)
+    checkpoints.drop_after(state.steps_done)
+    loop = Loop(state, folder.path, link)
+    _drop_probes_after(folder.path, state.steps_done)
+    if run.probe_text is not None:
+        loop.set_probe(run.probe_text)
+    db.begin(run.id, step=state.steps_done, threads=torch.get_num_threads(), device=state.device.type, probe_text=loop.probe_text)
+    return loop
+
+
+def _check_text(folder: RunFolder, tokenizer) -> None:
+    """The tokenizer is kept with the run; a text that has changed since cannot be gone on with."""
+    saved = tokenizer.to_json()
+    if not folder.tokenizer.exists():
+        publish(folder.tokenizer, saved.encode())
+    elif folder.tokenizer.read_text() != saved:
+        from playground.data.corpora import CorpusError
+
+        raise CorpusError("the text has changed since this run began (another Python version?); start a new run")
+
+
+def _drop_probes_after(folder: Path, step: int) -> None:
+    for path in folder.glob("probes/*/[0-9]*.safetensors"):
+        if int(path.stem) > step:
+            path.unlink(missing_ok=True)
+
+
+def _say_last_word(buffer: Buffer, change_state: Callable[[], object]) -> None:
+    """Record what is left and how it ended, for as long as it takes another process to let go of the database."""
+    deadline = time.monotonic() + LAST_WORD_S
+    while True:
+        try:
+            if buffer.flush(wait_s=2.0):
+                change_state()
+                return
+        except (StoreBusy, store.StoreFull) as error:
+            print(f"the end of the run is not recorded yet: {error}", file=sys.stderr, flush=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.5)
+
+
+def explain(error: BaseException) -> str:
+    """Why a run failed, for people; the log has the rest."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; earlier checkpoints are intact. Delete runs that are no longer needed, then resume"
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+        return "out of memory; try a smaller batch, context or width"
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def warm_up() -> None:
+    """Import what a run needs and do one training step, so that the first real one is quick."""
+    import torch
+
+    from playground.config import RunConfig
+    from playground.data.split import Split
+    from playground.data.tokenizers import ByteTokenizer
+    from playground.training.loop import Loop  # noqa: F401  (imported for its time)
+    from playground.training.state import TrainState
+
+    import numpy as np
+
+    config = RunConfig()
+    config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 256, "n_layer": 1})})
+    ids = np.zeros(1000, dtype=np.uint8)
+    TrainState(config, Split(ids, ids, ByteTokenizer()), torch.device("cpu")).step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m playground.worker")
+    parser.add_argument("--root", required=True, type=Path)
+    parser.add_argument("--run")
+    parser.add_argument("--threads", type=int, default=n_cpus())
+    parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--standby", action="store_true")
+    args = parser.parse_args()
+    os.nice(args.nice)
+    run_id, threads = args.run, args.threads
+    if args.standby:
+        warm_up()
+        line = sys.stdin.readline().split()
+        if len(line) != 2:
+            return
+        run_id, threads = line[0], int(line[1])
+        with open(RunFolder(args.root, run_id).log, "ab", buffering=0) as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+    interruption = Interruption()
+    interruption.on(signal.SIGTERM, "interrupt")
+    outcome = execute(args.root, run_id, threads, interruption)
+    print(outcome, flush=True)
+
+
+if __name__ == "__main__":
+    main()
