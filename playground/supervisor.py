@@ -28,6 +28,7 @@ from playground.store import Run, Store
 REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
+STANDBY_DELAY_S = 3.0
 MAX_NAME = 80
 
 
@@ -108,6 +109,7 @@ class Supervisor:
         self.settings, self.db = settings, db
         self._children: dict[str, subprocess.Popen] = {}
         self._standby: subprocess.Popen | None = None
+        self._last_launch = float("-inf")
         self._missing_since: dict[str, float] = {}
         self._stopping, self._kick = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -248,7 +250,12 @@ class Supervisor:
         for run in active:
             self._check_alive(run)
         self._launch_waiting(len(active))
-        if self._standby is None or self._standby.poll() is not None:
+        self._keep_standby()
+
+    def _keep_standby(self) -> None:
+        """A new one warms up a little after a launch, so that it does not slow a run's first seconds."""
+        there = self._standby is not None and self._standby.poll() is None
+        if not there and time.monotonic() - self._last_launch > STANDBY_DELAY_S:
             self._standby = self._spawn("--standby", stdin=subprocess.PIPE, output=subprocess.DEVNULL)
 
     def _reap(self) -> None:
@@ -275,6 +282,7 @@ class Supervisor:
 
     def _launch(self, run: Run, threads: int) -> None:
         """By the standby if there is one, else by a process that imports torch first."""
+        self._last_launch = time.monotonic()
         standby, self._standby = self._standby, None
         if standby is not None and standby.poll() is None:
             with contextlib.suppress(BrokenPipeError):

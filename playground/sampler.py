@@ -1,0 +1,140 @@
+"""A checkpoint of a run as streamed text, each token with its probability and the runners-up.
+
+Imports torch when the first token is asked for, and keeps a few models in memory. Always on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from models.knobs import ConfigError, Knobs, Problem, knob, parse
+from playground.data import tokenizers
+from playground.data.tokenizers import Tokenizer
+from playground.runs import RunFolder
+
+N_RUNNERS_UP = 5
+
+
+class SampleConfig(Knobs):
+    """How to draw the next token."""
+
+    max_new_tokens: int = knob(200, ge=1, le=2000, slider=(10, 1000), step=10, label="length", unit="tokens", help="How many tokens to write.")
+    temperature: float = knob(
+        0.8, ge=0, le=10, slider=(0, 2), step=0.05, label="temperature",
+        help="Below 1 the likely becomes likelier, above 1 chances even out; 0 always takes the likeliest.",
+    )  # fmt: skip
+    top_k: int | None = knob(None, ge=1, le=1_000_000, label="top-k", unit="tokens", none_means="off", help="Choose among this many likeliest tokens only.")
+    top_p: float | None = knob(
+        None, gt=0, le=1, label="top-p", none_means="off",
+        help="Choose among the likeliest tokens that together reach this probability.", paper="Holtzman et al. 2019, arXiv:1904.09751",
+    )  # fmt: skip
+    seed: int = knob(1, ge=0, le=2**31 - 1, label="seed", help="The same seed gives the same text.")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One piece of text, its probability at temperature 1, and the likeliest other tokens.
+
+    `text` is empty while a character's bytes are not complete; `token` shows it by itself.
+    """
+
+    text: str
+    token: str
+    probability: float
+    runners_up: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    model: object
+    tokenizer: Tokenizer
+
+
+def sample(root: Path, run_id: str, step: int | None, prompt: str, config: SampleConfig) -> Iterator[Token]:
+    """Stream tokens after `prompt` (empty: the model begins by itself) from a checkpoint (None: the newest).
+
+    Raises NoSuchRun, CheckpointError, ConfigError (a prompt with characters the run has never seen).
+    """
+    import torch
+
+    from models.decoding import generate
+
+    loaded = load(root, run_id, step)
+    tokenizer = loaded.tokenizer
+    ids = tokenizer.encode(prompt, "prompt").tolist() or [first_token(tokenizer)]
+    decoder = tokenizers.StreamDecoder(tokenizer)
+    choices = generate(
+        loaded.model, ids,
+        max_new_tokens=config.max_new_tokens, temperature=config.temperature, top_k=config.top_k, top_p=config.top_p,
+        generator=torch.Generator().manual_seed(config.seed), n_runners_up=N_RUNNERS_UP,
+    )  # fmt: skip
+    for choice in choices:
+        yield Token(
+            text=decoder.push(choice.token),
+            token=tokenizer.token(choice.token),
+            probability=choice.probability,
+            runners_up=tuple((tokenizer.token(i), p) for i, p in choice.runners_up),
+        )
+
+
+def steps(root: Path, run_id: str) -> list[int]:
+    """The steps of a run's checkpoints, oldest first. Raises NoSuchRun."""
+    folder = RunFolder(root, run_id).checkpoints
+    return sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
+
+
+def load(root: Path, run_id: str, step: int | None) -> _Loaded:
+    """The model of a checkpoint, from memory where it is there. Raises NoSuchRun, CheckpointError."""
+    from playground.training.checkpoints import CheckpointError
+
+    there = steps(root, run_id)
+    if not there:
+        raise CheckpointError(f"run {run_id} has no checkpoint yet; wait for its first")
+    if step is None:
+        step = there[-1]
+    if step not in there:
+        raise CheckpointError(f"run {run_id} has no checkpoint at step {step}; there are {_listing(there)}")
+    return _load(root, run_id, step, _stamp(root, run_id, step))
+
+
+def first_token(tokenizer: Tokenizer) -> int:
+    """What an empty prompt stands for: a line break where the tokenizer has one, else its first token."""
+    try:
+        return int(tokenizer.encode("\n")[0])
+    except ConfigError:
+        return 0
+
+
+def parse_step(text: str | int | None) -> int | None:
+    """A checkpoint's step from loose input; None and "latest" are the newest. Raises ConfigError."""
+    if text in (None, "", "latest"):
+        return None
+    if isinstance(text, bool) or not str(text).strip().isdigit():
+        raise ConfigError([Problem("step", f"{text!r} is not a step; use a whole number from 0 up, or leave it out for the newest checkpoint")])
+    return int(text)
+
+
+def parse_sampling(values: dict) -> SampleConfig:
+    """Raises ConfigError with every problem."""
+    return parse(SampleConfig, values)
+
+
+def _stamp(root: Path, run_id: str, step: int) -> int:
+    """Changes when a resumed run writes a checkpoint of this step anew."""
+    return (RunFolder(root, run_id).checkpoints / f"{step:06d}.json").stat().st_mtime_ns
+
+
+@lru_cache(maxsize=6)
+def _load(root: Path, run_id: str, step: int, stamp: int) -> _Loaded:
+    from playground.training.checkpoints import Checkpoints, load_model
+
+    folder = RunFolder(root, run_id)
+    model = load_model(folder.read_config().model, Checkpoints(folder.checkpoints).weights_path(step))
+    return _Loaded(model, tokenizers.load(folder.tokenizer.read_text()))
+
+
+def _listing(there: list[int]) -> str:
+    return ", ".join(map(str, there)) if len(there) <= 6 else f"{', '.join(map(str, there[:3]))}, … {there[-1]}"
