@@ -1,0 +1,33 @@
+"""Store to tidy pandas frames: one row per observation, units in the column names. Knows nothing of figures."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from playground.store import Row, Store
+
+COLUMNS = ("run_id", "step", "tokens", "seconds", "train_loss", "val_loss", "val_tokens", "whole_split", "grad_norm", "lr", "tokens_per_s")
+
+
+def metrics(db: Store, run_ids: list[str]) -> pd.DataFrame:
+    """Training points and validations of some runs in the order they were recorded.
+
+    Losses in nats per token, `seconds` of training, `tokens` trained on. A row is a training point
+    (`val_loss` empty) or a validation (`train_loss` empty).
+    """
+    rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=("progress", "validation"))]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _tidy(run_id: str, row: Row) -> dict:
+    body = row.body
+    if row.kind == "progress":
+        values = {name: body[name] for name in ("tokens", "seconds", "grad_norm", "lr", "tokens_per_s")} | {"train_loss": body["loss"]}
+    else:
+        values = {"seconds": body["seconds"], "val_loss": body["loss"], "val_tokens": body["n_tokens"], "whole_split": body["whole"]}
+    return {"run_id": run_id, "step": row.step, **values}
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """As a file for spreadsheets; figures that are not finite are written as nan and inf."""
+    return frame.to_csv(index=False, na_rep="").encode()

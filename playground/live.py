@@ -1,0 +1,291 @@
+"""Store to small deltas for the browser, over plain GET routes mounted at /live.
+
+Read-only: everybody with a run's link may watch it. The browser holds the cursor; answers are
+bytes, computed once for all who ask the same thing at the same time. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import mimetypes
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import orjson
+from safetensors import SafetensorError, safe_open
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from models.knobs import differences, parse
+from playground import frames, plots, sampler, store
+from playground.config import RunConfig
+from playground.data import tokenizers
+from playground.runs import RunFolder
+from playground.store import NoSuchRun, Run, Store, StoreBusy
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+FRESH_S = 0.15
+MAX_EVENTS = 20_000
+MAX_OVERLAY = 12
+
+
+class Shared:
+    """Answers kept for a moment, each computed by one thread while the others wait for it."""
+
+    def __init__(self, fresh_s: float = FRESH_S, size: int = 256):
+        self.fresh_s, self.size = fresh_s, size
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple, tuple[float, Future]] = OrderedDict()
+
+    def get(self, key: tuple, compute: Callable[[], bytes]) -> bytes:
+        with self._lock:
+            now = time.monotonic()
+            kept = self._kept.get(key)
+            mine = kept is None or (kept[1].done() and now - kept[0] > self.fresh_s)
+            future = Future() if mine else kept[1]
+            if mine:
+                self._kept[key] = (now, future)
+                self._kept.move_to_end(key)
+                while len(self._kept) > self.size:
+                    self._kept.popitem(last=False)
+        if mine:
+            try:
+                future.set_result(compute())
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
+
+
+class Live:
+    """The routes. `root` and `db` are what they read; nothing is written."""
+
+    def __init__(self, root: Path, db: Store):
+        self.root, self.db, self.shared = root, db, Shared()
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/assets/{name}", self.asset),
+                Route("/runs", self.list),
+                Route("/overlay", self.overlay),
+                Route("/runs/{run_id}", self.run),
+                Route("/runs/{run_id}/attention", self.attention),
+                Route("/runs/{run_id}/weights", self.weights),
+                Route("/runs/{run_id}/metrics.csv", self.metrics),
+                Route("/runs/{run_id}/config.json", self.config),
+            ],
+            exception_handlers={
+                NoSuchRun: _problem(404), HTTPException: _problem(None), StoreBusy: _problem(503), OSError: _problem(500),
+            },
+        )  # fmt: skip
+
+    def asset(self, request: Request) -> Response:
+        """A file of assets/, or plotly's script; kept by the browser, compressed once."""
+        name = request.path_params["name"]
+        path = asset_path(name)
+        if path is None:
+            raise HTTPException(404, f"there is no asset {name[:60]!r}")
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        stamp = path.stat().st_mtime_ns
+        etag = f'"{stamp:x}"'
+        headers = {"Cache-Control": "public, max-age=31536000, immutable" if "v" in request.query_params else "no-cache", "ETag": etag}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", "") and kind.startswith(("text/", "application/javascript", "image/svg")):
+            return Response(compressed(path, stamp), media_type=kind, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+        return Response(path.read_bytes(), media_type=kind, headers=headers)
+
+    def run(self, request: Request) -> Response:
+        """A run's status and what was recorded since the cursor; all of it at a new generation."""
+        run_id = request.path_params["run_id"]
+        generation, cursor = _whole(request, "generation", -1), _whole(request, "cursor", 0)
+        return _json(self.shared.get(("run", run_id, generation, cursor), lambda: self._delta(run_id, generation, cursor)))
+
+    def list(self, request: Request) -> Response:
+        """All runs, newest first, with what differs from their preset."""
+        return _json(self.shared.get(("list",), self._list))
+
+    def overlay(self, request: Request) -> Response:
+        """A figure of several runs' losses, for plotly in the browser."""
+        wanted = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:MAX_OVERLAY]
+        x = request.query_params.get("x", "step")
+        if x not in plots.X_TITLES:
+            raise HTTPException(400, f"x is one of {', '.join(plots.X_TITLES)}")
+        return _json(self.shared.get(("overlay", x, *wanted), lambda: self._overlay(wanted, x)))
+
+    def attention(self, request: Request) -> Response:
+        """Every head's map of the newest recorded probe, or of `step`, of the run's probe text."""
+        run_id, step = request.path_params["run_id"], _whole(request, "step", -1)
+        return _json(self.shared.get(("attention", run_id, step), lambda: self._attention(run_id, step)))
+
+    def weights(self, request: Request) -> Response:
+        """A checkpoint's safetensors file to keep; the newest, or that of `step`."""
+        run_id = request.path_params["run_id"]
+        run, there = self.db.run(run_id), sampler.steps(self.root, run_id)
+        step = _whole(request, "step", there[-1] if there else -1)
+        if step not in there:
+            raise HTTPException(404, f"this run has no checkpoint at step {step}")
+        return FileResponse(
+            RunFolder(self.root, run_id).checkpoints / f"{step:06d}.safetensors",
+            filename=f"{file_name(run)}-{step:06d}.safetensors", media_type="application/octet-stream",
+        )  # fmt: skip
+
+    def metrics(self, request: Request) -> Response:
+        run = self.db.run(request.path_params["run_id"])
+        data = frames.to_csv(frames.metrics(self.db, [run.id]))
+        return Response(data, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.csv"'})
+
+    def config(self, request: Request) -> Response:
+        run = self.db.run(request.path_params["run_id"])
+        data = RunFolder(self.root, run.id).config.read_bytes()
+        return Response(data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.json"'})
+
+    def _delta(self, run_id: str, generation: int, cursor: int) -> bytes:
+        RunFolder(self.root, run_id)
+        run = self.db.run(run_id)
+        if run.generation != generation:
+            cursor = 0
+        rows = self.db.events(run_id, after=cursor, limit=MAX_EVENTS)
+        events: dict[str, dict[str, list]] = {}
+        for row in rows:
+            columns = events.setdefault(row.kind, {"step": []})
+            columns["step"].append(row.step)
+            for name, value in row.body.items():
+                columns.setdefault(name, []).append(value)
+        return orjson.dumps(
+            {
+                "run": self.status(run),
+                "generation": run.generation,
+                "reset": run.generation != generation,
+                "cursor": rows[-1].id if rows else cursor,
+                "more": len(rows) == MAX_EVENTS,
+                "events": events,
+            }
+        )
+
+    def status(self, run: Run) -> dict:
+        """What a page shows of a run, its events left out. Never its owner."""
+        train = run.config["train"]
+        status = {
+            name: getattr(run, name)
+            for name in (
+                "id", "name", "state", "wanted", "reason", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
+                "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at",
+            )
+        }  # fmt: skip
+        status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
+        status |= {"n_layer": run.config["model"]["n_layer"], "n_head": run.config["model"]["n_head"], "source": run.config["data"]["source"]}
+        if run.state == store.QUEUED:
+            waiting = [other.id for other in self.db.runs_in([store.QUEUED])]
+            status["place"] = waiting.index(run.id) + 1 if run.id in waiting else None
+        if run.state in (store.INTERRUPTED, store.FAILED):
+            status["log"] = RunFolder(self.root, run.id).log_tail()
+        return status
+
+    def _list(self) -> bytes:
+        return orjson.dumps([self.status(run) | {"differs": config_difference(run)} for run in self.db.runs()])
+
+    def _overlay(self, run_ids: list[str], x: str) -> bytes:
+        names = {run_id: self.db.run(run_id).name for run_id in run_ids}
+        return plots.overlay(frames.metrics(self.db, run_ids), names, x).to_json().encode()
+
+    def _attention(self, run_id: str, step: int) -> bytes:
+        folder = RunFolder(self.root, run_id)
+        probes = [row for row in self.db.events(run_id, kinds=("probe",))]
+        if not probes:
+            raise HTTPException(404, "no attention has been recorded yet")
+        digest = probes[-1].body["text_hash"]
+        there = [path for path in sorted((folder.path / "probes" / digest).glob("[0-9]*.safetensors"), key=lambda path: int(path.stem))]
+        chosen = next((path for path in reversed(there) if step < 0 or int(path.stem) <= step), None)
+        if chosen is None:
+            raise HTTPException(404, "no attention has been recorded yet")
+        try:
+            with safe_open(chosen, framework="numpy") as file:
+                tokens, maps = file.get_tensor("tokens"), file.get_tensor("attention")
+        except (SafetensorError, FileNotFoundError):
+            raise HTTPException(404, "this probe is no longer there") from None
+        tokenizer = tokenizers.load(folder.tokenizer.read_text())
+        return orjson.dumps(attention_dict(int(chosen.stem), [tokenizer.token(i) for i in tokens.tolist()], maps))
+
+
+def attention_dict(step: int, tokens: list[str], maps: np.ndarray) -> dict:
+    """(L, H, T, T) maps as base64 of their lower triangles row by row, one byte per weight (255: all of it)."""
+    n_layer, n_head, T, _ = maps.shape
+    rows, columns = np.tril_indices(T)
+    triangle = np.rint(maps[:, :, rows, columns].astype(np.float32) * 255).astype(np.uint8)
+    return {"step": step, "tokens": tokens, "n_layer": n_layer, "n_head": n_head, "maps": base64.b64encode(triangle.tobytes()).decode()}
+
+
+def seconds_left(run: Run) -> float | None:
+    """Training time still to come, at the pace so far; None where it cannot be known."""
+    train = run.config["train"]
+    guesses = []
+    if train["max_steps"] is not None and run.step > 0:
+        guesses.append(run.seconds / run.step * (train["max_steps"] - run.step))
+    if train["max_seconds"] is not None:
+        guesses.append(train["max_seconds"] - run.seconds)
+    return max(0.0, min(guesses)) if guesses else None
+
+
+def config_difference(run: Run) -> dict:
+    """The knobs in which a run differs from the default configuration."""
+    return _difference(orjson.dumps(run.config))
+
+
+@lru_cache(maxsize=2000)
+def _difference(config: bytes) -> dict:
+    return differences(parse(RunConfig, orjson.loads(config)), RunConfig())
+
+
+def file_name(run: Run) -> str:
+    """A run's name made safe for a file, with its id."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in run.name).strip("-")
+    return f"{safe[:40] or 'run'}-{run.id}"
+
+
+def asset_path(name: str) -> Path | None:
+    """Where an asset lies; None for anything that is not one."""
+    if name == "plotly.min.js":
+        import plotly
+
+        return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    path = ASSETS / name
+    return path if path.parent == ASSETS and path.is_file() else None
+
+
+@lru_cache(maxsize=32)
+def compressed(path: Path, stamp: int) -> bytes:
+    """The file's bytes, gzipped; `stamp` makes a changed file a new one."""
+    return gzip.compress(path.read_bytes(), 6)
+
+
+def _json(data: bytes) -> Response:
+    return Response(data, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        return int(text[:19])
+    except ValueError:
+        raise HTTPException(400, f"{name} is a whole number") from None
+
+
+def _problem(status: int | None) -> Callable:
+    def answer(request: Request, error: Exception) -> Response:
+        detail = error.detail if isinstance(error, HTTPException) else str(error)
+        return JSONResponse({"error": detail}, status_code=status or getattr(error, "status_code", 500))
+
+    return answer
