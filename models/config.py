@@ -47,7 +47,7 @@ class ModelConfig(Knobs):
     vocab_size: int | None = knob(None, ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
 
     n_layer: int = knob(
-        4, ge=1, le=64, slider=(1, 12), open=True, group=SHAPE, label="layers", unit="layers",
+        4, ge=1, le=64, slider=(1, 24), open=True, group=SHAPE, label="layers", unit="layers",
         help="How many blocks are stacked. Each one refines what the one before it wrote.",
     )  # fmt: skip
     n_head: int = knob(
@@ -56,11 +56,11 @@ class ModelConfig(Knobs):
         paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
     n_embd: int = knob(
-        128, ge=1, le=4096, slider=(16, 512), step=16, open=True, group=SHAPE, label="width", unit="numbers per token",
+        128, ge=1, le=4096, slider=(16, 768), step=16, open=True, group=SHAPE, label="width", unit="numbers per token",
         help="Length of the vector that carries each token through the model (n_embd).",
     )  # fmt: skip
     block_size: int = knob(
-        64, ge=1, le=4096, slider=(8, 512), step=8, open=True, group=SHAPE, label="context", unit="tokens",
+        64, ge=1, le=4096, slider=(8, 1024), step=8, open=True, group=SHAPE, label="context", unit="tokens",
         help="How many tokens the model can look back on.",
     )  # fmt: skip
 
@@ -122,7 +122,7 @@ class ModelConfig(Knobs):
     head_bias: bool = knob(False, group=EMBEDDING, label="head bias", help="Whether the head adds a bias to each token's score.")
 
     dropout: float = knob(
-        0.0, ge=0, lt=1, slider=(0, 0.6), step=0.05, open=True, group=REGULAR, label="dropout", unit="share dropped",
+        0.0, ge=0, lt=1, slider=(0, 0.9), step=0.05, group=REGULAR, label="dropout", unit="share dropped",
         help="Share of activations set to zero at random while training, against over-fitting.",
         paper="Srivastava et al. 2014, JMLR 15",
     )  # fmt: skip

@@ -116,7 +116,7 @@ def pick(logits: Tensor, temperature: float, top_k: int | None, top_p: float | N
     """
     if temperature == 0:
         return int(logits.argmax())
-    logits = logits.double() / temperature
+    logits = (logits.double() - logits.max()) / temperature  # at most 0, so that no temperature overflows
     values, ids = logits.sort(descending=True, stable=True)
     probabilities = values.softmax(-1)
     keep = torch.ones_like(probabilities, dtype=torch.bool)

@@ -1,0 +1,107 @@
+"""What a run will cost before it starts: memory in closed form, time from what this machine was measured to do.
+
+`measure` needs torch and is run by a standby worker; everything else imports none.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from models.config import ModelConfig, activation_floats_per_token, flops_per_token, n_params
+from playground.config import RunConfig
+from playground.files import publish
+
+WIDTHS = (32, 128, 384)
+TOKENS = 768
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`speeds[i]` is what training steps of models `WIDTHS[i]` wide reach, in FLOP/s;
+    `layer_s` the time that a layer of a step takes however small it is."""
+
+    threads: int
+    layer_s: float
+    speeds: tuple[float, ...]
+
+
+def memory_bytes(config: RunConfig) -> int:
+    """While training in float32: weights, gradients, optimiser state, and what one batch keeps for its backward pass."""
+    per_parameter = 16 if config.optim.name == "adamw" else 12
+    batch_tokens = config.train.batch_size * config.model.block_size
+    return per_parameter * n_params(config.model) + 4 * batch_tokens * activation_floats_per_token(config.model)
+
+
+def step_seconds(config: RunConfig, machine: Machine) -> float:
+    """Time of one step, interpolated between the widths that were measured."""
+    compute = 3 * flops_per_token(config.model) * config.tokens_per_step / _speed(config.model.n_embd, machine)
+    return compute + config.train.accumulation * config.model.n_layer * machine.layer_s
+
+
+def run_seconds(config: RunConfig, machine: Machine) -> float:
+    """Time of the whole run, whichever limit ends it."""
+    limits = [] if config.train.max_seconds is None else [config.train.max_seconds]
+    if config.train.max_steps is not None:
+        limits.append(config.train.max_steps * step_seconds(config, machine))
+    return min(limits)
+
+
+def load(root: Path) -> Machine | None:
+    """What was measured on this machine, if it was."""
+    try:
+        data = json.loads((root / "machine.json").read_text())
+        return Machine(data["threads"], data["layer_s"], tuple(data["speeds"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def save(root: Path, machine: Machine) -> None:
+    publish(root / "machine.json", json.dumps(asdict(machine)).encode())
+
+
+def measure(threads: int) -> Machine:
+    """Train a few steps of small models and see. Takes about a second."""
+    tiny = _measured_step(ModelConfig(n_layer=4, n_embd=8, n_head=2, block_size=8, vocab_size=64), batch_size=1)
+    layer_s = tiny / 4
+    speeds = []
+    for width in WIDTHS:
+        model = ModelConfig(n_layer=2, n_embd=width, block_size=64, vocab_size=128)
+        seconds = max(_measured_step(model, batch_size=TOKENS // 64) - 2 * layer_s, 1e-6)
+        speeds.append(3 * flops_per_token(model) * TOKENS / seconds)
+    return Machine(threads, layer_s, tuple(speeds))
+
+
+def _measured_step(model: ModelConfig, batch_size: int) -> float:
+    """The fastest of a few training steps, in seconds."""
+    import numpy as np
+    import torch
+
+    from playground.data.split import Split
+    from playground.data.tokenizers import ByteTokenizer
+    from playground.training.state import TrainState
+
+    config = RunConfig()
+    config = config.model_copy(update={"model": model, "train": config.train.model_copy(update={"batch_size": batch_size})})
+    ids = np.arange(5000, dtype=np.uint8) % 64
+    state = TrainState(config, Split(ids, ids, ByteTokenizer()), torch.device("cpu"))
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        state.step()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _speed(width: int, machine: Machine) -> float:
+    """FLOP/s at a width, on straight lines between the measured ones."""
+    if width <= WIDTHS[0]:
+        return machine.speeds[0]
+    for (left, slow), (right, fast) in zip(
+        zip(WIDTHS, machine.speeds, strict=True), zip(WIDTHS[1:], machine.speeds[1:], strict=False), strict=False
+    ):
+        if width <= right:
+            return slow + (fast - slow) * (width - left) / (right - left)
+    return machine.speeds[-1]

@@ -1,0 +1,75 @@
+"""Controls derived from the declared knobs: one control per knob, its id the knob's path with dashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import gradio as gr
+
+from models.knobs import Spec
+from playground.config import RunConfig
+
+SPECS: list[Spec] = RunConfig.specs()
+AUTOMATIC = "none"
+
+
+def groups() -> dict[str, list[Spec]]:
+    """The knobs that sit in closed sections, by section."""
+    found: dict[str, list[Spec]] = {}
+    for spec in SPECS:
+        if not spec.knob.open:
+            found.setdefault(spec.knob.group, []).append(spec)
+    return found
+
+
+def control(spec: Spec, value: Any, choices: Iterable[tuple[str, str]] | None = None) -> gr.components.Component:
+    """The control for a knob. Bounds are checked by the config itself, so that a wrong value gets its reason."""
+    words = {"label": label(spec), "info": hint(spec), "elem_id": spec.elem_id, "interactive": True}
+    shown = shown_value(spec, value)
+    if choices is not None:
+        return gr.Dropdown(list(choices), value=shown, **words)
+    if spec.kind == "choice":
+        pairs = [(spec.knob.choice_labels.get(choice, choice), choice) for choice in spec.choices]
+        pairs = [(spec.knob.none_means, AUTOMATIC), *pairs] if spec.optional else pairs
+        return gr.Radio(pairs, value=shown, **words) if len(pairs) <= 3 else gr.Dropdown(pairs, value=shown, **words)
+    if spec.kind == "bool":
+        if spec.optional:
+            return gr.Radio([(spec.knob.none_means, AUTOMATIC), ("on", "true"), ("off", "false")], value=shown, **words)
+        return gr.Checkbox(value=shown, **words)
+    if spec.kind == "text":
+        return gr.Textbox(value=shown, placeholder=spec.knob.none_means or None, max_lines=4, max_length=spec.max_length, **words)
+    if spec.knob.slider and not spec.optional:
+        low, high = spec.knob.slider
+        return gr.Slider(low, high, value=shown, step=spec.knob.step or (1 if spec.kind == "int" else 0.01), buttons=[], **words)
+    return gr.Number(value=shown, placeholder=spec.knob.none_means or None, step=1 if spec.kind == "int" else 0.0001, buttons=[], **words)
+
+
+def label(spec: Spec) -> str:
+    return f"{spec.knob.label} ({spec.knob.unit})" if spec.knob.unit else spec.knob.label
+
+
+def hint(spec: Spec) -> str:
+    """One or two sentences under the control, with the paper where there is one."""
+    empty = f" Empty: {spec.knob.none_means}." if spec.optional and spec.kind in ("int", "float", "text") else ""
+    paper = f" {spec.knob.paper}." if spec.knob.paper else ""
+    return spec.knob.help + empty + paper
+
+
+def shown_value(spec: Spec, value: Any) -> Any:
+    """A config's value as its control shows it."""
+    if spec.optional and spec.kind in ("bool", "choice"):
+        return AUTOMATIC if value is None else str(value).lower()
+    if spec.kind == "text":
+        return value or ""
+    return value
+
+
+def read(values: Iterable[Any]) -> dict[str, Any]:
+    """What the controls say, in the order of SPECS, as a flat config for `parse`."""
+    flat = {}
+    for spec, value in zip(SPECS, values, strict=True):
+        if value is None and not spec.optional:
+            value = ""
+        flat[spec.path] = value
+    return flat
