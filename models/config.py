@@ -32,7 +32,8 @@ def no_final_norm_without_norms(final_norm: bool | None, norm_placement: str) ->
 
 def mlp_is_not_empty(mlp_ratio: float, n_embd: int) -> str | None:
     if int(mlp_ratio * n_embd) < 1:
-        return f"{mlp_ratio:g} x n_embd={n_embd} leaves no hidden unit; use at least {1 / n_embd:.3g}"
+        least = -(-10_000 // n_embd) / 10_000  # rounded up
+        return f"{mlp_ratio:g} x n_embd={n_embd} leaves no hidden unit; use at least {least:g}"
     return None
 
 
@@ -132,7 +133,7 @@ class ModelConfig(Knobs):
     )  # fmt: skip
     init: Literal["gpt2", "normal", "pytorch"] = knob(
         "gpt2", group=REGULAR, label="initialisation",
-        help="gpt2: normal, std 0.02, residual projections by another 1/sqrt(2 n_layer). normal: std 0.02 everywhere. pytorch: the library's defaults.",
+        help="gpt2: std 0.02, residual projections by another 1/sqrt(2 n_layer). normal: std 0.02 all over. pytorch: its defaults.",
         paper="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
     )  # fmt: skip
 

@@ -89,6 +89,7 @@ def generate(
     n_runners_up: int = 5,
 ) -> Iterator[Choice]:
     """Yield sampled tokens. `prompt` holds at least one id; temperature 0 takes the likeliest.
+    Raises FloatingPointError where the model's scores are not finite: its training has diverged.
 
     The model is put into eval mode for good; the global random state is not touched when a
     CPU `generator` is given.
@@ -100,6 +101,8 @@ def generate(
     for _ in range(max_new_tokens):
         logits, state = next_token_logits(model, tokens, state)
         logits = logits.float().cpu()
+        if not logits.isfinite().all():
+            raise FloatingPointError("the model's scores are not finite numbers: its training has diverged")
         token = pick(logits, temperature, top_k, top_p, generator)
         tokens.append(token)
         probabilities = logits.softmax(-1)

@@ -63,6 +63,7 @@ class Spec:
     low: float | None
     high: float | None
     low_open: bool
+    high_open: bool
     max_length: int | None
     knob: Knob
 
@@ -118,7 +119,7 @@ class Knobs(BaseModel):
         except ValidationError as error:
             errors += [_again(details) for details in error.errors(include_url=False)]
         bad = {details["loc"][0] for details in errors if details["loc"]}
-        values = config.__dict__ if config is not None else _valid_values(cls, data, bad)
+        values = config.__dict__ if config is not None and not bad else _valid_values(cls, data, bad)
         for rule in cls.RULES:
             reads = list(inspect.signature(rule).parameters)
             if all(name in values for name in reads):
@@ -200,6 +201,7 @@ def _spec(path: str, info: Any) -> Spec:
         low=bounds.get("ge", bounds.get("gt")),
         high=bounds.get("le", bounds.get("lt")),
         low_open="gt" in bounds,
+        high_open="lt" in bounds,
         max_length=bounds.get("max_length"),
         knob=Knob(**info.json_schema_extra["knob"]),
     )
@@ -275,13 +277,13 @@ def _wanted(spec: Spec) -> str:
         return f"use a text of at most {spec.max_length} characters" if spec.max_length else "use a text"
     noun = "a whole number" if spec.kind == "int" else "a number"
     low = None if spec.low is None else f"{'above' if spec.low_open else 'from'} {spec.low:g}"
-    high = None if spec.high is None else f"up to {spec.high:g}"
+    high = None if spec.high is None else f"{'below' if spec.high_open else 'up to'} {spec.high:g}"
     return " ".join(["use", noun, *filter(None, [low, high])])
 
 
 def _did_you_mean(cls: type[Knobs], path: str) -> str:
     close = difflib.get_close_matches(path, [spec.path for spec in cls.specs()], n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; see the list of settings with --help"
+    return f"; did you mean {' or '.join(close)}?" if close else "; see the list of settings with --help"
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,79 @@
+"""Any combination of architecture knobs is either refused with a message or builds, trains and samples."""
+
+import contextlib
+
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from models.config import ModelConfig, flops_per_token, n_params
+from models.decoding import generate
+from models.gpt import GPT
+from models.knobs import ConfigError, Spec, parse
+
+LARGEST = {"n_layer": 3, "n_head": 6, "n_embd": 24, "block_size": 9, "mlp_ratio": 5.0}
+
+
+def values_of(spec: Spec) -> st.SearchStrategy:
+    """The values that a knob declares as possible, its size bounded so that a model is quick to build."""
+    if spec.kind == "choice":
+        values = st.sampled_from(spec.choices)
+    elif spec.kind == "bool":
+        values = st.booleans()
+    elif spec.kind == "int":
+        values = st.integers(int(spec.low), LARGEST[spec.path])
+    else:
+        high = LARGEST.get(spec.path, spec.high)
+        values = st.floats(spec.low, high, exclude_min=spec.low_open, exclude_max=spec.path not in LARGEST, width=32)
+    return values | st.none() if spec.optional else values
+
+
+MODELS = st.fixed_dictionaries({spec.path: values_of(spec) for spec in ModelConfig.specs()})
+
+
+@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(MODELS)
+def test_any_model_is_refused_with_a_message_or_works(knobs):
+    try:
+        config = parse(ModelConfig, {**knobs, "vocab_size": 7})
+    except ConfigError as error:
+        event("refused")
+        assert error.problems
+        for problem in error.problems:
+            assert problem.path in knobs and problem.message
+        return
+    event("built")
+    torch.manual_seed(0)
+    model = GPT(config)
+    assert n_params(config) == sum(p.numel() for p in model.parameters())
+    assert flops_per_token(config) > 0
+    idx = torch.randint(7, (2, config.block_size))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    before = [p.detach().clone() for p in model.parameters()]
+    loss = F.cross_entropy(model(idx).flatten(0, 1), idx.flatten())
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert all(p.isfinite().all() for p in model.parameters())
+    choices = list(generate(model, [0], max_new_tokens=config.block_size + 2, generator=torch.Generator().manual_seed(0)))
+    assert len(choices) == config.block_size + 2
+    assert all(0 <= choice.token < 7 and 0 <= choice.probability <= 1 for choice in choices)
+
+
+def test_the_strategy_covers_every_visible_knob_and_draws_models_that_build():
+    """So that the property above is about all knobs and not about refusals alone."""
+    built = []
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @given(MODELS)
+    def count(knobs):
+        assert set(knobs) == {spec.path for spec in ModelConfig.specs()}
+        with contextlib.suppress(ConfigError):
+            built.append(parse(ModelConfig, knobs))
+
+    count()
+    assert len(built) >= 10
+    assert {config.sublayers for config in built} == {"attention+mlp", "attention", "mlp"}
+    assert {config.norm_placement for config in built} == {"pre", "post", "none"}

@@ -1,0 +1,59 @@
+"""Closed-form counts equal those of the model that is built."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.config import ModelConfig, flops_per_token, n_params
+from models.gpt import GPT
+from models.presets import PRESETS
+
+BASE = ModelConfig(vocab_size=13, n_layer=2, n_head=2, n_embd=12, block_size=10)
+# Every value of each choice that a count could depend on, and pairs that meet in one term.
+CHANGES = [
+    {},
+    *({"sublayers": s, "norm_placement": n} for s in ("attention+mlp", "attention", "mlp") for n in ("pre", "post", "none")),
+    *({"bias": b, "qkv_bias": q, "norm_type": t} for b, q, t in product((True, False), (None, True, False), ("layernorm", "rmsnorm"))),
+    *({"tie_weights": t, "head_bias": h, "position": p} for t, h, p in product((True, False), (True, False), ("learned", "none"))),
+    *({"final_norm": f, "norm_placement": n} for f in (True, False) for n in ("pre", "post")),
+    *({"mlp_ratio": r, "n_embd": 6, "activation": a} for r, a in ((0.2, "relu"), (2.7, "silu"), (8.0, "relu2"))),
+    *({"n_layer": n, "n_head": h, "block_size": t} for n, h, t in ((1, 1, 1), (5, 12, 3), (3, 4, 31))),
+    {"dropout": 0.3, "residual": False, "init": "pytorch"},
+]
+
+
+def built(change) -> ModelConfig:
+    return ModelConfig(**{**BASE.model_dump(), **change})
+
+
+def measured_flops_per_token(config) -> float:
+    """The flops that torch counts for one full context."""
+    model = GPT(config).eval()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, config.block_size, dtype=torch.long))
+    return counter.get_total_flops() / config.block_size
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_closed_forms_equal_the_instantiated_model(change):
+    config = built(change)
+    assert n_params(config) == sum(p.numel() for p in GPT(config).parameters())
+    assert flops_per_token(config) == measured_flops_per_token(config)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_closed_forms_hold_for_the_presets(name):
+    config = PRESETS[name].model_copy(update={"vocab_size": 65})
+    assert n_params(config) == sum(p.numel() for p in GPT(config).parameters())
+    assert flops_per_token(config) == measured_flops_per_token(config)
+
+
+def test_counts_need_a_vocabulary():
+    for count in (n_params, flops_per_token):
+        with pytest.raises(ValueError, match="vocab_size"):
+            count(ModelConfig())
+
+

@@ -1,0 +1,179 @@
+"""The run's config: what it demands, how it is documented, and that it travels unchanged."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from models.config import ModelConfig
+from models.knobs import ConfigError, flat, nested, parse
+from playground.config import SOURCES, RunConfig
+from playground.presets import PRESETS
+
+SPECS = RunConfig.specs()
+
+
+def problems(data) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(RunConfig, data)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def all_changed() -> RunConfig:
+    """A config in which no visible knob has its default."""
+    other = {
+        "model": {
+            "n_layer": 3, "n_head": 2, "n_embd": 32, "block_size": 16, "norm_placement": "post", "norm_type": "rmsnorm", "final_norm": True,
+            "residual": False, "sublayers": "mlp", "qkv_bias": True, "activation": "silu", "mlp_ratio": 1.5, "bias": False,
+            "position": "none", "tie_weights": False, "head_bias": True, "dropout": 0.1, "embd_dropout": 0.2, "init": "normal",
+        },
+        "data": {"source": "tiny-shakespeare", "tokenizer": "byte"},
+        "optim": {
+            "name": "sgd", "lr": 0.3, "warmup_steps": 3, "schedule": "linear", "min_lr": 0.01, "weight_decay": 0.0, "grad_clip": None,
+            "beta1": 0.8, "beta2": 0.9,
+        },
+        "train": {
+            "max_steps": None, "max_seconds": 2.5, "batch_size": 3, "accumulation": 2, "seed": 0, "device": "cpu", "dtype": "bfloat16",
+            "eval_interval": 7, "checkpoint_interval": 8, "log_interval": 9,
+        },
+        "probe": {"text": "Ünï\n\t\"'", "interval": 4, "sample_tokens": 0},
+    }  # fmt: skip
+    return parse(RunConfig, other)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused_with_numbers_and_a_remedy_that_works():
+    message = problems({"model": {"n_embd": 100, "n_head": 3}})["model.n_head"]
+    assert "n_embd=100 is not divisible by n_head=3" in message
+    assert "try 2 heads, or a width of 99 or 102" in message
+    parse(RunConfig, {"model": {"n_embd": 100, "n_head": 2}})
+    for width in (99, 102):
+        parse(RunConfig, {"model": {"n_embd": width, "n_head": 3}})
+
+
+BIG = {"block_size": 4096}
+W = {"n_embd": 64}
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "words", "remedied"),
+    [
+        ({"model": {"n_embd": 3, "n_head": 4}}, "model.n_head", ["=3", "=4", "3 heads", "width of 4"], {"model": {"n_embd": 4}}),
+        ({"model": {"final_norm": True, "norm_placement": "none"}}, "model.final_norm", ["pre or post"], {"model": {"final_norm": True}}),
+        ({"model": {"mlp_ratio": 0.01} | W}, "model.mlp_ratio", ["0.01", "=64", "0.0157"], {"model": {"mlp_ratio": 0.0157} | W}),
+        ({"optim": {"min_lr": 0.1, "lr": 0.01}}, "optim.min_lr", ["min_lr=0.1", "lr=0.01"], {"optim": {"min_lr": 0.01, "lr": 0.01}}),
+        ({"train": {"max_steps": None}}, "train.max_steps", ["max_steps", "max_seconds"], {"train": {"max_steps": None, "max_seconds": 1}}),
+        ({"train": {"batch_size": 4096}, "model": BIG}, "train", ["4096", "2,097,152"], {"train": {"batch_size": 512}, "model": BIG}),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_together_is_refused_with_both_values_and_a_remedy_that_works(data, path, words, remedied):
+    found = problems(data)
+    assert set(found) == {path}
+    for word in words:
+        assert word in found[path]
+    parse(RunConfig, remedied)
+
+
+def test_rules_of_a_section_hold_also_where_other_fields_are_wrong():
+    found = problems({"model": {"n_embd": 100, "n_head": 3, "dropout": 2, "layers": 4}, "optim": {"lr": 0.1, "min_lr": 1, "beta1": 1}})
+    assert set(found) == {"model.n_head", "model.dropout", "model.layers", "optim.min_lr", "optim.beta1"}
+
+
+def test_zero_and_negative_sizes_are_refused_one_by_one():
+    sizes = ["model.n_layer", "model.n_head", "model.n_embd", "model.block_size", "train.batch_size", "train.accumulation"]
+    for bad in (0, -3):
+        found = problems(nested(dict.fromkeys(sizes, bad)))
+        assert set(found) == set(sizes)
+        assert all(found[path].startswith(f"{bad} is not possible here; use a whole number from 1") for path in sizes)
+
+
+@pytest.mark.parametrize(
+    "source", ["/etc/passwd", "../secret.txt", "upload:../../etc/passwd", "upload:" + "A" * 64, "upload:" + "a" * 63, "", "x" * 201]
+)
+def test_a_path_is_no_data_source(source):
+    assert set(problems({"data": {"source": source}})) == {"data.source"}
+
+
+def test_every_known_source_and_an_upload_are_accepted():
+    for source in (*SOURCES, "upload:" + "0a" * 32):
+        assert parse(RunConfig, {"data": {"source": source}}).data.source == source
+
+
+def test_the_derived_vocabulary_is_neither_control_nor_flag():
+    assert "model.vocab_size" not in [spec.path for spec in SPECS]
+    assert parse(RunConfig, {"model": {"vocab_size": 65}}).model.vocab_size == 65
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.path)
+def test_every_knob_is_documented_and_its_default_is_within_its_range(spec):
+    assert spec.knob.label.strip() and spec.knob.group.strip()
+    assert spec.knob.help.strip() and spec.knob.help.rstrip().endswith((".", ")"))
+    assert not spec.optional or spec.knob.none_means
+    assert set(spec.knob.choice_labels) <= set(spec.choices or SOURCES)
+    if spec.knob.slider:
+        low, high = spec.knob.slider
+        assert low < high and (spec.low is None or low >= spec.low) and (spec.high is None or high <= spec.high)
+        assert spec.default is None or low <= spec.default <= high
+    parse(RunConfig, nested({spec.path: spec.default}) if spec.path != "train.max_seconds" else {})
+
+
+def test_design_opens_with_at_most_twelve_controls():
+    assert 6 <= sum(spec.knob.open for spec in SPECS) <= 12
+
+
+def test_elem_ids_are_the_paths_with_dashes():
+    assert next(spec for spec in SPECS if spec.path == "model.n_layer").elem_id == "model-n_layer"
+    assert len({spec.elem_id for spec in SPECS}) == len(SPECS)
+
+
+@pytest.mark.parametrize("config", [RunConfig(), all_changed(), *(preset.config for preset in PRESETS.values())], ids=lambda c: c.summary)
+def test_a_config_survives_every_way_it_travels(config):
+    assert parse(RunConfig, config.model_dump()) == config
+    assert parse(RunConfig, json.loads(config.model_dump_json())) == config
+    assert parse(RunConfig, nested(flat(config))) == config
+    as_flags = {path: "none" if value is None else str(value) for path, value in flat(config).items()}
+    assert parse(RunConfig, nested(as_flags)) == config
+
+
+def test_all_changed_really_changes_every_knob():
+    mine, base = flat(all_changed()), flat(RunConfig())
+    assert [spec.path for spec in SPECS if mine[spec.path] == base[spec.path]] == []
+
+
+def test_digest_tells_configs_apart_and_is_stable():
+    assert RunConfig().digest == parse(RunConfig, json.loads(RunConfig().model_dump_json())).digest
+    base, other = flat(RunConfig(optim={"lr": 0.2}, train={"max_seconds": 9.0})), flat(all_changed())
+    digests = {parse(RunConfig, nested({**base, spec.path: other[spec.path]})).digest for spec in SPECS}
+    assert len(digests | {parse(RunConfig, nested(base)).digest}) == len(SPECS) + 1
+
+
+def test_summary_names_what_is_unusual():
+    assert RunConfig().summary == "4L 4H 128 pre-norm"
+    assert all_changed().summary == "3L 2H 32 post-norm no residual mlp only"
+
+
+def test_tokens_per_step_counts_accumulation():
+    assert all_changed().tokens_per_step == 3 * 2 * 16
+
+
+def test_the_nanogpt_recipe_is_that_of_its_readme():
+    config = PRESETS["nanogpt-cpu"].config
+    assert (config.model.n_layer, config.model.n_head, config.model.n_embd, config.model.block_size) == (4, 4, 128, 64)
+    assert (config.train.batch_size, config.train.max_steps, config.model.dropout, config.model.bias) == (12, 2000, 0.0, False)
+    optim = config.optim
+    assert (optim.name, optim.lr, optim.min_lr, optim.schedule, optim.warmup_steps) == ("adamw", 1e-3, 1e-4, "cosine", 100)
+    assert (optim.beta1, optim.beta2, optim.weight_decay, optim.grad_clip) == (0.9, 0.99, 0.1, 1.0)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["models.knobs", "models.config", "models.presets", "playground.config", "playground.presets", "playground.settings",
+     "playground.files", "playground.data.corpora", "playground.data.split", "playground.data.tokenizers", "playground.runs"],
+)  # fmt: skip
+def test_a_page_can_reason_about_runs_without_torch(module):
+    code = f"import sys, {module}; print([m for m in ('torch', 'gradio', 'transformers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_model_section_is_the_architectures_own_config():
+    assert RunConfig.model_fields["model"].annotation is ModelConfig
