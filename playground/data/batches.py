@@ -40,11 +40,17 @@ class Batches:
         self.generator.set_state(state)
 
 
-def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Non-overlapping windows in order, (B, T) inputs and targets; a rest shorter than a window is left out."""
+def windows(
+    ids: np.ndarray, block_size: int, batch_size: int, device: torch.device, at_most: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Non-overlapping windows in order, (B, T) inputs and targets; a rest shorter than a window is left out.
+
+    `at_most` takes that many of them, spread evenly from one end to the other.
+    """
     n_windows = (len(ids) - 1) // block_size
-    for first in range(0, n_windows, batch_size):
-        count = min(batch_size, n_windows - first)
-        start, end = first * block_size, (first + count) * block_size
-        chunk = torch.from_numpy(ids[start : end + 1].astype(np.int64)).to(device)
-        yield chunk[:-1].view(count, block_size), chunk[1:].view(count, block_size)
+    count = n_windows if at_most is None else min(at_most, n_windows)
+    starts = (2 * np.arange(count) + 1) * n_windows // (2 * max(1, count)) * block_size  # (N,): the middle of each of `count` equal parts
+    for first in range(0, count, batch_size):
+        places = starts[first : first + batch_size, None] + np.arange(block_size + 1)  # (B, T + 1)
+        chunk = torch.from_numpy(ids[places].astype(np.int64)).to(device)
+        yield chunk[:, :-1], chunk[:, 1:]

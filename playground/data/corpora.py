@@ -135,14 +135,15 @@ def add_bytes(root: Path, data: bytes, max_bytes: int) -> str:
     """Check that uploaded bytes are usable text and keep them; raises CorpusError with the remedy."""
     if len(data) > max_bytes:
         raise CorpusError(f"the text has {len(data) / 1e6:.1f} MB; this playground takes at most {max_bytes / 1e6:.1f} MB, so cut it first")
-    if not data.strip():
-        raise CorpusError("the text is empty; choose a file with text in it")
     if b"\0" in data:
         raise CorpusError(f"this looks like a binary file (a zero byte at offset {data.index(0):,}); save it as plain text in UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"the text is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start:,}); save it as UTF-8") from None
+        offset = error.start + len(data) - len(error.object)  # a byte order mark is not counted by the decoder
+        raise CorpusError(f"the text is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset:,}); save it as UTF-8") from None
+    if not text.strip():
+        raise CorpusError("the text is empty; choose a file with text in it")
     return add_text(root, text.replace("\r\n", "\n"))
 
 

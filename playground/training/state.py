@@ -79,14 +79,13 @@ class TrainState:
 
     @torch.no_grad()
     def held_out_loss(self, max_tokens: int | None = None) -> tuple[float, int]:
-        """Mean loss in nats per token over non-overlapping windows from the start of the held-out
-        split, and how many tokens that were; the whole split where `max_tokens` is None."""
-        ids, width = self.split.held_out, self.config.model.block_size
-        if max_tokens is not None:
-            ids = ids[: max(1, max_tokens // width) * width + 1]
+        """Mean loss in nats per token over non-overlapping windows of the held-out split, and how many
+        tokens that were: all of them, or with `max_tokens` always the same few, spread over the whole split."""
+        width = self.config.model.block_size
+        at_most = None if max_tokens is None else max(1, max_tokens // width)
         self.model.eval()
         total, count = torch.zeros((), dtype=torch.float64), 0
-        for inputs, targets in windows(ids, width, max(1, 8192 // width), self.device):
+        for inputs, targets in windows(self.split.held_out, width, max(1, 8192 // width), self.device, at_most):
             total += self._loss(inputs, targets).cpu().double() * targets.numel()
             count += targets.numel()
         self.model.train()

@@ -1,0 +1,93 @@
+"""Windows to train on and windows to judge by."""
+
+import numpy as np
+import pytest
+import torch
+
+from playground.data.batches import Batches, windows
+
+CPU = torch.device("cpu")
+
+
+def training(ids, seed=0, batch_size=4, block_size=5):
+    return Batches(ids, batch_size, block_size, seed, CPU)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_batches_are_windows_of_the_text_with_targets_one_further(dtype):
+    """Ids are places, so that a window of the text is a run of successive numbers."""
+    batches = training(np.arange(50, dtype=dtype))
+    for _ in range(20):
+        inputs, targets = batches.next()
+        assert inputs.shape == targets.shape == (4, 5) and inputs.dtype == targets.dtype == torch.int64
+        assert torch.equal(inputs, inputs[:, :1] + torch.arange(5))
+        assert torch.equal(targets, inputs + 1)
+
+
+def test_batches_reach_every_window_and_no_further():
+    batches = training(np.arange(9, dtype=np.uint8))
+    starts = torch.cat([batches.next()[0][:, 0] for _ in range(100)])
+    assert sorted(set(starts.tolist())) == [0, 1, 2, 3]
+
+
+def test_a_text_of_exactly_one_window_is_enough():
+    assert training(np.arange(6, dtype=np.uint8)).next()[1][0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_batches_are_decided_by_the_seed_alone():
+    ids = np.arange(200, dtype=np.uint8)
+    one, same, other = training(ids, 1), training(ids, 1), training(ids, 2)
+    torch.manual_seed(99)
+    first = [one.next()[0] for _ in range(5)]
+    torch.manual_seed(7)
+    torch.rand(3)
+    assert all(torch.equal(batch, same.next()[0]) for batch in first)
+    assert not all(torch.equal(batch, other.next()[0]) for batch in first)
+
+
+def test_drawing_batches_leaves_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    training(np.arange(200, dtype=np.uint8)).next()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_restored_state_goes_on_where_it_was():
+    ids = np.arange(200, dtype=np.uint8)
+    batches = training(ids, 1)
+    batches.next()
+    state = batches.state.clone()
+    wanted = [batches.next()[0] for _ in range(4)]
+    later = training(ids, 5)
+    later.state = state
+    assert all(torch.equal(batch, later.next()[0]) for batch in wanted)
+
+
+@pytest.mark.parametrize("length", [6, 10, 11, 60, 63, 64])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_windows_cover_the_split_once_in_order(length, batch_size):
+    """Every token but the first is a target once, up to the last whole window."""
+    found = list(windows(np.arange(length, dtype=np.uint8), 5, batch_size, CPU))
+    whole = (length - 1) // 5 * 5
+    assert torch.cat([inputs.flatten() for inputs, _ in found]).tolist() == list(range(whole))
+    assert torch.cat([targets.flatten() for _, targets in found]).tolist() == list(range(1, whole + 1))
+    assert all(inputs.size(0) == batch_size for inputs, _ in found[:-1])
+    assert all(inputs.dtype == torch.int64 and inputs.size(1) == 5 for inputs, _ in found)
+
+
+def starts_of(n_windows, at_most, batch_size=3):
+    found = windows(np.arange(n_windows * 5 + 1, dtype=np.uint16), 5, batch_size, CPU, at_most)
+    return [start // 5 for inputs, _ in found for start in inputs[:, 0].tolist()]
+
+
+@pytest.mark.parametrize("n_windows", [1, 7, 100])
+def test_some_windows_are_spread_over_the_whole_split(n_windows):
+    for at_most in range(1, n_windows + 1):
+        chosen = starts_of(n_windows, at_most)
+        assert len(set(chosen)) == at_most
+        for part, window in enumerate(chosen):
+            assert part / at_most <= (window + 1) / n_windows and window / n_windows < (part + 1) / at_most
+
+
+def test_as_many_windows_as_there_are_at_most():
+    assert starts_of(7, 50) == starts_of(7, 7) == list(range(7))
+    assert list(windows(np.arange(5, dtype=np.uint8), 5, 3, CPU, 2)) == []
