@@ -1,0 +1,340 @@
+"""The command line: train, sample, resume, pause, stop, runs, data, bench.
+
+Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Whatever is
+wrong with the input is said at once, a line each, and starts nothing. Imports torch only to train
+and to sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from models.knobs import ConfigError, Problem
+from playground import sampler, store
+from playground.access import HOST
+from playground.config import DataConfig
+from playground.configure import CONFIG_FLAGS, config_from, settings_from
+from playground.data import corpora, split
+from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
+from playground.foreground import finite
+from playground.foreground import train as train_here
+from playground.runs import RunFolder
+from playground.settings import Settings
+from playground.store import NoSuchRun, Run, Store
+from playground.supervisor import CannotDo, Supervisor, create_run, mark_dead_runs
+
+OBEY_WITHIN_S = 15.0
+
+
+class Command(NamedTuple):
+    """What a command is called with, what it does, and its function."""
+
+    usage: str
+    about: str
+    run: Callable[[Typed], int]
+    flags: tuple[Flag, ...] = ()
+    positionals: tuple[str, ...] = ()
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns the exit status."""
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
+    except ConfigError as error:
+        return _refuse(*map(str, error.problems))
+    except (NoSuchRun, CannotDo) as error:
+        return _refuse(str(error))
+    except BrokenPipeError:
+        # Whoever was reading has gone; so that Python does not try to flush at its end:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    except (OSError, store.StoreBusy, ValueError, ArithmeticError) as error:
+        return _refuse(str(error), status=1)
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("--help", "-h", "help"):
+        print(_overview())
+        return 0 if argv else 2
+    found = COMMANDS.get(argv[0])
+    if found is None:
+        return _refuse(f"{argv[0][:60]!r} is not a command; use one of {', '.join(COMMANDS)}")
+    flags = (*found.flags, *COMMON)
+    if "--help" in argv or argv[1:2] == ["-h"]:
+        print(help_text(found.usage, found.about, flags))
+        return 0
+    return found.run(read(argv[1:], flags, found.positionals))
+
+
+def _refuse(*lines: str, status: int = 2) -> int:
+    with contextlib.suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr)
+    return status
+
+
+def _overview() -> str:
+    lines = ["usage: python -m playground COMMAND ...", ""]
+    lines += [f"  {found.usage}\n      {found.about}" for found in COMMANDS.values()]
+    return "\n".join([*lines, "", "  python -m playground COMMAND --help shows every flag."])
+
+
+def train(typed: Typed) -> int:
+    began = time.monotonic()
+    config, settings = config_from(typed, os.environ)
+    db = _database(settings)
+    preset, name = typed.text("preset") or "default", typed.text("name") or ""
+    run_id = create_run(db, settings, config, HOST, state=store.STARTING, name=name, preset=preset)
+    if not typed.as_json:
+        _say(f"run {run_id} trains here; Ctrl-C stops it and keeps a checkpoint")
+    return train_here(settings, db, run_id, as_json=typed.as_json, began=began)
+
+
+def resume(typed: Typed) -> int:
+    began = time.monotonic()
+    settings, db, run = _find(typed)
+    if run.state not in store.RESUMABLE:
+        raise CannotDo(f"{run.name!r} is {run.state}; only a run that is {_either(store.RESUMABLE)} can be resumed")
+    if not db.change_state(run.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
+        raise CannotDo(f"{run.name!r} has just been resumed by somebody else")
+    return train_here(settings, db, run.id, as_json=typed.as_json, began=began)
+
+
+def pause(typed: Typed) -> int:
+    settings, db, run = _find(typed)
+    Supervisor(settings, db).pause(run.id, HOST)
+    return _await_obedience(settings, db, [run], store.PAUSED)
+
+
+def stop(typed: Typed) -> int:
+    if "all" not in typed.values:
+        settings, db, run = _find(typed)
+        Supervisor(settings, db).stop(run.id, HOST)
+        return _await_obedience(settings, db, [run], store.STOPPED)
+    typed.problems = [problem for problem in typed.problems if problem.path != "RUN"]
+    if typed.positionals:
+        typed.problems.append(Problem("--all", f"stops every run; leave out {typed.positionals[0]!r} or --all"))
+    settings = _settings(typed)
+    runs = _existing(settings, lambda db: db.runs_in(store.WAITING)) or []
+    db = Store(settings.root)
+    # Those that wait first, so that none of them takes the place of one that ends.
+    for run in sorted(runs, key=lambda run: run.state != store.QUEUED):
+        with contextlib.suppress(CannotDo):
+            Supervisor(settings, db).stop(run.id, HOST)
+    if not runs:
+        print("no run is training or waiting")
+    return _await_obedience(settings, db, runs, store.STOPPED)
+
+
+def _await_obedience(settings: Settings, db: Store, runs: list[Run], state: str) -> int:
+    """Wait until the workers have done as they were asked, or are found dead."""
+    deadline, status = time.monotonic() + OBEY_WITHIN_S, 0
+    for run in runs:
+        while (now := db.run(run.id)).state in store.ACTIVE and time.monotonic() < deadline:
+            time.sleep(0.1)
+            mark_dead_runs(db, settings)
+        if now.state in store.ACTIVE:
+            _say(f"{run.id} has been asked, and is still {now.state}; it obeys as soon as its checkpoint or validation is done")
+        else:
+            print(f"{run.id} ({run.name}) is {now.state}: {now.reason}")
+        status = status if now.state in (state, store.FINISHED) else 1
+    return status
+
+
+def sample(typed: Typed) -> int:
+    step, config = None, None
+    settings = settings_from(typed, os.environ)
+    try:
+        step = sampler.parse_step(typed.text("step"))
+    except ConfigError as error:
+        typed.problems += [Problem("--step", problem.message) for problem in error.problems]
+    try:
+        config = sampler.parse_sampling(typed.settings)
+    except ConfigError as error:
+        typed.problems += [Problem(f"--{problem.path.replace('_', '-')}", problem.message) for problem in error.problems]
+    if typed.problems:
+        raise ConfigError(typed.problems)
+    run_id, prompt = typed.positionals[0], typed.text("prompt") or ""
+    there = sampler.steps(settings.root, run_id)
+    if not RunFolder(settings.root, run_id).config.exists():
+        raise NoSuchRun(run_id)
+    if not there or step not in (None, *there):
+        listed = ", ".join(map(str, there)) or "none yet"
+        raise CannotDo(f"--step: run {run_id} has no such checkpoint; its checkpoints: {listed}")
+    step = there[-1] if step is None else step
+    tokens = sampler.sample(settings.root, run_id, step, prompt, config)
+    return _sample_json(run_id, step, prompt, tokens) if typed.as_json else _sample_text(prompt, tokens)
+
+
+def _sample_json(run_id: str, step: int, prompt: str, tokens) -> int:
+    tokens = list(tokens)
+    text = "".join(token.text for token in tokens)
+    shown = [vars(token) for token in tokens]
+    print(json.dumps({"run_id": run_id, "step": step, "prompt": prompt, "text": text, "tokens": shown}))
+    return 0
+
+
+def _sample_text(prompt: str, tokens) -> int:
+    """The prompt is shown once it is known that the run can read it."""
+    for i, token in enumerate(tokens):
+        print(prompt if i == 0 else "", token.text, sep="", end="", flush=True)
+    print()
+    return 0
+
+
+def runs(typed: Typed) -> int:
+    settings = _settings(typed)
+    found = _existing(settings, _all_runs(settings)) or []
+    rows = [_row(run) for run in found]
+    print(json.dumps(rows) if typed.as_json else _table(settings, rows))
+    return 0
+
+
+def _all_runs(settings: Settings) -> Callable[[Store], list[Run]]:
+    def read_all(db: Store) -> list[Run]:
+        mark_dead_runs(db, settings)
+        return db.runs()
+
+    return read_all
+
+
+def _row(run: Run) -> dict:
+    names = (
+        "name", "state", "reason", "step", "train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s", "seconds",
+        "n_params", "parent", "preset", "threads", "device", "created_at", "started_at", "ended_at",
+    )  # fmt: skip
+    limits = {name: run.config["train"][name] for name in ("max_steps", "max_seconds")}
+    return {"run_id": run.id, **{name: finite(getattr(run, name)) for name in names}, **limits}
+
+
+def _table(settings: Settings, rows: list[dict]) -> str:
+    if not rows:
+        return f"no runs in {settings.root} yet; start one with python -m playground train"
+    lines = [f"{'run':10}  {'state':11}  {'step':>9}  {'train loss':>10}  {'val loss':>8}  {'tokens/s':>9}  name"]
+    for row in rows:
+        train, best, speed = (
+            "-" if row[key] is None else format(row[key], form)
+            for key, form in (("train_loss", ".4f"), ("val_loss", ".4f"), ("tokens_per_s", ",.0f"))
+        )
+        lines.append(f"{row['run_id']}  {row['state']:11}  {row['step']:>9,}  {train:>10}  {best:>8}  {speed:>9}  {row['name']}")
+    return "\n".join(lines)
+
+
+def data(typed: Typed) -> int:
+    settings = _settings(typed)
+    sources = [_source(source, settings) for source in corpora.BUILT_IN.values()]
+    if typed.as_json:
+        print(json.dumps(sources))
+        return 0
+    for source in sources:
+        print(f"{source['source']}: {source['about']}")
+        for name, sizes in source["tokenizers"].items():
+            print(f"    --data.tokenizer {name}: {sizes['n_tokens']:,} tokens, vocabulary {sizes['vocab_size']:,}")
+    print("a path to a text file in UTF-8, on the command line only: --data.source PATH")
+    return 0
+
+
+def _source(source: corpora.Source, settings: Settings) -> dict:
+    (tokenizer,) = (spec for spec in DataConfig.specs() if spec.path == "tokenizer")
+    sizes = {kind: vars(split.text_info(source.name, kind, settings.root)) for kind in tokenizer.choices}
+    facts = {"source": source.name, "title": source.title, "about": source.about, "needs_network": source.needs_network}
+    return {**facts, "tokenizers": sizes}
+
+
+def bench(typed: Typed) -> int:
+    from playground.bench import bench as measure
+
+    return measure(typed)
+
+
+def _settings(typed: Typed) -> Settings:
+    """Raises ConfigError with every problem of the command line and the environment."""
+    settings = settings_from(typed, os.environ)
+    if typed.problems:
+        raise ConfigError(typed.problems)
+    return settings
+
+
+def _find(typed: Typed) -> tuple[Settings, Store, Run]:
+    """The run that was named, seen as it really is. Raises ConfigError, NoSuchRun."""
+    settings, run_id = _settings(typed), typed.positionals[0]
+    RunFolder(settings.root, run_id)
+
+    def look(db: Store) -> Run:
+        mark_dead_runs(db, settings)
+        return db.run(run_id)
+
+    run = _existing(settings, look)
+    if run is None:
+        raise NoSuchRun(run_id)
+    return settings, Store(settings.root), run
+
+
+def _existing(settings: Settings, look: Callable[[Store], object]):
+    """Ask the database, or None where there is none: looking creates nothing."""
+    db = Store(settings.root)
+    return look(db) if db.path.exists() else None
+
+
+def _database(settings: Settings) -> Store:
+    """Raises ConfigError where the root cannot hold one."""
+    db = Store(settings.root)
+    try:
+        db.create()
+    except OSError as error:
+        raise ConfigError([Problem("--root", f"{error}; choose a folder that can be written")]) from None
+    return db
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+SAMPLE_FLAGS = (
+    Flag("step", "N", "The checkpoint to take. (default: the newest)"),
+    Flag("prompt", "TEXT", "What the text begins with. (default: nothing)"),
+    *flags_of(sampler.SampleConfig, dashes=True),
+)
+BENCH_FLAGS = (
+    Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
+    Flag("pairs", "N", "How often each row is measured. (default 3, from 1 up to 100)"),
+    *CONFIG_FLAGS,
+)
+NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
+ALL = Flag("all", "", "Every run that is training or waiting.")
+COMMANDS = {
+    "train": Command(
+        "train [--preset NAME] [--config FILE] [--model.n_layer 4 ...] [--name NAME] [--root DIR] [--json]",
+        "Train a new run here and now. Flags win over the config file, which wins over the preset. --data.source may also be a path.",
+        train, (NAME, *CONFIG_FLAGS),
+    ),
+    "sample": Command(
+        "sample RUN [--step N] [--prompt TEXT] [--max-new-tokens N] [--temperature X] [--top-k N] [--top-p X] [--seed N] [--json]",
+        "Let a checkpoint of a run write.", sample, SAMPLE_FLAGS, ("RUN",),
+    ),
+    "resume": Command(
+        "resume RUN [--json]", "Go on here and now with a run that was paused, stopped or interrupted.", resume, (), ("RUN",)
+    ),
+    "pause": Command("pause RUN", "Ask a run's worker to save a checkpoint and end; `resume` goes on.", pause, (), ("RUN",)),
+    "stop": Command("stop RUN|--all", "Ask a run's worker to end the run, or all of them.", stop, (ALL,), ("RUN",)),
+    "runs": Command("runs [--json]", "List all runs, newest first.", runs),
+    "data": Command("data [--json]", "List the built-in texts and their settings.", data),
+    "bench": Command(
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--json]",
+        "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
+    ),
+}  # fmt: skip

@@ -1,0 +1,105 @@
+"""A run's config from preset, config file and flags, in this order. Creates and starts nothing.
+
+Whatever is wrong is collected, so that it can all be put right at once.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.knobs import ConfigError, Problem, nested, parse
+from playground.config import SOURCES, UPLOAD, RunConfig
+from playground.data import corpora
+from playground.flags import Flag, Typed, flags_of
+from playground.presets import PRESETS
+from playground.settings import Settings, find_root, from_environment
+from playground.supervisor import checked, collecting
+
+CONFIG_FLAGS = (
+    Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}."),
+    Flag("config", "FILE", "A JSON file with any of the sections model, data, optim, train and probe; over the preset, under the flags."),
+    *flags_of(RunConfig),
+)
+
+
+def settings_from(typed: Typed, environ: dict[str, str]) -> Settings | None:
+    """What the host allows; None, and the problems noted, where the environment is wrong."""
+    with collecting(typed.problems):
+        return from_environment(environ, root=typed.text("root"))
+    return None
+
+
+def config_from(typed: Typed, environ: dict[str, str]) -> tuple[RunConfig, Settings]:
+    """The config that was asked for, its text copied into the root where a path was given.
+
+    Raises ConfigError with every problem of flags, file, environment, values, text and limits.
+    """
+    problems, settings = typed.problems, settings_from(typed, environ)
+    tree = _overlay(_overlay(_preset(typed), _config_file(typed)), nested(typed.settings))
+    path = typed.settings.get("data.source")
+    if path is not None and (path in SOURCES or UPLOAD.fullmatch(path)):
+        path = None
+    # A path is read into a folder that goes away, so that a refused command leaves nothing behind.
+    with tempfile.TemporaryDirectory(prefix="playground-") as staging:
+        if path is not None:
+            tree["data"]["source"] = "python-docs"
+            with collecting(problems):
+                tree["data"]["source"] = corpora.add_path(Path(staging), path)
+        with collecting(problems):
+            config = parse(RunConfig, tree)
+            limits = settings or Settings(root=find_root(environ, typed.text("root")))
+            checked(config, limits if path is None else replace(limits, root=Path(staging)))
+    if problems:
+        raise ConfigError(_distinct(problems))
+    if path is None:
+        corpora.load_text(config.data.source, settings.root)
+    else:
+        corpora.add_path(settings.root, path)
+    return config, settings
+
+
+def _preset(typed: Typed) -> dict[str, Any]:
+    name = typed.text("preset") or "default"
+    if name not in PRESETS:
+        typed.problems.append(Problem("--preset", f"{name[:60]!r} is not a preset; use one of {', '.join(PRESETS)}"))
+        name = "default"
+    return PRESETS[name].config.model_dump()
+
+
+def _config_file(typed: Typed) -> dict[str, Any]:
+    """What a config file says, section by section."""
+    path = typed.text("config")
+    if path is None:
+        return {}
+    try:
+        tree = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        typed.problems.append(Problem("--config", f"{path}: {error.strerror or error}; name a readable JSON file"))
+        return {}
+    except (ValueError, RecursionError) as error:
+        typed.problems.append(Problem("--config", f"{path} is not JSON ({error}); see a run's config.json for an example"))
+        return {}
+    if not isinstance(tree, dict):
+        typed.problems.append(Problem("--config", f"{path} holds a {type(tree).__name__}; it must be a JSON object with sections"))
+        return {}
+    sections = [name for name in RunConfig.model_fields if name in tree and not isinstance(tree[name], dict)]
+    for name in sections:
+        typed.problems.append(Problem(name, f"is an object with settings, not {str(tree[name])[:60]!r}"))
+    return {name: value for name, value in tree.items() if name not in sections}
+
+
+def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` wins, key by key."""
+    merged = dict(base)
+    for name, value in over.items():
+        inner = merged.get(name)
+        merged[name] = _overlay(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _distinct(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
