@@ -6,13 +6,16 @@ Never changes what a given config computes; contract of names: PLAYGROUND_*.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.knobs import ConfigError, Problem
 
-class SettingsError(ValueError):
-    """An environment variable whose value cannot be used; names the variable."""
+
+class SettingsError(ConfigError):
+    """Environment variables whose values cannot be used; names every one."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +50,28 @@ def find_root(environ: Mapping[str, str], explicit: str | None = None) -> Path:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ, root: str | None = None) -> Settings:
-    """Read every PLAYGROUND_* limit; raises SettingsError naming a bad one."""
-    cores = n_cpus()
-    return Settings(
+    """Read every PLAYGROUND_* limit; raises SettingsError naming all bad ones."""
+    cores, problems = n_cpus(), []
+
+    def whole(name: str, default: int, low: int) -> int:
+        text = environ.get(name, "").strip()
+        if not text:
+            return default
+        if not re.fullmatch("[0-9]{1,15}", text) or int(text) < low:
+            problems.append(Problem(name, f"{text[:60]!r} is not possible; use a whole number from {low} up"))
+            return default
+        return int(text)
+
+    settings = Settings(
         root=find_root(environ, root),
-        max_running=_whole(environ, "PLAYGROUND_MAX_RUNNING", max(2, cores // 2), low=1),
-        max_queued=_whole(environ, "PLAYGROUND_MAX_QUEUED", 50, low=0),
-        max_params=_whole(environ, "PLAYGROUND_MAX_PARAMS", 50_000_000, low=1),
-        max_steps=_whole(environ, "PLAYGROUND_MAX_STEPS", 1_000_000, low=1),
-        max_upload_bytes=_whole(environ, "PLAYGROUND_MAX_UPLOAD_BYTES", 20_000_000, low=1),
-        hub=_whole(environ, "PLAYGROUND_HUB", 1, low=0) > 0,
+        max_running=whole("PLAYGROUND_MAX_RUNNING", max(2, cores // 2), low=1),
+        max_queued=whole("PLAYGROUND_MAX_QUEUED", 50, low=0),
+        max_params=whole("PLAYGROUND_MAX_PARAMS", 50_000_000, low=1),
+        max_steps=whole("PLAYGROUND_MAX_STEPS", 1_000_000, low=1),
+        max_upload_bytes=whole("PLAYGROUND_MAX_UPLOAD_BYTES", 20_000_000, low=1),
+        hub=whole("PLAYGROUND_HUB", 1, low=0) > 0,
         n_cpus=cores,
     )
-
-
-def _whole(environ: Mapping[str, str], name: str, default: int, low: int) -> int:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    if not text.isdigit() or int(text) < low:
-        raise SettingsError(f"{name}={text!r} is not possible; use a whole number from {low} up")
-    return int(text)
+    if problems:
+        raise SettingsError(problems)
+    return settings

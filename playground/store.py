@@ -70,6 +70,13 @@ class StoreFull(OSError):
         super().__init__(errno.ENOSPC, f"the disk is full ({error})")
 
 
+class StoreUnusable(OSError):
+    """The database cannot be opened, or is none; names the file."""
+
+    def __init__(self, path: Path, error: sqlite3.Error):
+        super().__init__(f"{path}: {error}; check the folder's permissions, or choose another with --root")
+
+
 @dataclass(frozen=True)
 class Run:
     """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training."""
@@ -133,11 +140,13 @@ class Store:
         self.path = root / "playground.db"
 
     def create(self) -> None:
-        """Make the database, or bring an older one up to date. Safe to call from several processes."""
+        """Make the database, or bring an older one up to date. Safe to call from several processes.
+
+        Raises OSError where there can be none.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as db:
-            # Where the file system cannot do WAL, SQLite answers with the journal mode it kept.
-            db.execute("PRAGMA journal_mode=WAL")
+        with self._connect() as db, self._usable():
+            _switch_to_wal(db)
             db.execute("BEGIN IMMEDIATE")
             done = db.execute("PRAGMA user_version").fetchone()[0]
             for number, script in enumerate(MIGRATIONS[done:], start=done + 1):
@@ -244,8 +253,9 @@ class Store:
             db.execute("DELETE FROM events WHERE run_id=? AND step>?", (run_id, step))
             db.execute(
                 "UPDATE runs SET state='running', reason='', generation=generation+1, step=?, threads=?, device=?,"
-                " started_at=coalesce(started_at, ?), ended_at=NULL, probe_text=coalesce(probe_text, ?) WHERE id=?",
-                (step, threads, device, time.time(), probe_text, run_id),
+                " started_at=coalesce(started_at, ?), ended_at=NULL, probe_text=coalesce(probe_text, ?),"
+                " val_loss=?, best_val_loss=?, final_val_loss=NULL WHERE id=?",
+                (step, threads, device, time.time(), probe_text, *_validations(db, run_id), run_id),
             )
 
     def append(self, run_id: str, events: Iterable[StorableEvent], progress: dict[str, Any], wait_s: float = LOCK_WAIT_S) -> None:
@@ -294,13 +304,28 @@ class Store:
                 raise
 
     @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Turn SQLite's complaints into ours."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise StoreBusy(f"the database is locked ({error})") from error
+            if "full" in str(error):
+                raise StoreFull(error) from error
+            raise StoreUnusable(self.path, error) from error
+
+    @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._connect(uri=f"{self.path.absolute().as_uri()}?mode=ro") as db:
+        where = self.path.absolute().as_uri()
+        with self._usable(), self._connect(uri=f"{where}?mode=ro") as db:
             try:
                 db.execute("SELECT 1 FROM runs LIMIT 1")
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    raise
                 # A rollback journal left by a crash must be played back first, which needs a writer.
-                with self._connect() as writer:
+                with self._connect(uri=f"{where}?mode=rw") as writer:
                     writer.execute("SELECT 1 FROM runs LIMIT 1")
             yield db
 
@@ -341,6 +366,28 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float) and str(value) in _NOT_FINITE:
         return str(value)
     return value
+
+
+def _validations(db: sqlite3.Connection, run_id: str) -> tuple[Any, Any]:
+    """The last and the best held-out loss of what is recorded, during the run and not at its end."""
+    rows = db.execute("SELECT body FROM events WHERE run_id=? AND kind='validation' ORDER BY id", (run_id,))
+    losses = [body["loss"] for body in (json.loads(row["body"]) for row in rows) if not body["whole"]]
+    best = min((loss for loss in losses if loss == loss), default=float("nan"))
+    return (_encode(losses[-1]), _encode(best)) if losses else (None, None)
+
+
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """Where the file system cannot do WAL, SQLite answers with the journal mode it kept. SQLite
+    does not wait by itself where another process is switching at the same time."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _run(row: sqlite3.Row) -> Run:

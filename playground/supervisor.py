@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from models.config import n_params
@@ -19,7 +20,7 @@ from models.knobs import ConfigError, Problem, parse
 from playground import locks, store
 from playground.access import Visitor
 from playground.config import RunConfig
-from playground.data.corpora import BUILT_IN, CorpusError
+from playground.data.corpora import BUILT_IN
 from playground.data.split import complete
 from playground.runs import RunFolder
 from playground.settings import Settings
@@ -39,26 +40,29 @@ class CannotDo(RuntimeError):
 def check_limits(config: RunConfig, settings: Settings) -> None:
     """Raises ConfigError naming the limit, the value and the nearest allowed one."""
     problems = []
-    params = n_params(config.model)
+    # A text that cannot be read has no vocabulary yet; what is certain is judged all the same.
+    params = n_params(config.model if config.model.vocab_size else config.model.model_copy(update={"vocab_size": 1}))
     if params > settings.max_params:
-        problems.append(
-            Problem("model.n_embd", f"{params:,} parameters are more than this playground's limit of {settings.max_params:,}; use fewer layers or a smaller width")
-        )
-    if config.train.max_steps is not None and config.train.max_steps > settings.max_steps:
-        problems.append(Problem("train.max_steps", f"{config.train.max_steps:,} steps are more than this playground's limit; use at most {settings.max_steps:,}"))
+        limit = f"{params:,} parameters are more than this playground's limit of {settings.max_params:,}"
+        problems.append(Problem("model.n_embd", f"{limit}; use fewer layers or a smaller width"))
+    steps = config.train.max_steps
+    if steps is not None and steps > settings.max_steps:
+        problems.append(Problem("train.max_steps", f"{steps:,} is more than this playground's limit; use at most {settings.max_steps:,}"))
     source = BUILT_IN.get(config.data.source)
     if source is not None and source.needs_network and not settings.hub:
-        problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(s.name for s in BUILT_IN.values() if not s.needs_network)}"))
+        others = " or ".join(other.name for other in BUILT_IN.values() if not other.needs_network)
+        problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {others}"))
     if problems:
         raise ConfigError(problems)
 
 
-def create_run(db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *, state: str, name: str = "", preset: str = "", parent: str | None = None) -> str:
+def create_run(
+    db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
+    state: str, name: str = "", preset: str = "", parent: str | None = None,
+) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
-    config = complete(config, settings.root)
-    check_limits(config, settings)
-    check_probe(config, settings.root)
+    config = checked(config, settings)
     run_id = store.new_run_id()
     folder = RunFolder(settings.root, run_id)
     folder.create(config)
@@ -71,6 +75,28 @@ def create_run(db: Store, settings: Settings, config: RunConfig, visitor: Visito
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     return run_id
+
+
+def checked(config: RunConfig, settings: Settings) -> RunConfig:
+    """A config completed from its text, within the limits; raises ConfigError with every problem."""
+    problems: list[Problem] = []
+    with collecting(problems):
+        config = complete(config, settings.root)
+        check_probe(config, settings.root)
+    with collecting(problems):
+        check_limits(config, settings)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+@contextlib.contextmanager
+def collecting(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of a ConfigError to a list, and go on."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
 
 
 def check_probe(config: RunConfig, root: Path) -> None:
@@ -97,6 +123,17 @@ def mark_dead(db: Store, root: Path, run: Run, reason: str = "") -> bool:
     return db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or "its worker process died; resume it from the last checkpoint")
 
 
+def mark_dead_runs(db: Store, settings: Settings) -> None:
+    """Do so for every run, without an app. One that is about to start may not have its lock yet, and an app sees to it."""
+    for run in db.runs_in([store.RUNNING]):
+        mark_dead(db, settings.root, run)
+    starting = db.runs_in([store.STARTING])
+    if starting and not locks.is_locked(settings.root / "supervisor.lock"):
+        time.sleep(2 * TICK_S)
+        for run in starting:
+            mark_dead(db, settings.root, run)
+
+
 def threads_for(settings: Settings, n_running: int) -> int:
     """Cores for one more run beside others; chosen once per run, because float sums depend on it."""
     return max(1, settings.n_cpus // (n_running + 1))
@@ -108,6 +145,7 @@ class Supervisor:
     def __init__(self, settings: Settings, db: Store):
         self.settings, self.db = settings, db
         self._children: dict[str, subprocess.Popen] = {}
+        self._ended: set[str] = set()
         self._standby: subprocess.Popen | None = None
         self._last_launch = float("-inf")
         self._missing_since: dict[str, float] = {}
@@ -209,6 +247,11 @@ class Supervisor:
             raise CannotDo(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
         self.db.want(run_id, wanted)
 
+    def standby_pid(self) -> int | None:
+        """The process that waits to train the next run, perhaps still importing."""
+        standby = self._standby
+        return standby.pid if standby is not None and standby.poll() is None else None
+
     # Serving the queue.
 
     def start(self) -> None:
@@ -239,7 +282,7 @@ class Supervisor:
             if self._lock is not None:
                 try:
                     self._tick()
-                except store.StoreBusy as error:
+                except (store.StoreBusy, OSError) as error:
                     print(f"the queue waits: {error}", file=sys.stderr)
             self._kick.wait(TICK_S)
             self._kick.clear()
@@ -262,14 +305,16 @@ class Supervisor:
         for run_id, process in list(self._children.items()):
             if process.poll() is not None:
                 del self._children[run_id]
+                self._ended.add(run_id)
 
     def _check_alive(self, run: Run) -> None:
-        """A worker that lives holds its lock; one that has yet to take it gets some patience."""
+        """A worker that lives holds its lock; one that has yet to take it, perhaps launched by an
+        app before this one, gets some patience."""
         if locks.is_locked(RunFolder(self.settings.root, run.id).lock):
             self._missing_since.pop(run.id, None)
             return
         since = self._missing_since.setdefault(run.id, time.monotonic())
-        on_its_way = run.state == store.STARTING and run.id in self._children
+        on_its_way = run.state == store.STARTING and run.id not in self._ended
         patience = START_PATIENCE_S if on_its_way else 2 * TICK_S
         if time.monotonic() - since > patience and mark_dead(self.db, self.settings.root, run):
             self._missing_since.pop(run.id, None)
@@ -283,6 +328,8 @@ class Supervisor:
     def _launch(self, run: Run, threads: int) -> None:
         """By the standby if there is one, else by a process that imports torch first."""
         self._last_launch = time.monotonic()
+        self._ended.discard(run.id)
+        self._missing_since.pop(run.id, None)
         standby, self._standby = self._standby, None
         if standby is not None and standby.poll() is None:
             with contextlib.suppress(BrokenPipeError):
@@ -295,7 +342,8 @@ class Supervisor:
 
     def _spawn(self, *arguments: str, output, stdin=subprocess.DEVNULL) -> subprocess.Popen:
         """A worker process in a session of its own, so that Ctrl-C in the terminal does not reach it."""
-        command = [sys.executable, "-m", "playground.worker", "--root", str(self.settings.root), "--nice", str(self.settings.nice), *arguments]
+        options = ["--root", str(self.settings.root), "--nice", str(self.settings.nice)]
+        command = [sys.executable, "-m", "playground.worker", *options, *arguments]
         return subprocess.Popen(
             command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=worker_environment()
         )

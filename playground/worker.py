@@ -8,6 +8,7 @@ and goes on when the page or the app is gone.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import signal
@@ -17,7 +18,6 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from models.knobs import ConfigError
 from playground import locks, store
 from playground.files import publish
 from playground.runs import RunFolder
@@ -77,7 +77,7 @@ class StoreLink:
             case "validation" if event.whole:
                 return {"final_val_loss": event.loss}
             case "validation":
-                self.best = event.loss if self.best is None else min(self.best, event.loss)
+                self.best = event.loss if self.best is None or not self.best <= event.loss else self.best
                 return {"val_loss": event.loss, "best_val_loss": self.best}
         return {}
 
@@ -101,7 +101,6 @@ def execute(root: Path, run_id: str, threads: int, interruption: Interruption, l
 
 
 def _execute(root, folder, db, run, threads, interruption, listener):
-    from playground.training.checkpoints import CheckpointError
     from playground.training.loop import Outcome
 
     link, outcome = StoreLink(db, run, interruption, listener), None
@@ -109,14 +108,20 @@ def _execute(root, folder, db, run, threads, interruption, listener):
         loop = _prepare(root, folder, db, run, threads, link)
         outcome = loop.run()
         state, reason, final = outcome.state, outcome.reason, {"step": outcome.step, "seconds": outcome.seconds}
-    except (OSError, ConfigError, CheckpointError, RuntimeError, MemoryError) as error:
-        traceback.print_exc()
+    except Exception as error:
+        _log_traceback(folder)
         state, reason, final = store.FAILED, explain(error), {}
     _say_last_word(link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
     if outcome is None:
         now = db.run(run.id)
         outcome = Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0, 0.0, 0.0, 0.0)
     return outcome
+
+
+def _log_traceback(folder: RunFolder) -> None:
+    """The details go to the run's log, also when it trains in a terminal; a full disk has no room for them."""
+    with contextlib.suppress(OSError), open(folder.log, "a") as log:
+        traceback.print_exc(file=log)
 
 
 def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, link: StoreLink):
@@ -151,6 +156,7 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
     if run.probe_text is not None:
         loop.set_probe(run.probe_text)
     db.begin(run.id, step=state.steps_done, threads=torch.get_num_threads(), device=state.device.type, probe_text=loop.probe_text)
+    link.best = db.run(run.id).best_val_loss
     return loop
 
 
@@ -198,6 +204,7 @@ def explain(error: BaseException) -> str:
 
 def warm_up() -> None:
     """Import what a run needs and do one training step, so that the first real one is quick."""
+    import numpy as np
     import torch
 
     from playground.config import RunConfig
@@ -206,12 +213,18 @@ def warm_up() -> None:
     from playground.training.loop import Loop  # noqa: F401  (imported for its time)
     from playground.training.state import TrainState
 
-    import numpy as np
-
     config = RunConfig()
     config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 256, "n_layer": 1})})
     ids = np.zeros(1000, dtype=np.uint8)
     TrainState(config, Split(ids, ids, ByteTokenizer()), torch.device("cpu")).step()
+
+
+def measure_machine(root: Path, threads: int) -> None:
+    """Find out once per root how fast this machine trains, while nothing else does."""
+    from playground import estimate
+
+    if estimate.load(root) is None and not Store(root).runs_in(store.WAITING):
+        estimate.save(root, estimate.measure(threads))
 
 
 def main() -> None:
@@ -226,6 +239,7 @@ def main() -> None:
     run_id, threads = args.run, args.threads
     if args.standby:
         warm_up()
+        measure_machine(args.root, args.threads)
         line = sys.stdin.readline().split()
         if len(line) != 2:
             return
@@ -235,6 +249,7 @@ def main() -> None:
             os.dup2(log.fileno(), 2)
     interruption = Interruption()
     interruption.on(signal.SIGTERM, "interrupt")
+    print(f"{time.strftime('%F %T')} run {run_id} in process {os.getpid()}", flush=True)
     outcome = execute(args.root, run_id, threads, interruption)
     print(outcome, flush=True)
 
