@@ -48,11 +48,11 @@ class ModelConfig(Knobs):
     vocab_size: int | None = knob(None, ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
 
     n_layer: int = knob(
-        4, ge=1, le=64, slider=(1, 24), open=True, group=SHAPE, label="layers", unit="layers",
+        4, ge=1, le=64, slider=(1, 24), open=True, group=SHAPE, label="layers",
         help="How many blocks are stacked. Each one refines what the one before it wrote.",
     )  # fmt: skip
     n_head: int = knob(
-        4, ge=1, le=64, slider=(1, 16), open=True, group=SHAPE, label="heads", unit="heads per layer",
+        4, ge=1, le=64, slider=(1, 16), open=True, group=SHAPE, label="heads", unit="per layer",
         help="How many attention patterns each layer computes side by side. Must divide the width.",
         paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip

@@ -108,7 +108,7 @@ class TrainConfig(Knobs):
     RULES = (run_has_an_end,)
 
     max_steps: int | None = knob(
-        2000, ge=1, le=10_000_000, open=True, group=TRAINING, label="steps", unit="steps", none_means="no limit",
+        2000, ge=1, le=10_000_000, open=True, group=TRAINING, label="steps", none_means="no limit",
         help="The run ends after this many optimiser steps.",
     )  # fmt: skip
     max_seconds: float | None = knob(
@@ -116,7 +116,7 @@ class TrainConfig(Knobs):
         help="The run ends after this much training time. Without a number of steps the schedule spans it.",
     )  # fmt: skip
     batch_size: int = knob(
-        12, ge=1, le=4096, slider=(1, 64), step=1, open=True, group=TRAINING, label="batch", unit="sequences",
+        12, ge=1, le=4096, slider=(1, 256), step=1, open=True, group=TRAINING, label="batch", unit="sequences",
         help="How many sequences are looked at before each gradient is applied.",
     )  # fmt: skip
     accumulation: int = knob(
@@ -153,7 +153,7 @@ class ProbeConfig(Knobs):
     """What is looked at while the run trains. Never changes what it learns."""
 
     text: str | None = knob(
-        None, max_length=2000, group=RECORDING, label="probe text", none_means="the beginning of the held-out text",
+        None, max_length=2000, group=RECORDING, label="probe text", none_means="a line of the held-out text",
         help="The text on which attention and activations are recorded. Its first 64 tokens at most are used.",
     )  # fmt: skip
     interval: int = knob(

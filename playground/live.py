@@ -184,7 +184,7 @@ class Live:
             )
         }  # fmt: skip
         status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
-        status |= {"n_layer": run.config["model"]["n_layer"], "n_head": run.config["model"]["n_head"], "source": run.config["data"]["source"]}
+        status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")} | {"source": run.config["data"]["source"]}
         if run.state == store.QUEUED:
             waiting = [other.id for other in self.db.runs_in([store.QUEUED])]
             status["place"] = waiting.index(run.id) + 1 if run.id in waiting else None

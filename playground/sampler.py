@@ -5,15 +5,20 @@ Imports torch when the first token is asked for, and keeps a few models in memor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from models.knobs import ConfigError, Knobs, Problem, knob, parse
 from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
 from playground.runs import RunFolder
+from playground.training.errors import CheckpointError
 
 N_RUNNERS_UP = 5
 
@@ -21,12 +26,16 @@ N_RUNNERS_UP = 5
 class SampleConfig(Knobs):
     """How to draw the next token."""
 
-    max_new_tokens: int = knob(200, ge=1, le=2000, slider=(10, 1000), step=10, label="length", unit="tokens", help="How many tokens to write.")
+    max_new_tokens: int = knob(
+        200, ge=1, le=2000, slider=(10, 1000), step=10, label="length", unit="tokens", help="How many tokens to write."
+    )
     temperature: float = knob(
         0.8, ge=0, le=10, slider=(0, 2), step=0.05, label="temperature",
         help="Below 1 the likely becomes likelier, above 1 chances even out; 0 always takes the likeliest.",
     )  # fmt: skip
-    top_k: int | None = knob(None, ge=1, le=1_000_000, label="top-k", unit="tokens", none_means="off", help="Choose among this many likeliest tokens only.")
+    top_k: int | None = knob(
+        None, ge=1, le=1_000_000, label="top-k", unit="tokens", none_means="off", help="Choose among this many likeliest tokens only."
+    )
     top_p: float | None = knob(
         None, gt=0, le=1, label="top-p", none_means="off",
         help="Choose among the likeliest tokens that together reach this probability.", paper="Holtzman et al. 2019, arXiv:1904.09751",
@@ -49,7 +58,7 @@ class Token:
 
 @dataclass(frozen=True)
 class _Loaded:
-    model: object
+    model: Any
     tokenizer: Tokenizer
 
 
@@ -80,6 +89,22 @@ def sample(root: Path, run_id: str, step: int | None, prompt: str, config: Sampl
         )
 
 
+def attention(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, list[str], np.ndarray]:
+    """Every head's map on any text at a checkpoint (None: the newest): its step, the tokens, (L, H, T, T).
+
+    Computed here and now from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
+    """
+    from playground.training.probes import MAX_PROBE_TOKENS, attention_tensor, look
+
+    step = steps(root, run_id)[-1] if step is None and steps(root, run_id) else step
+    loaded = load(root, run_id, step)
+    ids = loaded.tokenizer.encode(text, "probe.text")[: min(MAX_PROBE_TOKENS, loaded.model.config.block_size)]
+    if not len(ids):
+        raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character")])
+    maps = attention_tensor(look(loaded.model, ids)).numpy()
+    return step, [loaded.tokenizer.token(i) for i in ids.tolist()], maps
+
+
 def steps(root: Path, run_id: str) -> list[int]:
     """The steps of a run's checkpoints, oldest first. Raises NoSuchRun."""
     folder = RunFolder(root, run_id).checkpoints
@@ -88,8 +113,6 @@ def steps(root: Path, run_id: str) -> list[int]:
 
 def load(root: Path, run_id: str, step: int | None) -> _Loaded:
     """The model of a checkpoint, from memory where it is there. Raises NoSuchRun, CheckpointError."""
-    from playground.training.checkpoints import CheckpointError
-
     there = steps(root, run_id)
     if not there:
         raise CheckpointError(f"run {run_id} has no checkpoint yet; wait for its first")
@@ -112,8 +135,9 @@ def parse_step(text: str | int | None) -> int | None:
     """A checkpoint's step from loose input; None and "latest" are the newest. Raises ConfigError."""
     if text in (None, "", "latest"):
         return None
-    if isinstance(text, bool) or not str(text).strip().isdigit():
-        raise ConfigError([Problem("step", f"{text!r} is not a step; use a whole number from 0 up, or leave it out for the newest checkpoint")])
+    if isinstance(text, bool) or not re.fullmatch("[0-9]{1,12}", str(text).strip()):
+        remedy = "use a whole number from 0 up, or leave it out for the newest checkpoint"
+        raise ConfigError([Problem("step", f"{str(text)[:60]!r} is not a step; {remedy}")])
     return int(text)
 
 

@@ -145,7 +145,7 @@ class Store:
         Raises OSError where there can be none.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as db, self._usable():
+        with self._usable(), self._connect() as db:
             _switch_to_wal(db)
             db.execute("BEGIN IMMEDIATE")
             done = db.execute("PRAGMA user_version").fetchone()[0]
@@ -280,7 +280,9 @@ class Store:
         db = sqlite3.connect(uri or self.path, timeout=wait_s, isolation_level=None, uri=uri is not None)
         db.row_factory = sqlite3.Row
         try:
-            db.execute("PRAGMA synchronous=NORMAL")
+            # A reader has no use for it, and could not set it beside a journal that waits to be played back.
+            if "?mode=ro" not in (uri or ""):
+                db.execute("PRAGMA synchronous=NORMAL")
             yield db
         finally:
             db.close()

@@ -21,13 +21,10 @@ from torch import Tensor
 from models.config import ModelConfig
 from models.gpt import GPT
 from playground.files import publish
+from playground.training.errors import CheckpointError
 
 KEEP_WEIGHTS = 50
 KEEP_STATES = 2
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged or of another model; names the file."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +168,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], source: str) -> None:
+    """The inverse of `optimizer_tensors`; raises CheckpointError, naming `source`, where they are not this optimiser's."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optim."):
             _, index, name = key.split(".")
+            if int(index) >= len(parameters) or (value.dim() and value.shape != parameters[int(index)].shape):
+                raise CheckpointError(f"{source} is not the state of this run: {key} is of another model")
             entries.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

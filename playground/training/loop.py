@@ -29,6 +29,7 @@ SYNC_EVERY_S = 0.2
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.015, 0.01, 0.02
 EARLY_CREDIT_S = 0.25
 KEEP_PROBES = 200
+CALMER = "try a lower learning rate or more warm-up"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Loop:
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)
         self.train_loss: float | None = None
         self.val_loss: float | None = None
+        self.diverged: str | None = None
         self.window = Window()
         self.speeds: list[tuple[float, int]] = []
         self.probe_text, self.probe_tokens = self._first_probe()
@@ -152,8 +154,8 @@ class Loop:
     def _ending(self, wanted: Wanted) -> tuple[str, str] | None:
         """(state, reason) once the run is over."""
         train, state = self.config.train, self.state
-        if self.train_loss is not None and not math.isfinite(self.train_loss):
-            return "diverged", f"the training loss was {self.train_loss} at step {state.steps_done}; try a lower learning rate or more warm-up"
+        if self.diverged is not None:
+            return "diverged", self.diverged
         if wanted.state == "pause":
             return "paused", "paused by its owner"
         if wanted.state == "stop":
@@ -170,11 +172,15 @@ class Loop:
         train, step = self.config.train, self.state.steps_done
         if step % train.log_interval == 0:
             self._record()
+        if any(step % every == 0 for every in (train.eval_interval, self.config.probe.interval, train.checkpoint_interval)):
+            self._check_weights()
+        if self.diverged is not None:
+            return wanted
         if step % train.eval_interval == 0 and self.validating.due():
             self._validate()
         if step % self.config.probe.interval == 0:
             self._look()
-        if step % train.checkpoint_interval == 0:
+        if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last one waits for the final loss
             self._save()
         now = time.perf_counter()
         if now - self.last_sync >= SYNC_EVERY_S:
@@ -188,7 +194,10 @@ class Loop:
         seconds, tokens = state.seconds - self.began_s, state.tokens - self.began_tokens
         if self.observe:
             self._record()
-            if ending != "diverged":
+            self._check_weights()
+            if self.diverged is not None:
+                ending, reason = "diverged", self.diverged
+            else:
                 if ending not in ("paused", "interrupted"):
                     self._validate(whole=True)
                     self._look(always=True)
@@ -217,6 +226,9 @@ class Loop:
             self.window = Window()
             bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
             self.train_loss = losses[bad] if bad is not None else sum(losses) / len(losses)
+            if bad is not None:
+                step = self.state.steps_done - len(losses) + bad + 1
+                self.diverged = f"the training loss was {losses[bad]} at step {step}; {CALMER}"
             self.link.emit(
                 Progress(
                     step=self.state.steps_done,
@@ -228,6 +240,15 @@ class Loop:
                     tokens_per_s=self._speed(),
                 )
             )
+
+    def _check_weights(self) -> None:
+        """Before anything looks at the weights or saves them: the last update may have broken them,
+        which the loss shows only at the next step."""
+        if self.diverged is not None or all(parameter.isfinite().all() for parameter in self.state.model.parameters()):
+            return
+        self._record()
+        if self.diverged is None:
+            self.diverged = f"a weight was no longer a finite number after step {self.state.steps_done}; {CALMER}"
 
     def _speed(self) -> float:
         """Tokens per second over the last two seconds or so."""
@@ -280,6 +301,8 @@ class Loop:
                 n_runners_up=0,
             )
             text = "".join(decoder.push(choice.token) for choice in choices)
+        except FloatingPointError:  # about to diverge, which the loss will say
+            return
         finally:
             model.train()
         self.link.emit(Sample(self.state.steps_done, prompt=prompt, text=text))
@@ -326,11 +349,17 @@ class Loop:
         return True
 
     def _first_probe(self) -> tuple[str, np.ndarray]:
-        """The config's probe text, or the beginning of the held-out one. Raises UnknownCharacters."""
+        """The config's probe text, or a line of the held-out text. Raises UnknownCharacters."""
         text = self.config.probe.text
-        tokens = self.state.split.held_out if text is None else self.tokenizer.encode(text, "probe.text")
-        tokens = self._cut(tokens)
-        return self.tokenizer.decode(tokens.tolist()) if text is None else text, tokens
+        if text is None:
+            text = a_line(self.tokenizer.decode(self.state.split.held_out[:20_000].tolist()))
+        return text, self._cut(self.tokenizer.encode(text, "probe.text"))
 
     def _cut(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[: min(probes.MAX_PROBE_TOKENS, self.config.model.block_size)]
+
+
+def a_line(text: str) -> str:
+    """The first line of a text with enough words to look at; failing that, the text's beginning."""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if len(line) >= 40 and "  " not in line), text[:200])

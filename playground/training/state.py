@@ -124,8 +124,11 @@ class TrainState:
     def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> dict[str, Tensor]:
         """Take over a run's weights, optimiser state and place in the data, but not its count of
         steps; returns the whole saved state. Raises CheckpointError where the model is another one."""
-        set_weights(self.model, checkpoints.weights(info.step), f"checkpoint {info.step}")
-        state = checkpoints.state(info.step)
-        restore_optimizer(self.optimizer, state)
+        set_weights(self.model, checkpoints.weights(info.step), checkpoints.weights_path(info.step).name)
+        state, source = checkpoints.state(info.step), checkpoints.state_path(info.step).name
+        for name in ("batches", "rng.cpu"):
+            if name not in state:
+                raise CheckpointError(f"{source} is not the state of a run: it lacks {name}")
+        restore_optimizer(self.optimizer, state, source)
         self.batches.state = state["batches"]
         return state

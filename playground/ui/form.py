@@ -42,7 +42,9 @@ def control(spec: Spec, value: Any, choices: Iterable[tuple[str, str]] | None = 
     if spec.knob.slider and not spec.optional:
         low, high = spec.knob.slider
         return gr.Slider(low, high, value=shown, step=spec.knob.step or (1 if spec.kind == "int" else 0.01), buttons=[], **words)
-    return gr.Number(value=shown, placeholder=spec.knob.none_means or None, step=1 if spec.kind == "int" else 0.0001, buttons=[], **words)
+    if spec.optional:  # a number box cannot be empty from the start
+        return gr.Textbox(value=shown, placeholder=spec.knob.none_means, max_lines=1, max_length=30, **words)
+    return gr.Number(value=shown, step=1 if spec.kind == "int" else 0.0001, buttons=[], **words)
 
 
 def label(spec: Spec) -> str:
@@ -50,9 +52,9 @@ def label(spec: Spec) -> str:
 
 
 def hint(spec: Spec) -> str:
-    """One or two sentences under the control, with the paper where there is one."""
+    """One or two sentences under the control; in the closed sections with the paper where there is one."""
     empty = f" Empty: {spec.knob.none_means}." if spec.optional and spec.kind in ("int", "float", "text") else ""
-    paper = f" {spec.knob.paper}." if spec.knob.paper else ""
+    paper = f" {spec.knob.paper}." if spec.knob.paper and not spec.knob.open else ""
     return spec.knob.help + empty + paper
 
 
@@ -60,8 +62,8 @@ def shown_value(spec: Spec, value: Any) -> Any:
     """A config's value as its control shows it."""
     if spec.optional and spec.kind in ("bool", "choice"):
         return AUTOMATIC if value is None else str(value).lower()
-    if spec.kind == "text":
-        return value or ""
+    if spec.kind == "text" or spec.optional:
+        return "" if value is None else str(value)
     return value
 
 

@@ -1,0 +1,236 @@
+"use strict";
+/* The Train tab: curves that grow in place, what the model writes, and the activation strip. */
+(() => {
+  const pg = window.playground, { h, number } = pg;
+  /* Okabe and Ito's colours, the same thing always in the same one. */
+  const COLOUR = { train: "#0072B2", val: "#D55E00", grad: "#009E73", lr: "#CC79A7", speed: "#E69F00" };
+
+  let loading = null;
+  pg.plotly = () =>
+    (loading ??= new Promise((resolve, reject) => {
+      const script = h("script", { src: pg.address("live/assets/plotly.min.js") });
+      script.onload = () => resolve(window.Plotly);
+      script.onerror = () => reject(new Error("plotly could not be loaded"));
+      document.head.append(script);
+    }));
+
+  pg.layout = (extra = {}) => {
+    const text = pg.css("--body-text-color"), grid = pg.css("--border-color-primary");
+    const axis = { gridcolor: grid, linecolor: grid, zeroline: false, tickcolor: grid, automargin: true };
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text, family: "system-ui, sans-serif", size: 12 },
+      margin: { l: 52, r: 10, t: 6, b: 40 }, hovermode: "x unified", showlegend: false, uirevision: "keep",
+      hoverlabel: { bgcolor: pg.css("--background-fill-primary"), bordercolor: grid, font: { color: text } },
+      ...extra,
+      xaxis: { ...axis, ...(extra.xaxis || {}) },
+      yaxis: { ...axis, ...(extra.yaxis || {}) },
+    };
+  };
+  pg.plotConfig = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], displayModeBar: false };
+
+  /* A plot that is made once and then only extended; `sources` say where each trace's numbers come from. */
+  function growing(place, sources, layout) {
+    let made = null, counts = [], broken = false;
+    const trace = ({ columns, ...look }, run) => {
+      const { x, y } = columns(run, 0);
+      return { type: "scatter", mode: "lines", ...look, x: x.slice(), y: y.slice() };
+    };
+    async function draw(run, reset) {
+      const Plotly = await pg.plotly();
+      if (!made || reset) {
+        const traces = sources.map((source) => trace(source, run));
+        counts = traces.map((t) => t.x.length);
+        made = Plotly.react(place, traces, pg.layout(layout()), pg.plotConfig);
+        await made;
+        return;
+      }
+      const fresh = sources.map((source, i) => ({ i, ...source.columns(run, counts[i]) })).filter(({ x }) => x.length);
+      if (!fresh.length) return;
+      fresh.forEach(({ i, x }) => (counts[i] += x.length));
+      await Plotly.extendTraces(place, { x: fresh.map(({ x }) => x), y: fresh.map(({ y }) => y) }, fresh.map(({ i }) => i));
+    }
+    let chain = Promise.resolve();
+    const queue = (run, reset) => {
+      if (broken) return;
+      chain = chain.then(() => draw(run, reset)).catch((error) => {
+        broken = true;
+        place.textContent = error.message;
+      });
+    };
+    return queue;
+  }
+
+  const from = (kind, y, x = "step") => (run, start) => {
+    const columns = run.series[kind];
+    return columns ? { x: columns[x].slice(start), y: columns[y].slice(start) } : { x: [], y: [] };
+  };
+
+  /* Exponential moving average, unbiased at its start, that goes on where it stopped. */
+  function smoother(kind, name, weight, x) {
+    let kept = [], sum = 0, weights = 0, source = null;
+    return (run, start) => {
+      const columns = run.series[kind];
+      if (!columns) return { x: [], y: [] };
+      if (start === 0 || source !== run) [kept, sum, weights, source] = [[], 0, 0, run];
+      for (let i = kept.length; i < columns[name].length; i++) {
+        const value = columns[name][i];
+        if (value !== null) [sum, weights] = [weight() * sum + value, weight() * weights + 1];
+        kept.push(weights ? sum / weights : null);
+      }
+      return { x: columns[x()].slice(start), y: kept.slice(start) };
+    };
+  }
+
+  const head = (title, question, ...tools) =>
+    h("div", { class: "pg-head" }, h("div", {}, h("h3", {}, title), h("p", {}, question)), h("div", { class: "pg-tools" }, ...tools));
+
+  pg.head = head;
+
+  pg.kinds.loss = (root) => {
+    const logX = h("input", { type: "checkbox", id: "loss-log-x" }), logY = h("input", { type: "checkbox", id: "loss-log-y" });
+    const smooth = h("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0.8", id: "loss-smooth", "aria-label": "smoothing of the training loss" });
+    const axis = h("select", { "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"));
+    const place = h("div", { class: "pg-plot pg-plot-big" });
+    const legend = h("div", { class: "pg-legend" },
+      h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:${COLOUR.train}66` }, "training, each point"),
+      h("span", { style: `--c:${COLOUR.val}` }, "held out"), h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"));
+    root.append(
+      head("Loss", "How surprised the model is by the next token, in nats per token. Lower is better.",
+        h("label", {}, "smoothing ", smooth), h("label", {}, logX, " log x"), h("label", {}, logY, " log y"), h("label", {}, "over ", axis)),
+      place, legend);
+    let current = null;
+    const x = () => axis.value;
+    /* The x of validations: they carry steps and seconds; tokens grow evenly with the steps. */
+    const validations = (run, start) => {
+      const columns = run.series.validation, progress = run.series.progress;
+      if (!columns) return { x: [], y: [] };
+      const perStep = progress && progress.step.length ? progress.tokens.at(-1) / progress.step.at(-1) : 0;
+      const xs = x() === "tokens" ? columns.step.map((s) => s * perStep) : columns[x()];
+      return { x: xs.slice(start), y: columns.loss.slice(start) };
+    };
+    /* A line across the plot at the loss of a model that knows nothing: the logarithm of the vocabulary. */
+    const blind = () => {
+      if (!current) return [];
+      const level = Math.log(current.status.vocab_size);
+      return [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: pg.css("--body-text-color-subdued"), width: 1.2, dash: "dash" } }];
+    };
+    const draw = growing(place, [
+      { columns: (run, start) => from("progress", "loss", x())(run, start), name: "training", line: { color: COLOUR.train, width: 1 }, opacity: 0.35, hoverinfo: "skip" },
+      { columns: smoother("progress", "loss", () => Number(smooth.value), x), name: "training", line: { color: COLOUR.train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
+      { columns: validations, name: "held out", mode: "lines+markers", line: { color: COLOUR.val, width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
+    ], () => ({
+      xaxis: { title: { text: { step: "step", tokens: "tokens trained on", seconds: "seconds of training" }[x()] }, type: logX.checked ? "log" : "linear", ...(logX.checked ? {} : { rangemode: "tozero" }) },
+      yaxis: { title: { text: "nats per token" }, type: logY.checked ? "log" : "linear" },
+      shapes: blind(),
+      uirevision: `${x()}${logX.checked}${logY.checked}`,
+    }));
+    const again = () => current && draw(current, true);
+    for (const tool of [logX, logY, axis]) tool.addEventListener("change", again);
+    smooth.addEventListener("input", again);
+    pg.onTheme.push(again);
+    return {
+      update(run, change) {
+        current = run.status ? run : null;
+        if (run.status && (change.reset || change.kinds.has("progress") || change.kinds.has("validation"))) draw(run, change.reset);
+      },
+    };
+  };
+
+  function small(title, question, y, unit, colour, format, type = "linear") {
+    return (root) => {
+      const now = h("span", { class: "pg-now" }), place = h("div", { class: "pg-plot pg-plot-small" });
+      root.append(head(title, question, now), place);
+      const draw = growing(place, [{ columns: from("progress", y), line: { color: colour, width: 1.8 }, name: title, hovertemplate: `%{y:${format}} ${unit}<extra></extra>` }],
+        () => ({ xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: { type, title: { text: unit } } }));
+      let current = null;
+      pg.onTheme.push(() => current && draw(current, true));
+      return {
+        update(run, change) {
+          current = run.status ? run : null;
+          const progress = run.series.progress;
+          const last = progress ? progress[y].at(-1) : null;
+          now.textContent = last === null || last === undefined ? "" : y === "tokens_per_s" ? `${number(last)} ${unit}` : `${Number(last).toPrecision(3)} ${unit}`.trim();
+          if (run.status && (change.reset || change.kinds.has("progress"))) draw(run, change.reset);
+        },
+      };
+    };
+  }
+  pg.kinds.gradnorm = small("Gradient norm", "How hard the loss pulls on the weights, before clipping.", "grad_norm", "", COLOUR.grad, ".3f", "log");
+  pg.kinds.rate = small("Learning rate", "How far each step follows that pull.", "lr", "", COLOUR.lr, ".2e");
+  pg.kinds.speed = small("Speed", "How much text is learnt from per second.", "tokens_per_s", "tokens/s", COLOUR.speed, ",.0f");
+
+  pg.kinds.writes = (root) => {
+    const now = h("pre", { class: "pg-text" }), first = h("pre", { class: "pg-text pg-faint" });
+    const nowTitle = h("h4", {}, "now"), firstTitle = h("h4", {}, "at first");
+    root.append(head("What it writes", "Always the same prompt and the same dice; only the weights differ."), nowTitle, now, firstTitle, first);
+    return {
+      update(run) {
+        const sample = run.series.sample;
+        const show = (place, title, i, words) => {
+          title.textContent = sample ? `${words}, step ${number(sample.step.at(i))}` : words;
+          const text = sample ? (sample.prompt.at(i) + sample.text.at(i)).replace(/^\n+/, "") : "It has written nothing yet.";
+          if (place.textContent !== text) place.textContent = text;
+        };
+        show(now, nowTitle, -1, "now");
+        show(first, firstTitle, 0, "at first");
+      },
+    };
+  };
+
+  pg.kinds.layers = (root) => {
+    const WHAT = { stream: "residual stream", attn: "what attention adds", mlp: "what the MLP adds" };
+    const what = h("select", { "aria-label": "which activations" }, ...Object.entries(WHAT).map(([value, text]) => h("option", { value }, text)));
+    const canvas = h("canvas", { class: "pg-strip", role: "img", "aria-label": "size of activations by layer and step" }), scale = h("div", { class: "pg-scale" });
+    root.append(head("Activations, layer by layer", "Size (root mean square) of the numbers that each layer passes on, on the probe text. Early steps left, late steps right; the first layer at the bottom.", h("label", {}, "show ", what)), canvas, scale);
+    let current = null;
+
+    const rows = () => (current && current.series.layers ? current.series.layers[what.value] : []);
+    const end = () => Math.max(1, current.status.max_steps || 0, current.series.layers.step.at(-1));
+    const label = (layer) => (what.value === "stream" ? (layer === 0 ? "embedding" : `after layer ${layer}`) : `layer ${layer + 1}`);
+
+    function paint() {
+      const values = rows();
+      const box = canvas.getBoundingClientRect(), density = devicePixelRatio || 1;
+      canvas.width = Math.max(1, Math.round(box.width * density));
+      canvas.height = Math.max(1, Math.round(box.height * density));
+      const pen = canvas.getContext("2d");
+      pen.clearRect(0, 0, canvas.width, canvas.height);
+      const all = values.flat().filter((v) => v > 0 && Number.isFinite(v));
+      scale.textContent = "";
+      if (!all.length) {
+        scale.textContent = values.length ? "This model has no such part." : "Nothing recorded yet; the first probe comes with the first step.";
+        return;
+      }
+      const low = Math.log(Math.min(...all)), high = Math.log(Math.max(...all)), steps = current.series.layers.step, last = end();
+      const n = values[0].length, height = canvas.height / n;
+      steps.forEach((step, i) => {
+        const left = Math.floor((step / last) * canvas.width), right = Math.ceil(((steps[i + 1] ?? Math.min(last, step + last / 60)) / last) * canvas.width);
+        values[i].forEach((value, layer) => {
+          const [r, g, b] = pg.cividis(value > 0 ? (Math.log(value) - low) / Math.max(1e-9, high - low) : 0);
+          pen.fillStyle = `rgb(${r},${g},${b})`;
+          pen.fillRect(left, canvas.height - (layer + 1) * height, Math.max(1, right - left), Math.ceil(height) - (height > 6 ? 1 : 0));
+        });
+      });
+      scale.replaceChildren(h("span", {}, Math.exp(low).toPrecision(2)), h("span", { class: "pg-ramp" }), h("span", {}, Math.exp(high).toPrecision(2)), h("span", { class: "pg-faint" }, "root mean square, logarithmic colours; 0 to " + number(last) + " steps"));
+    }
+
+    canvas.addEventListener("pointermove", (event) => {
+      const values = rows();
+      if (!values.length || !values[0].length) return;
+      const box = canvas.getBoundingClientRect(), at = ((event.clientX - box.left) / box.width) * end(), steps = current.series.layers.step;
+      let i = steps.findLastIndex((step) => step <= at);
+      i = Math.max(0, i);
+      const layer = Math.min(values[i].length - 1, Math.floor((1 - (event.clientY - box.top) / box.height) * values[i].length));
+      pg.showTip(event, `${label(Math.max(0, layer))}, step ${number(steps[i])}: ${Number(values[i][Math.max(0, layer)]).toPrecision(3)}`);
+    });
+    canvas.addEventListener("pointerleave", pg.hideTip);
+    what.addEventListener("change", paint);
+    new ResizeObserver(() => current && paint()).observe(canvas);
+    return {
+      update(run, change) {
+        current = run.status ? run : null;
+        if (run.status && (change.reset || change.kinds.has("layers"))) paint();
+      },
+    };
+  };
+})();

@@ -1,0 +1,115 @@
+"use strict";
+/* The Runs tab: a table to sort and tick, and the losses of the ticked runs over each other. */
+(() => {
+  const pg = window.playground, { h, number, compact, duration } = pg;
+  const REFRESH_MS = 1500;
+  const loss = (run) => run.final_val_loss ?? run.best_val_loss;
+
+  const COLUMNS = [
+    { key: "name", label: "run", value: (r) => r.name.toLowerCase(), show: (r) => r.name },
+    { key: "state", label: "state", value: (r) => r.state, show: (r) => pg.stateText(r) },
+    { key: "step", label: "step", value: (r) => r.step, show: (r) => (r.max_steps ? `${number(r.step)} of ${number(r.max_steps)}` : number(r.step)), right: true },
+    { key: "val", label: "held-out loss, nats per token", value: (r) => loss(r) ?? Infinity, show: (r) => number(loss(r), 3), right: true },
+    { key: "train", label: "training loss, nats per token", value: (r) => r.train_loss ?? Infinity, show: (r) => number(r.train_loss, 3), right: true },
+    { key: "params", label: "parameters", value: (r) => r.n_params, show: (r) => compact(r.n_params), right: true },
+    { key: "seconds", label: "training time", value: (r) => r.seconds, show: (r) => duration(r.seconds), right: true },
+    { key: "differs", label: "differs from the default in", value: (r) => JSON.stringify(r.differs), show: (r) => Object.entries(r.differs).map(([path, value]) => `${path.split(".").pop()} ${value === null ? "automatic" : String(value).slice(0, 24)}`).join(", ") || "nothing" },
+    { key: "created", label: "begun", value: (r) => r.created_at, show: (r) => new Date(r.created_at * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) },
+  ];
+
+  pg.confirmDelete = (table) => {
+    const name = table && table.name ? `“${table.name}”` : "this run";
+    return table && table.run && !window.confirm(`Delete ${name} with all its checkpoints? This cannot be undone.`) ? { ...table, kept: true } : table;
+  };
+
+  pg.kinds.runs = (root, { props, trigger }) => {
+    const axis = h("select", { id: "overlay-x", "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"));
+    const headRow = h("tr"), body = h("tbody"), table = h("table", { class: "pg-table" }, h("thead", {}, headRow), body), wrap = h("div", { class: "pg-table-wrap" }, table);
+    const empty = h("div", { class: "pg-empty" }, h("h3", {}, "No runs yet"), h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Design to start the first."));
+    const overlayBox = h("div", { class: "pg-overlay", hidden: true }), plot = h("div", { class: "pg-plot pg-plot-big" }), links = h("div", { class: "pg-links" });
+    overlayBox.append(pg.head("Losses of the ticked runs", "Thin: training, smoothed. Thick: held out.", h("label", {}, "over ", axis)), plot);
+    root.append(pg.head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."), empty, wrap, links, overlayBox);
+    let runs = [], sort = { key: "created", down: true }, chosen = null, ticked = new Set(), timer = 0, drawn = "";
+
+    function header() {
+      headRow.replaceChildren(h("th", { scope: "col" }, h("span", { class: "pg-sr" }, "compare")), ...COLUMNS.map((column) => {
+        const sorted = sort.key === column.key, button = h("button", { type: "button", onclick: () => { sort = { key: column.key, down: sorted ? !sort.down : false }; header(); rows(); } }, column.label, sorted ? (sort.down ? " ↓" : " ↑") : "");
+        return h("th", { scope: "col", class: column.right ? "pg-right" : "", "aria-sort": sorted ? (sort.down ? "descending" : "ascending") : "none" }, button);
+      }));
+    }
+
+    /* Rows are kept and only their texts change, so that nothing jumps under the pointer. */
+    const kept = new Map();
+    function row(run) {
+      let cells = kept.get(run.id);
+      if (!cells) {
+        const tick = h("input", { type: "checkbox", "aria-label": `compare ${run.name}`, onclick: (event) => event.stopPropagation(), onchange: () => { tick.checked ? ticked.add(run.id) : ticked.delete(run.id); overlay(); } });
+        const tds = COLUMNS.map((column) => h("td", { class: `pg-cell-${column.key}${column.right ? " pg-right" : ""}` }));
+        const tr = h("tr", { tabindex: "0", "data-run": run.id, onclick: () => choose(run.id), ondblclick: () => { choose(run.id); trigger("pick", {}); }, onkeydown: (event) => { if (event.key === "Enter" && event.target === tr) { choose(run.id); trigger("pick", {}); } } }, h("td", {}, tick), ...tds);
+        kept.set(run.id, (cells = { tr, tds, tick }));
+      }
+      cells.tr.dataset.state = run.state;
+      cells.tr.classList.toggle("pg-chosen", run.id === chosen);
+      COLUMNS.forEach((column, i) => {
+        const text = column.show(run);
+        if (cells.tds[i].textContent !== text) cells.tds[i].textContent = text;
+      });
+      return cells.tr;
+    }
+
+    function rows() {
+      const column = COLUMNS.find((c) => c.key === sort.key), way = sort.down ? -1 : 1;
+      const ordered = [...runs].sort((a, b) => { const [x, y] = [column.value(a), column.value(b)]; return (x < y ? -1 : x > y ? 1 : 0) * way; });
+      const wanted = ordered.map(row);
+      if (wanted.some((tr, i) => body.children[i] !== tr) || body.children.length !== wanted.length) body.replaceChildren(...wanted);
+      empty.hidden = runs.length > 0;
+      wrap.hidden = runs.length === 0;
+    }
+
+    function choose(id) {
+      const run = runs.find((r) => r.id === id);
+      chosen = run ? id : null;
+      props.value = { run: chosen, name: run ? run.name : null };
+      rows();
+      const link = (name, text) => h("a", { class: "pg-button", href: pg.address(`live/runs/${chosen}/${name}`).href, download: "" }, text);
+      links.replaceChildren(...(run ? [h("span", {}, `${run.name}: `), link("weights", "weights (safetensors)"), link("metrics.csv", "metrics (CSV)"), link("config.json", "configuration (JSON)")] : []));
+      if (run) document.body.dataset.chosen = run.state;
+    }
+
+    async function overlay() {
+      const ids = [...ticked].filter((id) => runs.some((r) => r.id === id));
+      overlayBox.hidden = ids.length === 0;
+      if (!ids.length) { drawn = ""; return; }
+      const key = [axis.value, ...ids.map((id) => { const r = runs.find((x) => x.id === id); return `${id}${r.name}${r.step}${r.final_val_loss}`; })].join();
+      if (key === drawn) return;
+      drawn = key;
+      try {
+        const [figure, Plotly] = await Promise.all([pg.get(`live/overlay?x=${axis.value}&runs=${ids.map(encodeURIComponent).join(",")}`), pg.plotly()]);
+        const look = pg.layout({ showlegend: true, hovermode: "x", legend: figure.layout.legend, margin: figure.layout.margin, xaxis: { title: figure.layout.xaxis.title }, yaxis: { title: figure.layout.yaxis.title } });
+        await Plotly.react(plot, figure.data, look, pg.plotConfig);
+      } catch (error) {
+        drawn = "";
+      }
+    }
+    axis.addEventListener("change", overlay);
+    pg.onTheme.push(() => { drawn = ""; overlay(); });
+
+    async function refresh() {
+      clearTimeout(timer);
+      if (pg.visible(root)) {
+        try {
+          runs = await pg.get("live/runs");
+          for (const id of kept.keys()) if (!runs.some((r) => r.id === id)) { kept.delete(id); ticked.delete(id); }
+          if (chosen && !runs.some((r) => r.id === chosen)) choose(null);
+          else if (chosen) document.body.dataset.chosen = runs.find((r) => r.id === chosen).state;
+          rows();
+          await overlay();
+        } catch (error) { /* the bar says that the playground does not answer */ }
+      }
+      timer = setTimeout(refresh, REFRESH_MS);
+    }
+    header();
+    refresh();
+    new IntersectionObserver(refresh).observe(root);
+  };
+})();

@@ -1,0 +1,5 @@
+"""What can be wrong with what training reads. Imports no torch."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or of another model; names the file."""

@@ -1,0 +1,157 @@
+"""The named endpoints: all that the page can do, for programs. Signatures are typed; every value is checked here.
+
+What changes something takes the `owner_key` that `/start_run` gave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gradio as gr
+import orjson
+
+from models.knobs import ConfigError, Problem
+from playground import access, frames, sampler
+from playground.access import Visitor
+from playground.data import corpora
+from playground.live import Live
+from playground.presets import PRESETS
+from playground.supervisor import Supervisor
+from playground.ui.common import Services, told
+
+MAX_TEXT = 20_000
+
+
+def build(services: Services) -> None:
+    """Register every endpoint; call inside the page's Blocks."""
+    endpoints = Endpoints(services)
+    for name in (
+        "start_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
+        "upload_text", "probe", "download",
+    ):  # fmt: skip
+        gr.api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
+
+
+class Endpoints:
+    """One method per endpoint. Times in seconds, losses in nats per token."""
+
+    def __init__(self, services: Services):
+        self.services = services
+        self.db, self.root = services.db, services.settings.root
+        self.live = Live(self.root, self.db)
+
+    def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "") -> dict:
+        """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
+        from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given)."""
+        with told():
+            base = PRESETS.get(_text(preset, "preset", 60))
+            if base is None:
+                raise ConfigError([Problem("preset", f"there is no preset {preset[:60]!r}; use one of {', '.join(PRESETS)}")])
+            key = _text(owner_key, "owner_key", 100) or access.new_key()
+            run_id = self.services.supervisor.submit(
+                merged(base.config.model_dump(), config), Visitor.from_key(key), name=_text(name, "name", 200), preset=preset
+            )
+        return {"run_id": run_id, "owner_key": key}
+
+    def run_status(self, run_id: str) -> dict:
+        """State, step, losses, speed and place in the queue of a run."""
+        with told():
+            return self.live.status(self.db.run(_text(run_id, "run_id", 100)))
+
+    def list_runs(self) -> list:
+        """The status of every run, newest first."""
+        with told():
+            return [self.live.status(run) for run in self.db.runs()]
+
+    def metrics(self, run_id: str) -> list:
+        """Everything recorded of a run's losses, rates and speed: one object per training point or validation."""
+        with told():
+            frame = frames.metrics(self.db, [self.db.run(_text(run_id, "run_id", 100)).id])
+            return orjson.loads(frame.to_json(orient="records"))
+
+    def control_run(self, run_id: str, action: str, owner_key: str) -> dict:
+        """`action` is pause, resume, stop or continue (a new run that goes on from this one's last checkpoint)."""
+        with told():
+            supervisor: Supervisor = self.services.supervisor
+            actions = {
+                "pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop, "continue": supervisor.continue_run,
+            }  # fmt: skip
+            if action not in actions:
+                raise ConfigError([Problem("action", f"{str(action)[:60]!r} is not possible; use one of {', '.join(actions)}")])
+            new = actions[action](_text(run_id, "run_id", 100), _visitor(owner_key))
+            return {"run_id": new or run_id}
+
+    def rename_run(self, run_id: str, name: str, owner_key: str) -> dict:
+        """Give a run another name."""
+        with told():
+            self.services.supervisor.rename(_text(run_id, "run_id", 100), _visitor(owner_key), _text(name, "name", 1000))
+            return {"run_id": run_id, "name": self.db.run(run_id).name}
+
+    def delete_run(self, run_id: str, owner_key: str) -> dict:
+        """Remove a run that is not active, with all its files."""
+        with told():
+            self.services.supervisor.delete(_text(run_id, "run_id", 100), _visitor(owner_key))
+            return {"run_id": run_id}
+
+    def checkpoints(self, run_id: str) -> list:
+        """The steps of a run's checkpoints, oldest first."""
+        with told():
+            return sampler.steps(self.root, self.db.run(_text(run_id, "run_id", 100)).id)
+
+    def sample(
+        self, run_id: str, prompt: str = "", step: int | None = None, max_new_tokens: int = 200, temperature: float = 0.8,
+        top_k: int | None = None, top_p: float | None = None, seed: int = 1,
+    ) -> Iterator[dict]:  # fmt: skip
+        """Stream tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`."""
+        with told():
+            config = sampler.parse_sampling(
+                {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+            )
+            run = self.db.run(_text(run_id, "run_id", 100))
+            for token in sampler.sample(self.root, run.id, sampler.parse_step(step), _text(prompt, "prompt", MAX_TEXT), config):
+                yield {
+                    "text": token.text, "token": token.token, "probability": token.probability,
+                    "runners_up": [list(pair) for pair in token.runners_up],
+                }  # fmt: skip
+
+    def upload_text(self, text: str) -> dict:
+        """Keep a text to train on; `source` goes into `data.source` of a config."""
+        with told():
+            limit = self.services.settings.max_upload_bytes
+            if not isinstance(text, str):
+                raise ConfigError([Problem("text", "a text is needed")])
+            return {"source": corpora.add_bytes(self.root, text.encode("utf-8", "surrogatepass"), limit)}
+
+    def probe(self, run_id: str, text: str, step: int | None = None) -> dict:
+        """Attention of every head on any text: `tokens` and `attention[layer][head][query][key]`."""
+        with told():
+            run = self.db.run(_text(run_id, "run_id", 100))
+            at, tokens, maps = sampler.attention(self.root, run.id, sampler.parse_step(step), _text(text, "text", 2000))
+            return {"step": at, "tokens": tokens, "attention": maps.astype(float).round(4).tolist()}
+
+    def download(self, run_id: str) -> dict:
+        """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration."""
+        with told():
+            run = self.db.run(_text(run_id, "run_id", 100))
+            return {name: f"live/runs/{run.id}/{name}" for name in ("weights", "metrics.csv", "config.json")}
+
+
+def merged(base: dict, changes: object) -> dict:
+    """`base` with the sections and knobs of `changes` put over it; unknown ones are kept, to be reported."""
+    if not isinstance(changes, dict):
+        raise ConfigError([Problem("config", "a config is an object with the sections model, data, optim, train and probe")])
+    result = dict(base)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(name), dict)
+        result[str(name)] = {**base[name], **value} if both else value
+    return result
+
+
+def _text(value: object, name: str, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise ConfigError([Problem(name, f"a text of at most {longest:,} characters is needed")])
+    return value
+
+
+def _visitor(key: object) -> Visitor:
+    return Visitor.from_key(_text(key, "owner_key", 100))

@@ -1,0 +1,48 @@
+"""What all tabs share: the services behind them, who is asking, and how an error reaches a person."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import gradio as gr
+
+from models.knobs import ConfigError
+from playground.access import NotAllowed
+from playground.settings import Settings
+from playground.store import NoSuchRun, Store, StoreBusy
+from playground.supervisor import CannotDo, Supervisor
+from playground.training.errors import CheckpointError
+
+# Raw values reach these handlers, so that a wrong one gets its own reason; they run beside each other.
+EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+
+PROBLEMS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, StoreBusy, CheckpointError, OSError)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What handlers may call."""
+
+    settings: Settings
+    db: Store
+    supervisor: Supervisor
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what went wrong into a message for the person who asked, as text and never as HTML."""
+    try:
+        yield
+    except PROBLEMS as error:
+        raise gr.Error("<br>".join(html.escape(line) for line in str(error).splitlines()), print_exception=False) from None
+
+
+def run_of(wire: object) -> str:
+    """The run that is open in this page; raises CannotDo where there is none."""
+    run_id = wire.get("run") if isinstance(wire, dict) else None
+    if not isinstance(run_id, str):
+        raise CannotDo("no run is open; press Train, or open one in Runs")
+    return run_id

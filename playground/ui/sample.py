@@ -1,0 +1,89 @@
+"""The Sample tab: let any checkpoint of any run write, and see how sure it was of each token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import gradio as gr
+
+from models.knobs import Knobs
+from playground import sampler
+from playground.sampler import SampleConfig
+from playground.ui import form
+from playground.ui.common import EVENT, Services, told
+from playground.ui.panel import Panel
+
+UPDATE_EVERY_S = 0.05
+MAX_PROMPT = 20_000
+
+
+class Sample:
+    """Builds the tab and owns its handlers."""
+
+    def __init__(self, services: Services):
+        self.services = services
+        self.specs = SampleConfig.specs("sample.")
+
+    def build(self) -> None:
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300):
+                self.run = gr.Dropdown([], label="run", info="Any run, also one that is still training.", elem_id="sample-run")
+                self.step = gr.Dropdown(
+                    [("newest", "latest")], value="latest", label="checkpoint", info="The step at which the weights were saved.", elem_id="sample-step"
+                )
+                self.prompt = gr.Textbox(
+                    label="prompt", lines=3, max_lines=8, elem_id="sample-prompt", placeholder="Empty: the model begins by itself",
+                    info="What the model goes on from.",
+                )  # fmt: skip
+                with gr.Row():
+                    self.go = gr.Button("Write", variant="primary", elem_id="sample-go")
+                    self.halt = gr.Button("Stop writing", elem_id="sample-halt")
+                defaults: Knobs = SampleConfig()
+                self.controls = [form.control(spec, getattr(defaults, spec.path.removeprefix("sample."))) for spec in self.specs]
+            with gr.Column(scale=7, min_width=330):
+                self.panel = Panel("sample", elem_id="sample-text")
+
+    def wire(self, wire: Panel, tab: gr.Tab) -> None:
+        tab.select(self.list_runs, [wire, self.run], [self.run, self.step], **EVENT)
+        self.run.select(self.list_steps, self.run, self.step, **EVENT)
+        writing = gr.on(
+            [self.go.click, self.prompt.submit], self.write, [self.run, self.step, self.prompt, *self.controls], self.panel,
+            trigger_mode="multiple", **EVENT,
+        )  # fmt: skip
+        self.halt.click(None, None, None, cancels=[writing], api_visibility="private")
+
+    def list_runs(self, wire: object, chosen: str | None) -> list:
+        """Runs that have a checkpoint, newest first; the open one is chosen."""
+        root = self.services.settings.root
+        runs = [run for run in self.services.db.runs() if sampler.steps(root, run.id)]
+        choices = [(f"{run.name} · {run.state} at step {run.step:,} · {run.id}", run.id) for run in runs]
+        here = wire.get("run") if isinstance(wire, dict) else None
+        ids = [run.id for run in runs]
+        value = here if here in ids else chosen if chosen in ids else ids[0] if ids else None
+        return [gr.update(choices=choices, value=value), self.list_steps(value)]
+
+    def list_steps(self, run_id: str | None) -> dict:
+        """The checkpoints of a run, newest first."""
+        with told():
+            there = sampler.steps(self.services.settings.root, run_id) if run_id else []
+        return gr.update(choices=[("newest", "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))], value="latest")
+
+    def write(self, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
+        """Stream what the model writes; the page gets all tokens so far some twenty times a second."""
+        with told():
+            if not run_id:
+                yield {"prompt": "", "tokens": [], "state": "empty"}
+                return
+            flat = {spec.path.removeprefix("sample."): value for spec, value in zip(self.specs, values, strict=True)}
+            config = sampler.parse_sampling(flat)
+            prompt = str(prompt or "")[:MAX_PROMPT]
+            tokens: list = []
+            shown = time.monotonic()
+            yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}
+            for token in sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config):
+                tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
+                if time.monotonic() - shown > UPDATE_EVERY_S:
+                    shown = time.monotonic()
+                    yield {"prompt": prompt, "tokens": list(tokens), "state": "writing", "wanted": config.max_new_tokens}
+            yield {"prompt": prompt, "tokens": tokens, "state": "done", "wanted": config.max_new_tokens}

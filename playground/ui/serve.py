@@ -1,0 +1,86 @@
+"""Launch the page, the live routes and the supervisor together, and end them in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from playground.live import Live, asset_path, compressed
+from playground.settings import Settings
+from playground.store import Run, Store
+from playground.supervisor import Supervisor
+from playground.ui import page
+from playground.ui.common import Services
+
+
+class Mounted:
+    """An app under a prefix that also answers behind a proxy which strips a path of its own."""
+
+    def __init__(self, app: ASGIApp, prefix: str):
+        self.app, self.prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith(scope.get("root_path", "")):
+            scope = dict(scope, root_path=scope["root_path"].removesuffix(self.prefix), path=scope["path"].removeprefix(self.prefix))
+        await self.app(scope, receive, send)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; running runs go on."""
+    db = Store(settings.root)
+    db.create()
+    supervisor = Supervisor(settings, db)
+    services = Services(settings, db, supervisor)
+    blocks = page.build(services)
+    supervisor.start()
+    threading.Thread(target=_compress_plotly, daemon=True).start()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        _launch(blocks, services)
+        print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)", flush=True)
+        stop.wait()
+    except OSError as error:
+        print(f"The page could not be opened: {error}. Choose another port with GRADIO_SERVER_PORT.", file=sys.stderr)
+    finally:
+        running = supervisor.shutdown()
+        _say_goodbye(running, settings)
+        blocks.close(verbose=False)
+
+
+def _launch(blocks, services: Services) -> None:
+    live = Live(services.settings.root, services.db)
+    blocks.launch(
+        server_port=int(os.environ.get("GRADIO_SERVER_PORT") or 7860),
+        theme=page.theme(), head=_head(),
+        app_kwargs={"routes": [Mount("/live", app=Mounted(live.app(), "/live"))], "openapi_url": None, "docs_url": None, "redoc_url": None},
+        prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
+        ssr_mode=False, pwa=False, max_file_size=services.settings.max_upload_bytes,
+    )  # fmt: skip
+
+
+def _head() -> str:
+    icon = asset_path("icon.svg").read_text().replace("#", "%23").replace('"', "'").replace("\n", "")
+    style = f"<style>{page.css()}</style>"  # launch(css=...) would add a copy with a prefix that wins over every state
+    return style + f'<link rel="icon" href="data:image/svg+xml,{icon}"><meta name="viewport" content="width=device-width, initial-scale=1">'
+
+
+def _compress_plotly() -> None:
+    """Ahead of the first visitor, who would otherwise wait for it."""
+    path = asset_path("plotly.min.js")
+    compressed(path, path.stat().st_mtime_ns)
+
+
+def _say_goodbye(running: list[Run], settings: Settings) -> None:
+    if not running:
+        print("The page is closed. No run is training.", flush=True)
+        return
+    noun = "run goes" if len(running) == 1 else "runs go"
+    command = f"python -m playground stop --all --root {settings.root}"
+    print(f"The page is closed. {len(running)} {noun} on training; to stop them: {command}", flush=True)

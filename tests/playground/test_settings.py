@@ -1,0 +1,54 @@
+"""What a host decides, from the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from playground import settings
+from playground.settings import SettingsError, find_root, from_environment
+
+
+def test_defaults():
+    found = from_environment({})
+    assert (found.max_queued, found.max_params, found.hub) == (50, 50_000_000, True)
+    assert found.max_running >= 2
+    assert found.n_cpus >= 1
+
+
+def test_every_limit_is_read():
+    names = ("MAX_RUNNING", "MAX_QUEUED", "MAX_PARAMS", "MAX_STEPS", "MAX_UPLOAD_BYTES", "HUB")
+    found = from_environment({f"PLAYGROUND_{name}": str(number) for number, name in enumerate(names, start=3)} | {"PLAYGROUND_HUB": "0"})
+    assert (found.max_running, found.max_queued, found.max_params, found.max_steps, found.max_upload_bytes) == (3, 4, 5, 6, 7)
+    assert found.hub is False
+
+
+def test_all_bad_ones_are_named_at_once():
+    bad = {"PLAYGROUND_MAX_RUNNING": "0", "PLAYGROUND_MAX_QUEUED": "-1", "PLAYGROUND_MAX_PARAMS": "many", "PLAYGROUND_HUB": "²"}
+    with pytest.raises(SettingsError) as caught:
+        from_environment(bad)
+    assert [problem.path for problem in caught.value.problems] == list(bad)
+    assert "PLAYGROUND_MAX_RUNNING: '0' is not possible; use a whole number from 1 up" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e3", "nan", "9" * 5000, "٣", "0x10", "1_000"])
+def test_only_plain_whole_numbers(text):
+    with pytest.raises(SettingsError, match="PLAYGROUND_MAX_STEPS"):
+        from_environment({"PLAYGROUND_MAX_STEPS": text})
+
+
+def test_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = {"PLAYGROUND_ROOT": str(tmp_path / "a")}
+    assert find_root({}) == tmp_path / "runs"
+    assert find_root(there) == tmp_path / "a"
+    assert find_root(there, str(tmp_path / "b")) == tmp_path / "b"
+    assert find_root(there | {"SPACE_ID": "x/y"}) == tmp_path / "a"
+    assert find_root({}, "~/c") == Path.home() / "c"
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_the_root_on_spaces(tmp_path, monkeypatch, writable):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(settings.os, "access", lambda path, mode: writable and path == "/data")
+    assert find_root({"SPACE_ID": "x/y"}) == (Path("/data") if writable else tmp_path / "runs")
+    assert find_root({}) == tmp_path / "runs"

@@ -1,0 +1,358 @@
+"""Real workers: started, steered, killed and gone on with, by whoever may do so."""
+
+import os
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.knobs import ConfigError
+from playground import access, store
+from playground.access import HOST, NOBODY, NotAllowed, Visitor
+from playground.data import corpora
+from playground.data.tokenizers import UnknownCharacters
+from playground.store import NoSuchRun
+from playground.supervisor import CannotDo
+
+ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
+
+
+@pytest.fixture
+def started(house, endless):
+    """Start an endless run of Alice's that is training when the test gets it, and stopped when it ends."""
+    ids = []
+
+    def start(visitor=ALICE, **changes):
+        run_id = house.supervisor.submit(endless(**changes), visitor)
+        ids.append(run_id)
+        house.wait_step(run_id, 1)
+        return run_id
+
+    yield start
+    for run_id in ids:
+        if run_id in [run.id for run in house.db.runs_in(store.WAITING)]:
+            house.supervisor.stop(run_id, HOST)
+            house.wait(run_id, store.STOPPED, store.FINISHED)
+
+
+def weights(house, run_id, step=None):
+    step = house.checkpoints(run_id)[-1] if step is None else step
+    return load_file(house.folder(run_id).checkpoints / f"{step:06d}.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_from_its_start_to_its_end(house, tiny):
+    run_id = house.supervisor.submit(tiny(), ALICE, name="  my <b>first</b>\nrun " + "x" * 200, preset="default")
+    assert len(house.db.run(run_id).name) == 80
+    assert house.db.run(run_id).name.startswith("my <b>first</b> run xxx")
+    run = house.wait(run_id, store.FINISHED)
+    assert (run.step, run.generation, run.owner, run.threads) == (60, 1, ALICE.id, 1)
+    assert run.final_val_loss is not None
+    assert house.checkpoints(run_id) == [0, 20, 40, 60]
+    kinds = {row.kind for row in house.db.events(run_id)}
+    assert kinds >= {"progress", "validation", "layers", "probe", "sample", "checkpoint"}
+    assert house.folder(run_id).read_config().model.vocab_size == run.config["model"]["vocab_size"] > 1
+    with pytest.raises(CannotDo, match=r"is finished; continue it as a new run"):
+        house.supervisor.resume(run_id, ALICE)
+
+
+def test_pause_resume_stop(house, started):
+    run_id = started()
+    house.supervisor.pause(run_id, ALICE)
+    paused = house.wait(run_id, store.PAUSED)
+    assert paused.step == house.checkpoints(run_id)[-1] > 0
+    with pytest.raises(CannotDo, match="is paused; there is nothing to pause"):
+        house.supervisor.pause(run_id, ALICE)
+    house.supervisor.resume(run_id, ALICE)
+    house.wait_step(run_id, paused.step + 1)
+    assert house.db.run(run_id).generation == 2
+    assert house.db.run(run_id).threads == paused.threads
+    house.supervisor.stop(run_id, ALICE)
+    stopped = house.wait(run_id, store.STOPPED)
+    assert stopped.step == house.checkpoints(run_id)[-1] > paused.step
+    assert stopped.final_val_loss is not None
+    assert stopped.reason == "stopped by its owner"
+
+
+def test_a_paused_run_can_be_stopped_without_a_worker(house, started):
+    run_id = started()
+    house.supervisor.pause(run_id, ALICE)
+    house.wait(run_id, store.PAUSED)
+    house.supervisor.stop(run_id, ALICE)
+    assert house.state(run_id) == store.STOPPED
+
+
+def test_killed_and_resumed_equals_undisturbed(house, tiny):
+    config = tiny(**{"train.max_steps": 3000, "train.checkpoint_interval": 100, "train.eval_interval": 1000, "train.log_interval": 50})
+    whole = house.supervisor.submit(config, ALICE)
+    house.wait(whole, store.FINISHED)
+    broken = house.supervisor.submit(config, ALICE)
+    house.until(lambda: house.checkpoints(broken)[-1:] >= [500], "a checkpoint at step 500")
+    os.kill(house.pids(broken)[-1], signal.SIGKILL)
+    run = house.wait(broken, store.INTERRUPTED)
+    assert "died" in run.reason
+    assert f"in process {house.pids(broken)[0]}" in house.folder(broken).log_tail()
+    kept = house.checkpoints(broken)[-1]
+    assert 500 <= kept < 3000
+    house.supervisor.resume(broken, ALICE)
+    run = house.wait(broken, store.FINISHED)
+    assert len(house.pids(broken)) == 2
+    assert run.generation == 2
+    assert same(weights(house, whole), weights(house, broken))
+    assert not same(weights(house, whole), weights(house, whole, kept))
+    assert run.final_val_loss == house.db.run(whole).final_val_loss
+    steps = [row.step for row in house.db.events(broken, kinds=["progress"])]
+    assert steps == list(range(50, 3001, 50))
+
+
+def test_somebody_else_may_look_but_not_touch(house, started):
+    run_id, supervisor = started(), house.supervisor
+    before = house.db.run(run_id)
+    for visitor in (BOB, NOBODY):
+        for action in (
+            lambda: supervisor.pause(run_id, visitor),
+            lambda: supervisor.stop(run_id, visitor),
+            lambda: supervisor.resume(run_id, visitor),
+            lambda: supervisor.rename(run_id, visitor, "mine now"),
+            lambda: supervisor.delete(run_id, visitor),
+            lambda: supervisor.set_probe_text(run_id, visitor, "mine"),
+            lambda: supervisor.continue_run(run_id, visitor),
+        ):
+            with pytest.raises(NotAllowed):
+                action()
+    after = house.db.run(run_id)
+    assert (after.state, after.wanted, after.name, after.probe_text) == (store.RUNNING, "run", before.name, before.probe_text)
+    supervisor.rename(run_id, HOST, "the host may")
+    assert house.db.run(run_id).name == "the host may"
+    with pytest.raises(CannotDo, match="printable"):
+        supervisor.rename(run_id, ALICE, " \n\t ")
+
+
+def test_who_is_nobody_starts_nothing(house, tiny):
+    before = snapshot(house)
+    with pytest.raises(NotAllowed, match="owner key"):
+        house.supervisor.submit(tiny(), NOBODY)
+    assert snapshot(house) == before
+
+
+def snapshot(house):
+    return sorted(path.name for path in (house.root / "runs").glob("*")), sorted(run.id for run in house.db.runs())
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"model.n_layer": 0}, "model.n_layer"),
+        ({"model.n_head": 3}, "model.n_head"),
+        ({"optim.lr": float("nan")}, "optim.lr"),
+        ({"model.layers": 2}, "model.layers"),
+        ({"model.block_size": 4096}, None),
+        ({"model.n_embd": 512}, "model.n_embd"),
+        ({"train.max_steps": 3_000_000}, "train.max_steps"),
+        ({"data.source": "/etc/passwd"}, "data.source"),
+        ({"data.source": "upload:" + "0" * 64}, "data.source"),
+        ({"probe.text": "愛"}, "probe.text"),
+        ({"probe.text": ""}, None),
+    ],
+)
+def test_a_config_that_cannot_be_used_starts_nothing(house, tiny, changes, path):
+    from models.knobs import flat, nested
+
+    config = nested(flat(tiny()) | changes)
+    if path is None:  # a value that is fine by itself, made impossible by the text or the limits
+        config["data"]["source"] = corpora.add_text(house.root, "a short text that is far too short " * 4)
+    before = snapshot(house)
+    if changes == {"probe.text": ""}:
+        config["data"]["source"] = "python-docs"
+    if path is None and "model.block_size" in changes:
+        path = "data.source"
+    if changes == {"probe.text": ""}:
+        run_id = house.supervisor.submit(config, ALICE)  # an emptied box is the default
+        house.wait(run_id, store.FINISHED)
+        return
+    with pytest.raises(ConfigError) as caught:
+        house.supervisor.submit(config, ALICE)
+    assert path in [problem.path for problem in caught.value.problems]
+    assert snapshot(house) == before
+
+
+def test_problems_of_text_and_limits_come_together(house, tiny):
+    config = tiny(**{"data.source": "upload:" + "0" * 64, "train.max_steps": 3_000_000, "model.n_embd": 1024})
+    with pytest.raises(ConfigError) as caught:
+        house.supervisor.submit(config, ALICE)
+    assert {problem.path for problem in caught.value.problems} == {"data.source", "train.max_steps", "model.n_embd"}
+
+
+def test_active_runs_are_not_deleted_others_are(house, started):
+    run_id = started()
+    with pytest.raises(CannotDo, match="stop it first"):
+        house.supervisor.delete(run_id, ALICE)
+    assert house.folder(run_id).path.is_dir()
+    house.supervisor.stop(run_id, ALICE)
+    house.wait(run_id, store.STOPPED)
+    house.until(lambda: not house.processes() & set(house.pids(run_id)), "the end of the worker")
+    house.supervisor.delete(run_id, ALICE)
+    assert not house.folder(run_id).path.exists()
+    with pytest.raises(NoSuchRun):
+        house.db.run(run_id)
+    assert house.db.events(run_id) == []
+
+
+def test_training_further_starts_from_the_weights_of_the_parent(house, tiny):
+    parent = house.supervisor.submit(tiny(), ALICE)
+    house.wait(parent, store.FINISHED)
+    child = house.supervisor.continue_run(parent, ALICE, steps=40)
+    run = house.wait(child, store.FINISHED)
+    assert (run.parent, run.step, run.owner) == (parent, 40, ALICE.id)
+    assert same(weights(house, child, 0), weights(house, parent, 60))
+    assert not same(weights(house, child, 40), weights(house, parent, 60))
+    house.supervisor.delete(parent, ALICE)
+    assert house.db.run(child).parent is None
+
+
+def test_the_probe_text_changes_while_it_trains(house, started):
+    run_id = started()
+    with pytest.raises(UnknownCharacters, match=r"probe\.text: '愛'"):
+        house.supervisor.set_probe_text(run_id, ALICE, "愛")
+    with pytest.raises(ConfigError, match="empty"):
+        house.supervisor.set_probe_text(run_id, ALICE, "")
+    before = {path.name for path in (house.folder(run_id).path / "probes").iterdir()}
+    house.supervisor.set_probe_text(run_id, ALICE, "def f(x):")
+    house.until(lambda: len(list((house.folder(run_id).path / "probes").iterdir())) == len(before) + 1, "a probe of the new text")
+    house.supervisor.pause(run_id, ALICE)
+    house.wait(run_id, store.PAUSED)
+    assert house.db.run(run_id).probe_text == "def f(x):"
+
+
+@pytest.mark.parametrize("run_id", ["../../../etc", "aaaaaaaaaa", "", None])
+def test_a_run_that_is_not_there(house, run_id):
+    for action in (house.supervisor.pause, house.supervisor.stop, house.supervisor.resume, house.supervisor.delete):
+        with pytest.raises(NoSuchRun):
+            action(run_id, HOST)
+
+
+def test_a_text_that_has_changed_is_not_gone_on_with(house, started):
+    source = corpora.add_text(house.root, "the quick brown fox jumps over the lazy dog\n" * 50)
+    run_id = started(**{"data.source": source})
+    house.supervisor.pause(run_id, ALICE)
+    house.wait(run_id, store.PAUSED)
+    path = house.root / "corpora" / f"{source.removeprefix('upload:')}.txt"
+    path.write_text(path.read_text() + "ä")
+    house.supervisor.resume(run_id, ALICE)
+    assert "the text has changed" in house.wait(run_id, store.FAILED).reason
+
+
+def test_a_truncated_checkpoint_is_named_and_the_run_fails(house, started):
+    run_id = started()
+    house.supervisor.pause(run_id, ALICE)
+    step = house.wait(run_id, store.PAUSED).step
+    path = house.folder(run_id).checkpoints / f"{step:06d}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    house.supervisor.resume(run_id, ALICE)
+    run = house.wait(run_id, store.FAILED)
+    assert path.name in run.reason
+    assert "Traceback" in house.folder(run_id).log_tail()
+    # With the damaged one gone it goes on from the one before.
+    path.with_suffix(".json").unlink()
+    house.supervisor.resume(run_id, ALICE)
+    house.wait_step(run_id, 1)
+
+
+def test_the_queue(house, started, endless):
+    first, second = started(), started()
+    third, fourth, fifth = (house.supervisor.submit(endless(), visitor) for visitor in (ALICE, BOB, ALICE))
+    places = house.supervisor.place_in_queue
+    assert [places(run_id) for run_id in (first, third, fourth, fifth)] == [None, 1, 2, 3]
+    time.sleep(0.5)
+    assert [house.state(run_id) for run_id in (third, fourth, fifth)] == [store.QUEUED] * 3
+    house.supervisor.stop(third, ALICE)
+    assert house.db.run(third).reason == "stopped before it started"
+    assert [places(run_id) for run_id in (fourth, fifth)] == [1, 2]
+    house.supervisor.pause(fourth, BOB)
+    house.supervisor.resume(fourth, BOB)
+    assert [places(run_id) for run_id in (fifth, fourth)] == [1, 2]
+    house.supervisor.stop(second, ALICE)
+    house.wait(fifth, store.RUNNING)
+    assert house.state(fourth) == store.QUEUED
+    house.supervisor.stop(first, ALICE)
+    house.wait(fourth, store.RUNNING)
+    for run_id, visitor in ((fourth, BOB), (fifth, ALICE)):
+        house.supervisor.stop(run_id, visitor)
+        house.wait(run_id, store.STOPPED)
+
+
+# Each of these has a root and supervisors of its own.
+
+
+@pytest.fixture
+def other_house(tmp_path, open_house):
+    house = open_house(tmp_path, max_running=1, max_queued=2)
+    yield house
+    house.close()
+
+
+def test_a_full_queue_takes_no_more(other_house, endless):
+    house = other_house
+    house.supervisor.shutdown()
+    ids = [house.supervisor.submit(endless(), ALICE) for _ in range(2)]
+    before = snapshot(house)
+    with pytest.raises(CannotDo, match="2 runs are waiting already"):
+        house.supervisor.submit(endless(), BOB)
+    assert snapshot(house) == before
+    assert [house.supervisor.place_in_queue(run_id) for run_id in ids] == [1, 2]
+
+
+def test_a_run_goes_on_without_its_supervisor_and_the_next_one_finds_it(other_house, endless):
+    house = other_house
+    run_id = house.supervisor.submit(endless(), ALICE)
+    waiting = house.supervisor.submit(endless(), ALICE)
+    house.wait_step(run_id, 1)
+    house.until(house.supervisor.standby_pid, "a standby")
+    assert [run.id for run in house.supervisor.shutdown()] == [run_id]
+    assert house.processes() == {house.pids(run_id)[-1]}
+    house.wait_step(run_id, house.db.run(run_id).step + 200)
+    second = house.open()
+    time.sleep(1.0)
+    assert house.state(run_id) == store.RUNNING
+    assert second.place_in_queue(waiting) == 1
+    second.stop(run_id, ALICE)
+    house.wait(run_id, store.STOPPED)
+    house.wait(waiting, store.RUNNING)
+    os.kill(house.pids(waiting)[-1], signal.SIGKILL)
+    house.wait(waiting, store.INTERRUPTED)
+    second.shutdown()
+    house.until(lambda: not house.processes(), "the end of every process")
+
+
+def test_two_supervisors_start_nothing_twice(other_house, tiny):
+    house = other_house
+    second = house.open()
+    ids = []
+    for i in range(3):
+        house.until(lambda: len(house.db.runs_in([store.QUEUED])) < 2, "room in the queue")
+        ids.append((second if i % 2 else house.supervisor).submit(tiny(), ALICE))
+    for run_id in ids:
+        run = house.wait(run_id, store.FINISHED)
+        assert (len(house.pids(run_id)), run.generation) == (1, 1)
+    assert sum(supervisor.standby_pid() is not None for supervisor in house.supervisors) <= 1
+    # The second takes over when the first ends.
+    house.supervisor.shutdown()
+    last = second.submit(tiny(), ALICE)
+    house.wait(last, store.FINISHED)
+
+
+def test_a_supervisor_that_cannot_launch_goes_on_serving(other_house, tiny):
+    house = other_house
+    house.supervisor.shutdown()
+    gone = house.supervisor.submit(tiny(), ALICE)
+    shutil.rmtree(house.folder(gone).path)
+    fine = house.supervisor.submit(tiny(), ALICE)
+    house.open()
+    house.wait(fine, store.FINISHED)
+    assert house.state(gone) in (store.INTERRUPTED, store.FAILED)

@@ -1,0 +1,191 @@
+"""One run in one process, without a supervisor."""
+
+import errno
+import os
+import signal
+
+import pytest
+import torch
+
+from playground import locks, store, worker
+from playground.access import HOST
+from playground.runs import RunFolder
+from playground.settings import Settings
+from playground.store import Store
+from playground.supervisor import create_run, mark_dead
+from playground.worker import Interruption, execute, explain
+
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture
+def db(tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    return db
+
+
+@pytest.fixture
+def new_run(db, tmp_path):
+    return lambda config, state=store.STARTING: create_run(db, Settings(tmp_path), config, HOST, state=state)
+
+
+@pytest.fixture
+def work(run_python, tmp_path):
+    """Start a worker process; whatever is left of it ends with the test."""
+    started = []
+
+    def start(*arguments):
+        started.append(run_python("-m", "playground.worker", "--root", str(tmp_path), *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_sigterm_leaves_a_checkpoint_and_an_interrupted_run(db, new_run, work, endless, until, tmp_path):
+    run_id = new_run(endless())
+    process = work("--run", run_id, "--threads", "1")
+    until(lambda: db.run(run_id).step > 0, "a step")
+    assert locks.is_locked(RunFolder(tmp_path, run_id).lock)
+    assert not mark_dead(db, tmp_path, db.run(run_id))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    run = db.run(run_id)
+    assert run.state == store.INTERRUPTED
+    assert "asked to end" in run.reason
+    assert (RunFolder(tmp_path, run_id).checkpoints / f"{run.step:06d}.json").exists()
+    assert not locks.is_locked(RunFolder(tmp_path, run_id).lock)
+
+
+def test_a_killed_worker_is_found_dead(db, new_run, work, endless, until, tmp_path):
+    run_id = new_run(endless())
+    process = work("--run", run_id, "--threads", "1")
+    until(lambda: db.run(run_id).step > 0, "a step")
+    assert db.run(run_id).threads == 1
+    process.kill()
+    process.wait(10)
+    assert db.run(run_id).state == store.RUNNING
+    assert mark_dead(db, tmp_path, db.run(run_id))
+    assert db.run(run_id).state == store.INTERRUPTED
+    assert not mark_dead(db, tmp_path, db.run(run_id))
+
+
+def test_the_standby_ends_with_its_input(work):
+    process = work("--standby")
+    process.stdin.close()
+    assert process.wait(40) == 0
+
+
+def test_the_standby_trains_what_it_is_told(db, new_run, work, tiny, tmp_path):
+    run_id = new_run(tiny())
+    process = work("--standby")
+    process.stdin.write(f"{run_id} 1\n")
+    process.stdin.flush()
+    assert process.wait(40) == 0
+    assert db.run(run_id).state == store.FINISHED
+    assert "in process" in RunFolder(tmp_path, run_id).log.read_text()
+
+
+def test_a_run_in_other_hands_is_left_alone(db, new_run, tiny, tmp_path):
+    run_id = new_run(tiny())
+    lock = locks.acquire(RunFolder(tmp_path, run_id).lock)
+    assert execute(tmp_path, run_id, THREADS, Interruption()) is None
+    lock.release()
+    assert db.run(run_id).state == store.STARTING
+    assert db.events(run_id) == []
+
+
+@pytest.mark.parametrize("state", [store.PAUSED, store.FINISHED, store.INTERRUPTED])
+def test_a_run_that_waits_for_its_owner_is_not_trained(db, new_run, tiny, tmp_path, state):
+    run_id = new_run(tiny(), state=state)
+    assert execute(tmp_path, run_id, THREADS, Interruption()) is None
+    assert (db.run(run_id).state, db.run(run_id).step) == (state, 0)
+
+
+@pytest.mark.parametrize(("wanted", "state"), [("pause", store.PAUSED), ("stop", store.STOPPED)])
+def test_what_was_wanted_before_it_began_is_obeyed(db, new_run, endless, tmp_path, wanted, state):
+    run_id = new_run(endless())
+    db.want(run_id, wanted)
+    outcome = execute(tmp_path, run_id, THREADS, Interruption())
+    assert (outcome.state, db.run(run_id).state) == (state, state)
+    assert db.run(run_id).step < 100
+
+
+def test_a_listener_hears_every_recorded_event(db, new_run, tiny, tmp_path):
+    run_id, heard = new_run(tiny()), []
+    execute(tmp_path, run_id, THREADS, Interruption(), heard.append)
+    rows = db.events(run_id)
+    assert [(event.kind, event.step) for event in heard] == [(row.kind, row.step) for row in rows]
+    run = db.run(run_id)
+    last = [event for event in heard if event.kind == "progress"][-1]
+    assert (run.train_loss, run.step, run.seconds >= last.seconds) == (last.loss, 60, True)
+    wholes = [event.loss for event in heard if event.kind == "validation" and event.whole]
+    parts = [event.loss for event in heard if event.kind == "validation" and not event.whole]
+    assert [run.final_val_loss] == wholes
+    assert run.best_val_loss == min(parts)
+
+
+def test_a_diverging_run_says_so(db, new_run, tiny, tmp_path):
+    run_id = new_run(
+        tiny(**{"optim.name": "sgd", "optim.lr": 100.0, "optim.warmup_steps": 0, "optim.grad_clip": None, "train.max_steps": 3000})
+    )
+    outcome = execute(tmp_path, run_id, THREADS, Interruption())
+    run = db.run(run_id)
+    assert outcome.state == run.state == store.DIVERGED
+    assert "lower learning rate" in run.reason
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom\nmore"), KeyError("x"), OSError(errno.EIO, "bad sector"), AssertionError()])
+def test_whatever_happens_is_recorded(db, new_run, tiny, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(worker, "_prepare", fail)
+    run_id = new_run(tiny())
+    outcome = execute(tmp_path, run_id, THREADS, Interruption())
+    assert (outcome.state, db.run(run_id).state) == (store.FAILED, store.FAILED)
+    assert db.run(run_id).reason == explain(error) != ""
+    assert "Traceback" in RunFolder(tmp_path, run_id).log_tail()
+    assert not locks.is_locked(RunFolder(tmp_path, run_id).lock)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_others_intact(db, new_run, tiny, tmp_path, monkeypatch):
+    from playground.training import checkpoints
+
+    publish = checkpoints.publish
+
+    def full(path, data):
+        if path.name == "000040.state.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        publish(path, data)
+
+    monkeypatch.setattr(checkpoints, "publish", full)
+    run_id = new_run(tiny())
+    execute(tmp_path, run_id, THREADS, Interruption())
+    run = db.run(run_id)
+    assert run.state == store.FAILED
+    assert run.reason.startswith("the disk is full; earlier checkpoints are intact")
+    folder = RunFolder(tmp_path, run_id).checkpoints
+    assert sorted(path.name for path in folder.glob("*.json")) == ["000000.json", "000020.json"]
+    monkeypatch.setattr(checkpoints, "publish", publish)
+    assert db.enqueue(run_id, store.RESUMABLE)
+    assert execute(tmp_path, run_id, THREADS, Interruption()).state == store.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (ValueError("first line\nsecond line"), "ValueError: first line"),
+        (AssertionError(), "AssertionError"),
+    ],
+)
+def test_reasons_are_for_people(error, words):
+    assert explain(error).startswith(words)

@@ -1,0 +1,169 @@
+"""Looking inside: what is written is what the model computes, and nothing is left behind."""
+
+import math
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from models.knobs import ConfigError
+from playground.training.checkpoints import Checkpoints, load_model
+from playground.training.events import Layers, Notice, Probe
+from playground.training.loop import Loop, Wanted, a_line
+from playground.training.probes import look, observing, probe_path, publish_probe, recorded_steps, text_hash, thin
+
+
+def direct(model, tokens):
+    """Attention maps and the residual stream of a pre-norm model, written out head by head."""
+    x = model.wte.weight[tokens] + model.wpe.weight[: len(tokens)]
+    seen = SimpleNamespace(maps=[], stream=[x], attn=[], mlp=[])
+    for block in model.blocks:
+        inner, H, D = block.attn.f, block.attn.f.n_head, block.attn.f.head_dim
+        q, k, v = inner.qkv(block.attn.norm(x)).chunk(3, dim=-1)
+        heads, outputs = [], []
+        for h in range(H):
+            part = slice(h * D, (h + 1) * D)
+            rows = []
+            for t in range(len(tokens)):
+                scores = (q[t, part] * k[: t + 1, part]).sum(-1) / math.sqrt(D)
+                rows.append(torch.cat([scores.exp() / scores.exp().sum(), torch.zeros(len(tokens) - t - 1)]))
+            heads.append(torch.stack(rows))
+            outputs.append(heads[-1] @ v[:, part])
+        seen.maps.append(torch.stack(heads))
+        seen.attn.append(inner.proj(torch.cat(outputs, -1)))
+        x = x + seen.attn[-1]
+        seen.mlp.append(block.mlp.f(block.mlp.norm(x)))
+        x = x + seen.mlp[-1]
+        seen.stream.append(x)
+    return seen
+
+
+def rms_of(tensors):
+    return [tensor.square().mean().sqrt().item() for tensor in tensors]
+
+
+def test_a_probe_file_holds_the_tokens_and_the_attention_of_its_step(new_state, run_loop, tmp_path):
+    text = "99 green"
+    state = new_state({"probe.text": text + " bottles", "probe.interval": 5, "train.max_steps": 10})
+    _, link = run_loop(state, tmp_path)
+    digest = text_hash(text + " bottles")
+    for step in (0, 5, 10):
+        assert Probe(step, text_hash=digest) in link.events
+        path = probe_path(tmp_path, digest, step)
+        assert path == tmp_path / "probes" / digest / f"{step:06d}.safetensors"
+        saved = load_file(path)
+        model = load_model(state.config.model, Checkpoints(tmp_path / "checkpoints").weights_path(step))
+        assert saved["tokens"].dtype == torch.int64
+        assert state.split.tokenizer.decode(saved["tokens"].tolist()) == text  # cut to the context of 8
+        assert saved["attention"].dtype == torch.float16 and saved["attention"].shape == (2, 2, 8, 8)
+        with torch.no_grad():
+            wanted = direct(model, saved["tokens"])
+        torch.testing.assert_close(saved["attention"].float(), torch.stack(wanted.maps), rtol=1e-3, atol=1e-4)
+        layers = next(event for event in link.of(Layers) if event.step == step)
+        for name in ("stream", "attn", "mlp"):
+            assert getattr(layers, name) == pytest.approx(rms_of(getattr(wanted, name)), rel=1e-4)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["text"] == text + " bottles"
+    first, last = (load_file(probe_path(tmp_path, digest, step))["attention"] for step in (0, 10))
+    assert not torch.equal(first, last)
+
+
+def test_the_first_probe_text_is_a_line_of_the_held_out_text_cut_to_the_context(new_state, tmp_path):
+    state = new_state()
+    loop = Loop(state, tmp_path)
+    assert len(loop.probe_text) >= 40
+    assert loop.probe_text in state.split.tokenizer.decode(state.split.held_out.tolist()).splitlines()
+    assert state.split.tokenizer.decode(loop.probe_tokens.tolist()) == loop.probe_text[:8]
+
+
+def test_a_text_without_lines_worth_looking_at_is_looked_at_from_its_beginning():
+    assert a_line("short\nlines\n") == "short\nlines\n"
+    assert a_line("a    table    of    columns    that    is    wide\n" * 9).startswith("a    table")
+    assert a_line("short\n  " + "word " * 10 + "\nmore") == "word word word word word word word word word word"
+
+
+def test_at_most_64_tokens_are_looked_at(new_state, tmp_path):
+    assert len(Loop(new_state({"model.block_size": 100}), tmp_path).probe_tokens) == 64
+
+
+def test_a_first_probe_text_with_unknown_characters_is_refused_by_name(new_state, tmp_path):
+    with pytest.raises(ConfigError, match=r"probe\.text: 'Ω'"):
+        Loop(new_state({"probe.text": "green Ω"}), tmp_path)
+
+
+def test_the_probe_text_can_be_changed_while_the_run_trains(new_state, run_loop, tmp_path):
+    state = new_state({"probe.text": "green", "probe.interval": 4})
+    _, link = run_loop(state, tmp_path, {6: Wanted(probe_text="wall"), 13: Wanted(probe_text="green")})
+    assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 13, 16, 20]
+    assert recorded_steps(tmp_path, text_hash("wall")) == [6, 8, 12]
+    assert [event.text_hash for event in link.of(Probe)] == [text_hash(text) for text in ["green"] * 2 + ["wall"] * 3 + ["green"] * 3]
+    assert load_file(probe_path(tmp_path, text_hash("wall"), 8))["attention"].shape == (2, 2, 4, 4)
+
+
+def test_a_new_text_with_unknown_characters_is_noticed_once_and_the_old_one_kept(new_state, run_loop, tmp_path):
+    _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Wanted(probe_text="Ωx")})
+    (notice,) = link.of(Notice)
+    assert notice.step == 6 and "'Ω'" in notice.text and "probe.text" in notice.text
+    assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 8, 12, 16, 20]
+    assert not (tmp_path / "probes" / text_hash("Ωx")).exists()
+
+
+def test_an_empty_new_text_changes_nothing(new_state, run_loop, tmp_path):
+    _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Wanted(probe_text="")})
+    assert {event.text_hash for event in link.of(Probe)} == {text_hash("green")}
+
+
+def hooks_of(model):
+    return [hook for module in model.modules() for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())]
+
+
+def test_observing_leaves_the_logits_bit_identical_and_no_hook_behind(new_state):
+    model, idx = new_state().model.eval(), torch.arange(8)[None]
+    before = model(idx)
+    with observing(model) as seen:
+        during = model(idx)
+        assert hooks_of(model)
+    assert hooks_of(model) == []
+    assert torch.equal(before, during) and torch.equal(before, model(idx))
+    assert (len(seen.stream), len(seen.attn), len(seen.mlp), len(seen.maps)) == (3, 2, 2, 2)
+
+
+def test_hooks_are_removed_also_after_an_error(new_state):
+    model = new_state().model
+    with pytest.raises(RuntimeError, match="inside"), observing(model):
+        raise RuntimeError("inside")
+    assert hooks_of(model) == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_looking_is_without_dropout_and_restores_the_mode(new_state, training):
+    model = new_state().model.train(training)
+    tokens = new_state().split.held_out[:8]
+    one, other = look(model, tokens), look(model, tokens)
+    assert model.training == training
+    assert all(torch.equal(a, b) for a, b in zip(one.stream, other.stream, strict=True))
+
+
+def test_a_model_without_attention_has_an_empty_map(new_state, tmp_path):
+    state = new_state({"model.sublayers": "mlp"})
+    tokens = state.split.held_out[:5]
+    seen = look(state.model, tokens)
+    publish_probe(tmp_path / "x" / "000000.safetensors", tokens, seen, "text")
+    assert load_file(tmp_path / "x" / "000000.safetensors")["attention"].shape == (0, 0, 5, 5)
+    assert (len(seen.attn), len(seen.mlp), len(seen.stream)) == (0, 2, 3)
+
+
+def test_old_probes_are_thinned_evenly(tmp_path):
+    folder = tmp_path / "probes" / "abc"
+    folder.mkdir(parents=True)
+    for step in range(40):
+        (folder / f"{step:06d}.safetensors").touch()
+    thin(tmp_path, "abc", 10)
+    kept = recorded_steps(tmp_path, "abc")
+    assert len(kept) == 10 and kept[0] == 0 and kept[-1] == 39
+    assert max(b - a for a, b in pairwise(kept)) <= 8
+    thin(tmp_path, "abc", 10)
+    assert recorded_steps(tmp_path, "abc") == kept

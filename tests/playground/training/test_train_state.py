@@ -1,0 +1,114 @@
+"""The training step and the held-out loss against direct computation."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+
+def loss_of(model, inputs, targets):
+    return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+
+
+def test_a_step_follows_the_mean_gradient_of_its_batches(new_state):
+    """SGD without momentum and decay, so that the change of the weights is the gradient."""
+    state = new_state({
+        "model.dropout": 0.0, "train.accumulation": 3, "optim.name": "sgd", "optim.beta1": 0.0, "optim.weight_decay": 0.0,
+        "optim.grad_clip": None, "optim.warmup_steps": 0, "optim.lr": 0.5,
+    })  # fmt: skip
+    plain, batches = copy.deepcopy(state.model), copy.deepcopy(state.batches)
+    wanted_loss = sum(loss_of(plain, *batches.next()) for _ in range(3)) / 3
+    wanted_loss.backward()
+    wanted_norm = torch.stack([p.grad.norm() for p in plain.parameters()]).norm()
+    loss, norm, lr = state.step()
+    torch.testing.assert_close(loss, wanted_loss.detach())
+    torch.testing.assert_close(norm, wanted_norm)
+    assert (lr, state.steps_done, state.tokens) == (0.5, 1, 3 * 4 * 8)
+    for before, after in zip(plain.parameters(), state.model.parameters(), strict=True):
+        torch.testing.assert_close(after, before - 0.5 * before.grad)
+        assert after.grad is None
+
+
+def test_the_gradient_is_scaled_down_to_the_clipping_norm(new_state):
+    changes = {"optim.name": "sgd", "optim.beta1": 0.0, "optim.weight_decay": 0.0, "optim.warmup_steps": 0, "optim.lr": 0.5}
+    for clip in (0.01, 1e6):
+        state = new_state({**changes, "optim.grad_clip": clip})
+        before = [p.detach().clone() for p in state.model.parameters()]
+        _, norm, _ = state.step()
+        moved = torch.stack([(a - b).norm() for a, b in zip(before, state.model.parameters(), strict=True)]).norm().item()
+        assert moved == pytest.approx(0.5 * min(clip, norm.item()), rel=1e-3)
+        assert norm.item() > 0.01
+
+
+def test_the_seed_decides_everything(new_state):
+    one, same, other = new_state(), new_state(), new_state({"train.seed": 2})
+    losses = []
+    for state in (one, same, other):
+        torch.manual_seed(state.config.train.seed)  # where dropout draws from
+        losses.append([state.step()[0].item() for _ in range(3)])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_the_rate_follows_the_schedule(new_state):
+    state = new_state({"optim.schedule": "linear", "optim.min_lr": 0.0, "optim.warmup_steps": 1, "train.max_steps": 5, "optim.lr": 0.4})
+    assert [state.step()[2] for _ in range(5)] == pytest.approx([0.2, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_bfloat16_computes_products_in_it_and_keeps_weights_in_float32(new_state):
+    exact, rough = new_state({"model.dropout": 0.0}), new_state({"model.dropout": 0.0, "train.dtype": "bfloat16"})
+    a, b = exact.step()[0].item(), rough.step()[0].item()
+    assert a != b and a == pytest.approx(b, rel=0.02)
+    assert {p.dtype for p in rough.model.parameters()} == {torch.float32}
+
+
+def window_losses(state):
+    """The mean loss of each whole held-out window, one by one."""
+    ids, width = torch.from_numpy(state.split.held_out.astype("int64")), state.config.model.block_size
+    state.model.eval()
+    with torch.no_grad():
+        losses = [
+            loss_of(state.model, ids[None, start : start + width], ids[None, start + 1 : start + width + 1]).item()
+            for start in range(0, len(ids) - width, width)
+        ]
+    state.model.train()
+    return losses
+
+
+def test_held_out_loss_is_the_mean_over_all_whole_windows(new_state):
+    state = new_state()
+    for _ in range(3):
+        state.step()
+    wanted = window_losses(state)
+    loss, count = state.held_out_loss()
+    assert count == len(wanted) * 8 and len(state.split.held_out) - 8 <= count < len(state.split.held_out)
+    assert loss == pytest.approx(sum(wanted) / len(wanted), abs=1e-6)
+    assert state.held_out_loss() == (loss, count)
+    assert state.model.training
+
+
+def test_a_span_of_the_held_out_text_is_spread_over_it(new_state):
+    state = new_state()
+    for _ in range(10):
+        state.step()
+    wanted = window_losses(state)
+    n = len(wanted)
+    loss, count = state.held_out_loss(max_tokens=4 * 8 + 3)
+    chosen = [wanted[(2 * i + 1) * n // 8] for i in range(4)]
+    assert count == 4 * 8
+    assert loss == pytest.approx(sum(chosen) / 4, abs=1e-6)
+    assert loss != pytest.approx(sum(wanted[:4]) / 4, abs=1e-6)
+    assert state.held_out_loss(max_tokens=10**9) == state.held_out_loss()
+    assert state.held_out_loss(max_tokens=1)[1] == 8
+
+
+def test_judging_does_not_disturb_training(new_state):
+    one, other = new_state(), new_state()
+    torch.manual_seed(0)
+    a = [one.step()[0].item() for _ in range(4)]
+    torch.manual_seed(0)
+    b = []
+    for _ in range(4):
+        b.append(other.step()[0].item())
+        other.held_out_loss()
+    assert a == b
