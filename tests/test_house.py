@@ -1,0 +1,130 @@
+"""How the house is laid out: who may import whom, what lies where, and what nobody does."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("playground/**/*.py"), *ROOT.glob("app.py")])
+NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
+
+
+def imports_of(source: str, package: str) -> set[str]:
+    """Dotted names of all modules that a source imports, wherever in it; relative ones resolved."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: -node.level + 1 or None]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__"):
+            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return found
+
+
+IMPORTS = {
+    name: imports_of(path.read_text(), ".".join(path.relative_to(ROOT).parent.parts)) for name, path in zip(NAMES, FILES, strict=True)
+}
+
+
+def importers(*modules: str, among: str = "") -> set[str]:
+    """The files under `among` that import any of the modules or something inside them."""
+    return {
+        name
+        for name, imported in IMPORTS.items()
+        if name.startswith(among) and any(i == module or i.startswith(module + ".") for i in imported for module in modules)
+    }
+
+
+def test_imports_are_found_in_every_form():
+    source = "import a.b, c\nfrom d import e\ndef f():\n    from . import g\n    from ..h import i\n    importlib.import_module('j')\n"
+    assert imports_of(source, "x.y") == {"a.b", "c", "d", "d.e", "x.y", "x.y.g", "x.h", "x.h.i", "j"}
+
+
+def test_there_is_something_to_check():
+    assert {"models/gpt.py", "playground/store.py", "playground/training/loop.py"} <= set(NAMES)
+    assert importers("torch", among="models/") >= {"models/gpt.py"}
+
+
+def test_models_know_nothing_of_the_playground():
+    assert importers("playground", "gradio", "sqlite3", "app", among="models/") == set()
+
+
+def test_only_the_store_speaks_sql():
+    assert importers("sqlite3", "sqlalchemy", "apsw") == {"playground/store.py"}
+
+
+def test_only_the_page_knows_gradio():
+    assert {name for name in importers("gradio", "gradio_client") if not name.startswith("playground/ui/") and name != "app.py"} == set()
+
+
+@pytest.mark.parametrize("folder", ["playground/training/", "playground/data/"])
+def test_training_and_data_know_no_database_no_page_and_no_process(folder):
+    outside = ["sqlite3", "gradio", "subprocess", "multiprocessing", "signal", "socket"]
+    layers = ["store", "supervisor", "worker", "sampler", "live", "ui", "runs", "access", "locks", "settings", "frames", "plots"]
+    assert importers(*outside, *(f"playground.{layer}" for layer in layers), among=folder) == set()
+
+
+def test_data_knows_nothing_of_training():
+    assert importers("playground.training", among="playground/data/") == set()
+
+
+def test_the_page_is_above_all_else():
+    assert {name for name in importers("playground.ui") if not name.startswith("playground/ui/")} <= {"app.py", "playground/__main__.py"}
+
+
+def test_plots_never_read_the_store():
+    below = ["store", "supervisor", "worker", "sampler", "live", "ui", "runs", "training"]
+    assert importers("torch", *(f"playground.{layer}" for layer in below), among="playground/plots.py") == set()
+
+
+def test_the_processes_around_training_do_not_wait_for_torch():
+    """The page, the command line, the supervisor and the worker import torch only when they need it; one process tries all."""
+    modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in NAMES if name.startswith("playground/")]
+    modules = [module for module in modules if not module.startswith(("playground.training", "playground.data.batches"))]
+    code = "import sys, importlib\nfor name in sys.argv[1:]:\n importlib.import_module(name)\n assert 'torch' not in sys.modules, name"
+    done = subprocess.run([sys.executable, "-c", code, *modules], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_is_ever_pickled():
+    assert importers("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal") == set()
+    for name, path in zip(NAMES, FILES, strict=True):
+        calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        assert not calls & {"torch.load", "torch.save", "np.load", "np.save", "pandas.read_pickle"}, name
+
+
+def test_every_module_says_what_it_is_for():
+    trees = {name: ast.parse(path.read_text()) for name, path in zip(NAMES, FILES, strict=True)}
+    assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
+
+
+def tracked() -> list[str]:
+    """Files that git knows, where this is a checkout; else skip."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return done.stdout.splitlines()
+
+
+def test_the_top_level_is_as_laid_out():
+    allowed = {"app.py", "playground", "models", "assets", "tests", "requirements.txt", "README.md", "LICENSE", "pyproject.toml"}
+    assert {name.split("/")[0] for name in tracked() if not name.startswith(".")} <= allowed
+
+
+def test_tests_have_no_packages_and_no_two_of_one_name():
+    """A package tests/models would shadow `models`."""
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_tests_lean_on_nothing_outside_the_house():
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path != Path(__file__):
+            assert "shared/" not in path.read_text(), path
