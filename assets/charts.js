@@ -3,7 +3,8 @@
 (() => {
   const pg = window.playground, { h, number } = pg;
   /* Okabe and Ito's colours, the same thing always in the same one. */
-  const COLOUR = { train: "#0072B2", val: "#D55E00", grad: "#009E73", lr: "#CC79A7", speed: "#E69F00" };
+  const COLOUR = { train: "var(--pg-train)", val: "#D55E00", grad: "#009E73", lr: "#CC79A7", speed: "#E69F00" };
+  const colour = (name) => (COLOUR[name].startsWith("var") ? pg.css(COLOUR[name].slice(4, -1)) : COLOUR[name]);
 
   let loading = null;
   pg.plotly = () =>
@@ -38,13 +39,13 @@
     async function draw(run, reset) {
       const Plotly = await pg.plotly();
       if (!made || reset) {
-        const traces = sources.map((source) => trace(source, run));
+        const traces = sources().map((source) => trace(source, run));
         counts = traces.map((t) => t.x.length);
         made = Plotly.react(place, traces, pg.layout(layout()), pg.plotConfig);
         await made;
         return;
       }
-      const fresh = sources.map((source, i) => ({ i, ...source.columns(run, counts[i]) })).filter(({ x }) => x.length);
+      const fresh = sources().map((source, i) => ({ i, ...source.columns(run, counts[i]) })).filter(({ x }) => x.length);
       if (!fresh.length) return;
       fresh.forEach(({ i, x }) => (counts[i] += x.length));
       await Plotly.extendTraces(place, { x: fresh.map(({ x }) => x), y: fresh.map(({ y }) => y) }, fresh.map(({ i }) => i));
@@ -92,7 +93,7 @@
     const axis = h("select", { "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"));
     const place = h("div", { class: "pg-plot pg-plot-big" });
     const legend = h("div", { class: "pg-legend" },
-      h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:${COLOUR.train}66` }, "training, each point"),
+      h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:color-mix(in srgb, ${COLOUR.train} 45%, transparent)` }, "training, each point"),
       h("span", { style: `--c:${COLOUR.val}` }, "held out"), h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"));
     root.append(
       head("Loss", "How surprised the model is by the next token, in nats per token. Lower is better.",
@@ -114,10 +115,11 @@
       const level = Math.log(current.status.vocab_size);
       return [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: pg.css("--body-text-color-subdued"), width: 1.2, dash: "dash" } }];
     };
-    const draw = growing(place, [
-      { columns: (run, start) => from("progress", "loss", x())(run, start), name: "training", line: { color: COLOUR.train, width: 1 }, opacity: 0.35, hoverinfo: "skip" },
-      { columns: smoother("progress", "loss", () => Number(smooth.value), x), name: "training", line: { color: COLOUR.train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
-      { columns: validations, name: "held out", mode: "lines+markers", line: { color: COLOUR.val, width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
+    const smoothed = smoother("progress", "loss", () => Number(smooth.value), x);
+    const draw = growing(place, () => [
+      { columns: (run, start) => from("progress", "loss", x())(run, start), name: "training", line: { color: colour("train"), width: 1 }, opacity: 0.45, hoverinfo: "skip" },
+      { columns: smoothed, name: "training", line: { color: colour("train"), width: 2.2 }, hovertemplate: "%{y:.3f}" },
+      { columns: validations, name: "held out", mode: "lines+markers", line: { color: colour("val"), width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
     ], () => ({
       xaxis: { title: { text: { step: "step", tokens: "tokens trained on", seconds: "seconds of training" }[x()] }, type: logX.checked ? "log" : "linear", ...(logX.checked ? {} : { rangemode: "tozero" }) },
       yaxis: { title: { text: "nats per token" }, type: logY.checked ? "log" : "linear" },
@@ -136,12 +138,12 @@
     };
   };
 
-  function small(title, question, y, unit, colour, format, type = "linear") {
+  function small(title, question, y, unit, name, format, axis = {}) {
     return (root) => {
       const now = h("span", { class: "pg-now" }), place = h("div", { class: "pg-plot pg-plot-small" });
       root.append(head(title, question, now), place);
-      const draw = growing(place, [{ columns: from("progress", y), line: { color: colour, width: 1.8 }, name: title, hovertemplate: `%{y:${format}} ${unit}<extra></extra>` }],
-        () => ({ xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: { type, title: { text: unit } } }));
+      const draw = growing(place, () => [{ columns: from("progress", y), line: { color: colour(name), width: 1.8 }, name: title, hovertemplate: `%{y:${format}} ${unit}<extra></extra>` }],
+        () => ({ xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: { ...axis, title: { text: unit } } }));
       let current = null;
       pg.onTheme.push(() => current && draw(current, true));
       return {
@@ -155,9 +157,9 @@
       };
     };
   }
-  pg.kinds.gradnorm = small("Gradient norm", "How hard the loss pulls on the weights, before clipping.", "grad_norm", "", COLOUR.grad, ".3f", "log");
-  pg.kinds.rate = small("Learning rate", "How far each step follows that pull.", "lr", "", COLOUR.lr, ".2e");
-  pg.kinds.speed = small("Speed", "How much text is learnt from per second.", "tokens_per_s", "tokens/s", COLOUR.speed, ",.0f");
+  pg.kinds.gradnorm = small("Gradient norm", "How hard the loss pulls on the weights, before clipping.", "grad_norm", "", "grad", ".3f", { type: "log", dtick: "D2" });
+  pg.kinds.rate = small("Learning rate", "How far each step follows that pull.", "lr", "", "lr", ".2e", { tickformat: ".0e" });
+  pg.kinds.speed = small("Speed", "How much text is learnt from per second.", "tokens_per_s", "tokens/s", "speed", ",.0f", { rangemode: "tozero" });
 
   pg.kinds.writes = (root) => {
     const now = h("pre", { class: "pg-text" }), first = h("pre", { class: "pg-text pg-faint" });

@@ -6,7 +6,7 @@
 window.playground = (() => {
   if (window.playground) return window.playground;
 
-  const POLL_MS = 400, IDLE_POLL_MS = 2000, SLOW_MS = 5000;
+  const EAGER_POLL_MS = 120, POLL_MS = 400, IDLE_POLL_MS = 2000, SLOW_MS = 5000;
   const ACTIVE = ["queued", "starting", "running"];
   const kinds = {};
   const panels = [];
@@ -153,7 +153,7 @@ window.playground = (() => {
       failures = 0;
       run.problem = "";
       apply(answer);
-      wait = answer.more ? 0 : ACTIVE.includes(answer.run.state) ? POLL_MS : IDLE_POLL_MS;
+      wait = answer.more ? 0 : !ACTIVE.includes(answer.run.state) ? IDLE_POLL_MS : run.series.progress || answer.run.state === "queued" ? POLL_MS : EAGER_POLL_MS;
     } catch (error) {
       if (asked !== run) return;
       failures += 1;
@@ -176,7 +176,7 @@ window.playground = (() => {
     const take = () => props.value && open(props.value.run, props.value.mine, props.value.missing);
     watch("value", take);
     if (props.value && props.value.run) take();
-    else open(null, false);
+    else showState(); // the address keeps its ?run= until the server has read it
   };
 
   /* ---- the bar ---- */

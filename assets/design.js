@@ -75,7 +75,7 @@
 
   pg.kinds.design = (root, { props, watch }) => {
     const problems = h("ul", { class: "pg-problems", hidden: true }), formulas = h("pre", { class: "pg-formulas" }), picture = h("div", { class: "pg-picture" }), facts = h("dl", { class: "pg-facts pg-facts-design" }), text = h("p", { class: "pg-faint" });
-    root.append(problems, h("div", { class: "pg-design" }, picture, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, facts, text)));
+    root.append(problems, h("div", { class: "pg-design-grid" }, picture, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, facts, text)));
     const fact = (label, value, title) => h("div", { title: title || "" }, h("dt", {}, label), h("dd", {}, value));
     const show = () => {
       const value = props.value;

@@ -12,10 +12,12 @@ class Lock:
     """A held lock; released by `release` or with the process."""
 
     def __init__(self, handle: int):
-        self._handle = handle
+        self._handle: int | None = handle
 
     def release(self) -> None:
-        os.close(self._handle)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 def acquire(path: Path, patience_s: float = 0.0) -> Lock | None:

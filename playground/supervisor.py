@@ -222,7 +222,10 @@ class Supervisor:
         self._own(run_id, visitor)
         folder = RunFolder(self.settings.root, run_id)
         config = folder.read_config()
-        check_probe(parse(RunConfig, config.model_dump() | {"probe": config.probe.model_dump() | {"text": text}}), self.settings.root)
+        changed = parse(RunConfig, config.model_dump() | {"probe": config.probe.model_dump() | {"text": text}})
+        if changed.probe.text is None:
+            raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character")])
+        check_probe(changed, self.settings.root)
         self.db.set_probe_text(run_id, text)
 
     def place_in_queue(self, run_id: str) -> int | None:
@@ -322,8 +325,11 @@ class Supervisor:
     def _launch_waiting(self, n_active: int) -> None:
         for run in self.db.runs_in([store.QUEUED])[: max(0, self.settings.max_running - n_active)]:
             if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):
-                self._launch(run, threads_for(self.settings, n_active))
-                n_active += 1
+                try:
+                    self._launch(run, threads_for(self.settings, n_active))
+                    n_active += 1
+                except OSError as error:
+                    self.db.change_state(run.id, store.FAILED, [store.STARTING], f"its worker could not be started: {error}")
 
     def _launch(self, run: Run, threads: int) -> None:
         """By the standby if there is one, else by a process that imports torch first."""

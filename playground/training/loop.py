@@ -170,7 +170,7 @@ class Loop:
 
     def _after_step(self, wanted: Wanted) -> Wanted:
         train, step = self.config.train, self.state.steps_done
-        if step % train.log_interval == 0:
+        if step == 1 or step % train.log_interval == 0:
             self._record()
         if any(step % every == 0 for every in (train.eval_interval, self.config.probe.interval, train.checkpoint_interval)):
             self._check_weights()
@@ -317,6 +317,9 @@ class Loop:
     def _save(self) -> None:
         if self.state.steps_done == self.last_saved:
             return
+        # What led here is passed on first: a run that goes on from this checkpoint must not lack it.
+        with self.recording.measured():
+            self.link.sync()
         with self.saving.measured():
             self.state.save(self.checkpoints, self.train_loss, self.val_loss)
         self.last_saved = self.state.steps_done

@@ -64,7 +64,7 @@ def run_python():
 
     def start(*arguments: str, **options) -> subprocess.Popen:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, *arguments], cwd=REPOSITORY, **(pipes | options))
+        return subprocess.Popen([sys.executable, *arguments], **({"cwd": REPOSITORY} | pipes | options))
 
     return start
 

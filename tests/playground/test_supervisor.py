@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.knobs import ConfigError
+from models.knobs import ConfigError, flat, nested
 from playground import access, store
 from playground.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.data import corpora
@@ -89,17 +89,17 @@ def test_a_paused_run_can_be_stopped_without_a_worker(house, started):
 
 
 def test_killed_and_resumed_equals_undisturbed(house, tiny):
-    config = tiny(**{"train.max_steps": 3000, "train.checkpoint_interval": 100, "train.eval_interval": 1000, "train.log_interval": 50})
+    config = tiny(**{"train.max_steps": 1500, "train.checkpoint_interval": 100, "train.eval_interval": 500, "train.log_interval": 50})
     whole = house.supervisor.submit(config, ALICE)
     house.wait(whole, store.FINISHED)
     broken = house.supervisor.submit(config, ALICE)
-    house.until(lambda: house.checkpoints(broken)[-1:] >= [500], "a checkpoint at step 500")
+    house.until(lambda: house.checkpoints(broken)[-1:] >= [300], "a checkpoint at step 300")
     os.kill(house.pids(broken)[-1], signal.SIGKILL)
     run = house.wait(broken, store.INTERRUPTED)
     assert "died" in run.reason
     assert f"in process {house.pids(broken)[0]}" in house.folder(broken).log_tail()
     kept = house.checkpoints(broken)[-1]
-    assert 500 <= kept < 3000
+    assert 300 <= kept < 1500
     house.supervisor.resume(broken, ALICE)
     run = house.wait(broken, store.FINISHED)
     assert len(house.pids(broken)) == 2
@@ -108,24 +108,18 @@ def test_killed_and_resumed_equals_undisturbed(house, tiny):
     assert not same(weights(house, whole), weights(house, whole, kept))
     assert run.final_val_loss == house.db.run(whole).final_val_loss
     steps = [row.step for row in house.db.events(broken, kinds=["progress"])]
-    assert steps == list(range(50, 3001, 50))
+    assert [step for step in steps if step > 1] == list(range(50, 1501, 50))
 
 
 def test_somebody_else_may_look_but_not_touch(house, started):
     run_id, supervisor = started(), house.supervisor
     before = house.db.run(run_id)
+    actions = [(action,) for action in (supervisor.pause, supervisor.stop, supervisor.resume, supervisor.delete, supervisor.continue_run)]
+    actions += [(supervisor.rename, "mine now"), (supervisor.set_probe_text, "mine")]
     for visitor in (BOB, NOBODY):
-        for action in (
-            lambda: supervisor.pause(run_id, visitor),
-            lambda: supervisor.stop(run_id, visitor),
-            lambda: supervisor.resume(run_id, visitor),
-            lambda: supervisor.rename(run_id, visitor, "mine now"),
-            lambda: supervisor.delete(run_id, visitor),
-            lambda: supervisor.set_probe_text(run_id, visitor, "mine"),
-            lambda: supervisor.continue_run(run_id, visitor),
-        ):
+        for action, *words in actions:
             with pytest.raises(NotAllowed):
-                action()
+                action(run_id, visitor, *words)
     after = house.db.run(run_id)
     assert (after.state, after.wanted, after.name, after.probe_text) == (store.RUNNING, "run", before.name, before.probe_text)
     supervisor.rename(run_id, HOST, "the host may")
@@ -152,33 +146,27 @@ def snapshot(house):
         ({"model.n_head": 3}, "model.n_head"),
         ({"optim.lr": float("nan")}, "optim.lr"),
         ({"model.layers": 2}, "model.layers"),
-        ({"model.block_size": 4096}, None),
         ({"model.n_embd": 512}, "model.n_embd"),
         ({"train.max_steps": 3_000_000}, "train.max_steps"),
         ({"data.source": "/etc/passwd"}, "data.source"),
         ({"data.source": "upload:" + "0" * 64}, "data.source"),
         ({"probe.text": "愛"}, "probe.text"),
-        ({"probe.text": ""}, None),
     ],
 )
 def test_a_config_that_cannot_be_used_starts_nothing(house, tiny, changes, path):
-    from models.knobs import flat, nested
-
     config = nested(flat(tiny()) | changes)
-    if path is None:  # a value that is fine by itself, made impossible by the text or the limits
-        config["data"]["source"] = corpora.add_text(house.root, "a short text that is far too short " * 4)
     before = snapshot(house)
-    if changes == {"probe.text": ""}:
-        config["data"]["source"] = "python-docs"
-    if path is None and "model.block_size" in changes:
-        path = "data.source"
-    if changes == {"probe.text": ""}:
-        run_id = house.supervisor.submit(config, ALICE)  # an emptied box is the default
-        house.wait(run_id, store.FINISHED)
-        return
     with pytest.raises(ConfigError) as caught:
         house.supervisor.submit(config, ALICE)
     assert path in [problem.path for problem in caught.value.problems]
+    assert snapshot(house) == before
+
+
+def test_a_text_shorter_than_a_window_starts_nothing(house, tiny):
+    source = corpora.add_text(house.root, "a text of 44 characters and not one token more")
+    before = snapshot(house)
+    with pytest.raises(ConfigError, match=r"fewer than one window of 17"):
+        house.supervisor.submit(tiny(**{"data.source": source}), ALICE)
     assert snapshot(house) == before
 
 
@@ -257,7 +245,7 @@ def test_a_truncated_checkpoint_is_named_and_the_run_fails(house, started):
     house.supervisor.resume(run_id, ALICE)
     run = house.wait(run_id, store.FAILED)
     assert path.name in run.reason
-    assert "Traceback" in house.folder(run_id).log_tail()
+    assert "CheckpointError" in house.folder(run_id).log_tail()
     # With the damaged one gone it goes on from the one before.
     path.with_suffix(".json").unlink()
     house.supervisor.resume(run_id, ALICE)
@@ -356,3 +344,4 @@ def test_a_supervisor_that_cannot_launch_goes_on_serving(other_house, tiny):
     house.open()
     house.wait(fine, store.FINISHED)
     assert house.state(gone) in (store.INTERRUPTED, store.FAILED)
+    assert "worker" in house.db.run(gone).reason

@@ -74,10 +74,10 @@ def test_a_killed_worker_is_found_dead(db, new_run, work, endless, until, tmp_pa
     assert not mark_dead(db, tmp_path, db.run(run_id))
 
 
-def test_the_standby_ends_with_its_input(work):
+def test_the_standby_ends_with_its_input(db, work):
     process = work("--standby")
-    process.stdin.close()
-    assert process.wait(40) == 0
+    assert process.communicate("", timeout=40) == ("", "")
+    assert process.returncode == 0
 
 
 def test_the_standby_trains_what_it_is_told(db, new_run, work, tiny, tmp_path):
@@ -130,9 +130,8 @@ def test_a_listener_hears_every_recorded_event(db, new_run, tiny, tmp_path):
 
 
 def test_a_diverging_run_says_so(db, new_run, tiny, tmp_path):
-    run_id = new_run(
-        tiny(**{"optim.name": "sgd", "optim.lr": 100.0, "optim.warmup_steps": 0, "optim.grad_clip": None, "train.max_steps": 3000})
-    )
+    reckless = {"optim.name": "sgd", "optim.lr": 100.0, "optim.warmup_steps": 0, "optim.grad_clip": None}
+    run_id = new_run(tiny(**reckless, **{"train.max_steps": 3000}))
     outcome = execute(tmp_path, run_id, THREADS, Interruption())
     run = db.run(run_id)
     assert outcome.state == run.state == store.DIVERGED

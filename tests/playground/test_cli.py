@@ -1,0 +1,383 @@
+"""The command line, as a script sees it: arguments in, streams and an exit status out."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from playground import store
+from playground.config import RunConfig
+from playground.presets import PRESETS
+from playground.runs import RunFolder
+from playground.store import Store
+
+TINY = [
+    "--model.n_layer",
+    "1",
+    "--model.n_head",
+    "2",
+    "--model.n_embd=16",
+    "--model.block_size",
+    "16",
+    "--train.batch_size",
+    "4",
+    "--train.max_steps",
+    "40",
+    "--train.checkpoint_interval",
+    "20",
+    "--train.eval_interval",
+    "20",
+    "--probe.sample_tokens",
+    "4",
+]
+ENDLESS = (*TINY, "--train.max_steps", "1000000", "--train.log_interval", "100", "--train.checkpoint_interval", "1000")
+
+
+class Done:
+    """What came of a command."""
+
+    def __init__(self, process: subprocess.Popen, timeout: float = 60):
+        self.out, self.err = process.communicate(timeout=timeout)
+        self.status = process.returncode
+        assert "Traceback" not in self.err
+
+    @property
+    def json(self):
+        def refuse(word):
+            raise ValueError(f"{word} is not JSON")
+
+        return json.loads(self.out.splitlines()[-1], parse_constant=refuse)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def begin(run_python, root):
+    """Start a command; it ends with the test."""
+    started = []
+
+    def start(*words, root=root, **options):
+        process = run_python("-m", "playground", *map(str, words), "--root", str(root), **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def command(begin):
+    return lambda *words, **options: Done(begin(*words, **options))
+
+
+@pytest.fixture
+def copied(trained, root):
+    """(root, run id) of a finished run that may be changed."""
+    shutil.copytree(trained[0], root)
+    return root, trained[1]
+
+
+def test_train_answers_in_json(command, root):
+    done = command("train", *TINY, "--json", "--name", "from a script")
+    assert (done.status, done.err) == (0, "")
+    result = done.json
+    assert (result["state"], result["steps"], result["name"]) == ("finished", 40, "from a script")
+    for number in ("train_loss", "val_loss", "tokens_per_s", "elapsed_s"):
+        assert result[number] > 0, number
+    run = Store(root).run(result["run_id"])
+    assert run.config["model"]["n_embd"] == 16
+    assert (run.owner, run.n_params, run.final_val_loss) == ("host", result["n_params"], result["val_loss"])
+    assert RunFolder(root, run.id).read_config().model.n_layer == 1
+
+
+def test_flags_beat_the_file_which_beats_the_preset(command, root, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model": {"n_embd": 32, "n_head": 4, "n_layer": 3, "block_size": 16}, "train": {"max_steps": 3}}))
+    done = command("train", "--preset", "teaching", "--config", file, "--model.n_layer=1", "--model.head_bias", "false", "--json")
+    assert done.status == 0, done.err
+    model = Store(root).run(done.json["run_id"]).config["model"]
+    assert (model["n_layer"], model["n_embd"], model["activation"], model["head_bias"]) == (1, 32, "relu", False)
+    assert done.json["steps"] == 3
+
+
+def test_the_config_of_a_run_is_a_config_file(command, copied):
+    root, run_id = copied
+    done = command("train", "--config", RunFolder(root, run_id).config, "--train.max_steps", "2", "--json")
+    assert done.status == 0, done.err
+    configs = [RunFolder(root, id).read_config() for id in (run_id, done.json["run_id"])]
+    assert configs[0].model == configs[1].model
+    assert configs[1].train.max_steps == 2
+
+
+def test_everything_that_is_wrong_is_said_at_once(command, root, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"model": {"n_heads": 4}, "optim": 3, "nonsense": {}}')
+    words = ["--preset", "gigantic", "--config", file, "--model.n_layer", "0", "--model.n_embd", "100", "--model.n_head", "3"]
+    words += ["--optim.lr", "nan", "--train.batch_size=-1", "--model.vocab_size", "7", "--n_layer", "3", "--data.source", "/no/such.txt"]
+    done = command("train", *words, "stray", "--name", env=os.environ | {"PLAYGROUND_MAX_STEPS": "few"})
+    assert (done.status, done.out) == (2, "")
+    found = dict(line.split(": ", 1) for line in done.err.splitlines())
+    assert len(found) == len(done.err.splitlines())
+    expected = {
+        "--preset": "use one of default, teaching",
+        "model.n_heads": "did you mean model.n_head?",
+        "optim": "an object",
+        "nonsense": "there is no such setting",
+        "model.n_layer": "use a whole number from 1 up to 64",
+        "model.n_head": "try 2 heads, or a width of 99 or 102",
+        "optim.lr": "use a number above 0",
+        "train.batch_size": "'-1' is not possible here",
+        "--model.vocab_size": "there is no such flag",
+        "--n_layer": "did you mean --model.n_layer?",
+        "data.source": "No such file",
+        "'stray'": "flags begin with --",
+        "--name": "needs a value",
+        "PLAYGROUND_MAX_STEPS": "use a whole number",
+    }
+    missing = {path: found.get(path) for path, remedy in expected.items() if remedy not in found.get(path, "")}
+    assert not missing
+    assert found.keys() == expected.keys()
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"model": NaN}', "[" * 100_000, b"\xff\xfe"])
+def test_a_config_file_that_is_none(command, root, tmp_path, content):
+    file = tmp_path / "config.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = command("train", "--config", file)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(("--config: ", "model: "))
+    assert len(done.err.splitlines()) == 1
+    assert not root.exists()
+
+
+def test_a_path_is_a_source_on_the_command_line_only(command, root, tmp_path):
+    text, file = tmp_path / "own.txt", tmp_path / "config.json"
+    text.write_text("to be or not to be, that is the question\n" * 30)
+    file.write_text(json.dumps({"data": {"source": str(text)}}))
+    refused = command("train", *TINY, "--config", file)
+    assert refused.status == 2
+    assert refused.err.startswith("data.source: ")
+    assert not root.exists()
+    done = command("train", *TINY, "--data.source", text, "--json")
+    assert done.status == 0, done.err
+    source = Store(root).run(done.json["run_id"]).config["data"]["source"]
+    assert (root / "corpora" / f"{source.removeprefix('upload:')}.txt").read_text() == text.read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "empty"), (b"a\0b" * 500, "binary"), (b"\xff" * 500, "not UTF-8"), (b"short", "fewer than one window")]
+)
+def test_a_text_that_cannot_be_used(command, root, tmp_path, content, said):
+    text = tmp_path / "own.txt"
+    text.write_bytes(content)
+    done = command("train", *TINY, "--data.source", text, "--model.n_layer", "0")
+    assert done.status == 2
+    assert said in done.err
+    assert "model.n_layer: " in done.err or said == "fewer than one window"
+    assert not root.exists()
+
+
+def test_a_root_that_cannot_be(command, tmp_path):
+    (tmp_path / "file").write_text("x")
+    done = command("train", *TINY, root=tmp_path / "file" / "below")
+    assert done.status == 2
+    assert done.err.startswith("--root: ")
+
+
+def test_ctrl_c_stops_and_keeps_a_checkpoint(begin, root, until):
+    process = begin("train", *ENDLESS, "--json")
+    until(lambda: trains(root), "a step")
+    process.send_signal(signal.SIGINT)
+    done = Done(process)
+    result = done.json
+    assert (done.status, result["state"]) == (0, "stopped")
+    assert result["val_loss"] > 0
+    assert (RunFolder(root, result["run_id"]).checkpoints / f"{result['steps']:06d}.json").exists()
+    assert done.err == ""
+
+
+def trains(root):
+    path = Store(root).path
+    return path.exists() and any(run.step > 0 for run in Store(root).runs())
+
+
+def test_sigterm_interrupts_and_resume_goes_on(begin, command, root, until):
+    process = begin("train", *TINY, "--train.max_steps", "100000", "--train.checkpoint_interval", "5000", "--json")
+    until(lambda: trains(root), "a step")
+    process.send_signal(signal.SIGTERM)
+    done = Done(process)
+    assert (done.status, done.json["state"], done.json["val_loss"]) == (1, "interrupted", None)
+    run_id = done.json["run_id"]
+    resumed = begin("resume", run_id, "--json")
+    until(lambda: Store(root).run(run_id).generation == 2, "its second life")
+    assert Store(root).run(run_id).step >= done.json["steps"]
+    refused = command("resume", run_id)
+    assert refused.status == 2
+    assert "is running" in refused.err
+    paused = command("pause", run_id)
+    assert paused.status == 0
+    assert "is paused" in paused.out
+    done = Done(resumed)
+    assert (done.status, done.json["state"]) == (0, "paused")
+
+
+def test_a_run_that_diverges_is_no_success(command):
+    done = command("train", *TINY, "--optim.name", "sgd", "--optim.lr", "100", "--optim.warmup_steps", "0", "--optim.grad_clip", "none",
+                   "--train.max_steps", "3000", "--json")  # fmt: skip
+    assert (done.status, done.json["state"], done.json["train_loss"]) == (1, "diverged", None)
+
+
+def test_a_person_is_told_what_to_do_next(command, root):
+    done = command("train", *TINY)
+    assert done.status == 0
+    run_id = Store(root).runs()[0].id
+    for words in (f"run {run_id}", "is finished", "nats per token", str(root / "runs" / run_id), f"playground sample {run_id}"):
+        assert words in done.out
+    assert "%" not in done.err  # no bar where nobody looks
+
+
+def test_stop_all(begin, command, root, until):
+    process = begin("train", *ENDLESS, "--json")
+    until(lambda: trains(root), "a step")
+    refused = command("stop", "--all", "aaaaaaaaaa")
+    assert refused.status == 2
+    stopped = command("stop", "--all")
+    assert (stopped.status, stopped.err) == (0, "")
+    done = Done(process)
+    assert (done.status, done.json["state"]) == (0, "stopped")
+    again = command("stop", "--all")
+    assert (again.status, again.out) == (0, "no run is training or waiting\n")
+
+
+def test_a_killed_run_is_listed_as_interrupted(begin, command, root, until):
+    process = begin("train", *ENDLESS)
+    until(lambda: trains(root), "a step")
+    process.kill()
+    process.wait(10)
+    (row,) = command("runs", "--json").json
+    assert row["state"] == "interrupted"
+    stopped = command("stop", row["run_id"])
+    assert stopped.status == 2
+    assert "is interrupted; there is nothing to stop" in stopped.err
+
+
+def test_runs_are_listed(command, copied):
+    root, run_id = copied
+    rows = command("runs", "--json").json
+    assert [(row["run_id"], row["name"], row["state"], row["step"], row["max_steps"]) for row in rows] == [
+        (run_id, "tiny", "finished", 60, 60)
+    ]
+    wanted = {"train_loss", "val_loss", "best_val_loss", "tokens_per_s", "seconds", "n_params", "created_at"}
+    assert all(rows[0][name] > 0 for name in wanted)
+    assert "owner" not in rows[0]
+    assert run_id in command("runs").out
+    Store(root).append(run_id, [], {"train_loss": float("nan")})
+    assert command("runs", "--json").json[0]["train_loss"] is None
+
+
+def test_looking_creates_nothing(command, root):
+    assert command("runs", "--json").json == []
+    assert "no runs" in command("runs").out
+    assert command("stop", "--all").status == 0
+    assert not root.exists()
+
+
+def test_data_is_listed(command, root):
+    sources = {source["source"]: source for source in command("data", "--json").json}
+    assert set(sources) == {"python-docs", "tiny-shakespeare"}
+    assert sources["tiny-shakespeare"]["needs_network"] is True
+    assert sources["tiny-shakespeare"]["tokenizers"]["char"]["vocab_size"] == 65
+    assert set(sources["python-docs"]["tokenizers"]) == {"char", "byte"}
+    assert "python-docs" in command("data").out
+    assert not root.exists()
+
+
+def test_sample_streams_what_json_says(command, copied):
+    _, run_id = copied
+    words = ("sample", run_id, "--prompt", "def ", "--max-new-tokens", "20", "--seed", "3", "--top-k=5")
+    result = command(*words, "--json").json
+    assert (result["run_id"], result["step"], result["prompt"], len(result["tokens"])) == (run_id, 60, "def ", 20)
+    assert result["text"] == "".join(token["text"] for token in result["tokens"])
+    assert set(result["tokens"][0]) == {"text", "token", "probability", "runners_up"}
+    again = command(*words)
+    assert (again.status, again.out) == (0, f"def {result['text']}\n")
+    assert command(*words, "--step", "0", "--json").json["text"] != result["text"]
+    assert command(*words, "--seed", "4", "--json").json["text"] != result["text"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--temperature", "-1", "--top-p=2", "--step", "two", "--topk", "1"], ["--temperature: ", "--top-p: ", "--step: ", "did you mean --top-k?"]),
+        (["--step", "33"], ["0, 20, 40, 60"]),
+        (["--prompt", "愛"], ["prompt: '愛'"]),
+    ],
+)  # fmt: skip
+def test_a_sample_that_cannot_be(command, copied, words, said):
+    done = command("sample", copied[1], *words)
+    assert (done.status, done.out) == (2, "")
+    assert all(part in done.err for part in said), done.err
+
+
+@pytest.mark.parametrize("name", ["sample", "resume", "pause", "stop"])
+@pytest.mark.parametrize("run_id", ["../../etc/x", "aaaaaaaaaa"])
+def test_a_run_that_is_not_there(command, root, name, run_id):
+    done = command(name, run_id)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("there is no run ")
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("words", [[], ["trian"], ["sample"], ["train", "--no-such-flag"], ["runs", "--json=yes"]])
+def test_commands_that_make_no_sense(run_python, tmp_path, words):
+    done = Done(run_python("-m", "playground", *words, cwd=os.getcwd(), env=os.environ | {"PLAYGROUND_ROOT": str(tmp_path / "x")}))
+    assert done.status == 2
+    assert done.err or "usage" in done.out
+    assert not (tmp_path / "x").exists()
+
+
+def test_help_shows_every_knob_with_its_bounds(command):
+    done = command("train", "--help")
+    assert done.status == 0
+    for spec in RunConfig.specs():
+        assert f"\n  --{spec.path} " in done.out
+    for words in ("default 4, from 1, up to 64", "Attention:", "Optimiser:", *PRESETS):
+        assert words in done.out
+    assert "vocab_size" not in done.out
+    assert command("sample", "--help").out.count("--max-new-tokens") == 2
+
+
+def test_what_needs_no_torch_is_quick(run_python, tmp_path):
+    script = "import sys; from playground.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    for words in (["runs"], ["data"], ["train", "--help"], ["train", "--model.n_layer", "0"], ["sample", "aaaaaaaaaa"]):
+        began = time.monotonic()
+        done = Done(run_python("-c", script, *words, "--root", str(tmp_path / "x")))
+        assert done.status == 0, done.err
+        assert time.monotonic() - began < 5
+
+
+def test_a_reader_that_goes_away(begin, copied):
+    process = begin("sample", copied[1], "--max-new-tokens", "2000")
+    assert process.stdout.read(1)
+    process.stdout.close()
+    process.stdin.close()
+    assert process.wait(30) == 1
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_no_environment_variable_changes_a_config(command, root):
+    done = command("train", *TINY, "--json", env=os.environ | {"MODEL_N_LAYER": "3", "PLAYGROUND_MODEL": "3", "TRAIN__MAX_STEPS": "7"})
+    run = Store(root).run(done.json["run_id"])
+    assert (run.config["model"]["n_layer"], run.step, run.state) == (1, 40, store.FINISHED)
