@@ -348,7 +348,14 @@ def ratios(results: Results) -> dict[str, list[float]]:
 def _as_json(results: Results, facts: dict) -> dict:
     to_bare = ratios(results)
     rows = [{"row": row, "tokens_per_s": speeds, "to_bare": to_bare[row]} for row, speeds in results.speeds.items()]
-    return {"machine": facts, "rows": rows, "cold_s": results.cold_s, "warm_s": results.warm_s, "shares": results.shares}
+    return {
+        "machine": facts,
+        "rows": rows,
+        "cold_s": results.cold_s,
+        "warm_s": results.warm_s,
+        "shares": results.shares,
+        "requests": results.requests,
+    }
 
 
 def _table(results: Results, facts: dict, seconds: float) -> str:

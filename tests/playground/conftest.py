@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from models.knobs import flat, nested, parse
-from playground import store, worker
+from playground import estimate, store, worker
 from playground.access import HOST
 from playground.config import RunConfig
 from playground.runs import RunFolder
@@ -26,6 +26,7 @@ TINY = {
     "probe.sample_tokens": 4,
 }  # fmt: skip
 LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.eval_interval": 1000, "train.log_interval": 100}
+MACHINE = estimate.Machine(threads=1, layer_s=1e-4, speeds=(1e9, 1e9, 1e9))
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +90,8 @@ class House:
         self.settings = Settings(root, n_cpus=1, nice=0, **limits)
         self.db = Store(root)
         self.db.create()
+        # So that no standby takes the time to find out.
+        estimate.save(root, MACHINE)
         self.supervisors: list[Supervisor] = []
         self.supervisor = self.open()
 

@@ -15,25 +15,10 @@ from playground.presets import PRESETS
 from playground.runs import RunFolder
 from playground.store import Store
 
-TINY = [
-    "--model.n_layer",
-    "1",
-    "--model.n_head",
-    "2",
-    "--model.n_embd=16",
-    "--model.block_size",
-    "16",
-    "--train.batch_size",
-    "4",
-    "--train.max_steps",
-    "40",
-    "--train.checkpoint_interval",
-    "20",
-    "--train.eval_interval",
-    "20",
-    "--probe.sample_tokens",
-    "4",
-]
+SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
+STEPS = {"batch_size": 4, "max_steps": 40, "checkpoint_interval": 20, "eval_interval": 20}
+TINY = [f"--model.{name}={value}" for name, value in SHAPE.items()] + [f"--train.{name}={value}" for name, value in STEPS.items()]
+TINY += ["--probe.sample_tokens", "4"]
 ENDLESS = (*TINY, "--train.max_steps", "1000000", "--train.log_interval", "100", "--train.checkpoint_interval", "1000")
 
 
@@ -130,7 +115,7 @@ def test_everything_that_is_wrong_is_said_at_once(command, root, tmp_path):
     assert len(found) == len(done.err.splitlines())
     expected = {
         "--preset": "use one of default, teaching",
-        "model.n_heads": "did you mean model.n_head?",
+        "model.n_heads": "did you mean model.n_head",
         "optim": "an object",
         "nonsense": "there is no such setting",
         "model.n_layer": "use a whole number from 1 up to 64",
@@ -181,10 +166,11 @@ def test_a_path_is_a_source_on_the_command_line_only(command, root, tmp_path):
 def test_a_text_that_cannot_be_used(command, root, tmp_path, content, said):
     text = tmp_path / "own.txt"
     text.write_bytes(content)
-    done = command("train", *TINY, "--data.source", text, "--model.n_layer", "0")
+    done = command("train", *TINY, "--data.source", text, "--model.n_layre", "1")
     assert done.status == 2
+    assert "--model.n_layre: " in done.err
+    assert "data.source: " in done.err
     assert said in done.err
-    assert "model.n_layer: " in done.err or said == "fewer than one window"
     assert not root.exists()
 
 
@@ -319,7 +305,7 @@ def test_sample_streams_what_json_says(command, copied):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--temperature", "-1", "--top-p=2", "--step", "two", "--topk", "1"], ["--temperature: ", "--top-p: ", "--step: ", "did you mean --top-k?"]),
+        (["--temperature=-1", "--top-p=2", "--step", "two", "--topk", "1"], ["--temperature: ", "--top-p: ", "--step: ", "mean --top-k"]),
         (["--step", "33"], ["0, 20, 40, 60"]),
         (["--prompt", "愛"], ["prompt: '愛'"]),
     ],
@@ -341,7 +327,7 @@ def test_a_run_that_is_not_there(command, root, name, run_id):
 
 @pytest.mark.parametrize("words", [[], ["trian"], ["sample"], ["train", "--no-such-flag"], ["runs", "--json=yes"]])
 def test_commands_that_make_no_sense(run_python, tmp_path, words):
-    done = Done(run_python("-m", "playground", *words, cwd=os.getcwd(), env=os.environ | {"PLAYGROUND_ROOT": str(tmp_path / "x")}))
+    done = Done(run_python("-m", "playground", *words, env=os.environ | {"PLAYGROUND_ROOT": str(tmp_path / "x")}))
     assert done.status == 2
     assert done.err or "usage" in done.out
     assert not (tmp_path / "x").exists()

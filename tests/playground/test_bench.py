@@ -1,0 +1,53 @@
+"""The benchmark, with settings too small to say anything: every row is measured for real."""
+
+import json
+
+import pytest
+
+from playground import bench
+
+TINY = "--model.n_layer 1 --model.n_head 1 --model.n_embd 16 --model.block_size 16 --train.batch_size 4 --probe.sample_tokens 4"
+
+
+def test_a_speed_leaves_out_the_slow_beginning():
+    slow_then_fast = [(1.0, 1.0), (2.0, 2.0), (3.0, 102.0), (4.0, 202.0), (5.0, 302.0)]
+    assert bench.speed(slow_then_fast) == 100.0
+
+
+def test_ratios_are_of_the_same_turn():
+    results = bench.Results()
+    for row, speeds in zip(results.speeds, ([100.0, 200.0], [90.0, 200.0], [50.0, 150.0], [40.0, 20.0]), strict=True):
+        results.speeds[row] = speeds
+    assert list(bench.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.5, 0.75], [0.4, 0.1]]
+
+
+def test_bad_input_measures_nothing(run_python):
+    process = run_python("-m", "playground", "bench", "--pairs", "0", "--seconds", "nan", "--model.n_layer", "0", "--pears", "3")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    assert sorted(line.split(":")[0] for line in err.splitlines()) == ["--pairs", "--pears", "--seconds", "model.n_layer"]
+
+
+@pytest.fixture(scope="module")
+def measured(run_python):
+    process = run_python("-m", "playground", "bench", "--pairs", "1", "--seconds", "1.5", *TINY.split(), "--json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def test_every_row_is_measured(measured):
+    assert [row["row"] for row in measured["rows"]] == [bench.BARE, bench.LOOP, bench.RUN, bench.WATCHED]
+    for row in measured["rows"]:
+        assert len(row["tokens_per_s"]) == len(row["to_bare"]) == 1
+        assert row["tokens_per_s"][0] > 100
+    assert measured["rows"][0]["to_bare"] == [1.0]
+    assert measured["requests"][0] >= 1
+
+
+def test_starts_and_shares_are_measured(measured):
+    (cold,), (warm,) = measured["cold_s"], measured["warm_s"]
+    assert 0 < warm < cold
+    assert set(measured["shares"]) == {"recording", "validation", "checkpoints"}
+    assert all(0 <= share < 1 for (share,) in measured["shares"].values())
+    assert measured["machine"]["cores"] >= 1
