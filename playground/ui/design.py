@@ -70,7 +70,7 @@ class Design:
         """Connect the events. A choice reviews the whole form; a preset fills it and reviews it once."""
         seen = [self.picture, *self.sections.values()]
         review = {"fn": self.review, "inputs": [self.preset, *self.controls], "outputs": seen, "queue": False, "trigger_mode": "always_last", **EVENT}
-        gr.on([c.select if isinstance(c, gr.Dropdown) else c.input for c in self.controls], **review)
+        gr.on([_edited(control) for control in self.controls], **review)
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         source = self.controls[[spec.path for spec in form.SPECS].index("data.source")]
         self.upload.upload(self.take_file, self.upload, source, show_progress="minimal", concurrency_limit=None, api_visibility="private").then(**review)
@@ -161,3 +161,11 @@ class Design:
     def _section_labels(self, changed: dict) -> list:
         counts = {name: sum(spec.path in changed for spec in specs) for name, specs in form.groups().items()}
         return [gr.update(label=f"{name} ({count} changed)" if count else name) for name, count in counts.items()]
+
+
+def _edited(control: gr.components.Component):
+    """The event of a person's edit. A text box does not report what is pasted as input, and a
+    dropdown reports each choice twice."""
+    if isinstance(control, gr.Dropdown):
+        return control.select
+    return control.change if isinstance(control, gr.Textbox) else control.input

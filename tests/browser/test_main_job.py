@@ -1,0 +1,365 @@
+"""The main job as a person does it: design, train, watch, look inside, sample, keep house."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+
+import pytest
+from safetensors.torch import load
+
+from playground.store import Store
+
+STATE = "document.body.dataset.runState"
+
+
+def wait_state(page, *states, timeout=60_000):
+    page.wait_for_function(f"{list(states)}.includes({STATE})", timeout=timeout)
+
+
+def open_run(page) -> str:
+    page.wait_for_function("new URL(location.href).searchParams.get('run')")
+    return re.search(r"run=([a-z2-7]{10})", page.evaluate("location.href"))[1]
+
+
+def fact(page, label: str) -> str:
+    return page.locator("#run-progress .pg-facts > div", has=page.get_by_text(label, exact=True)).locator("dd").inner_text()
+
+
+def fill_number(page, elem_id: str, value) -> None:
+    box = page.locator(f"#{elem_id} input[type=number], #{elem_id} textarea, #{elem_id} input[type=text]").first
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def small_run(page, steps: int = 60, layers: int = 1) -> str:
+    """Train something quick; returns its id once it is under way."""
+    page.get_by_role("tab", name="Design").click()
+    fill_number(page, "model-n_layer", layers)
+    fill_number(page, "model-n_embd", 32)
+    fill_number(page, "train-max_steps", steps)
+    page.wait_for_function(f"document.querySelector('#picture').innerText.includes('× {layers}') || document.querySelector('.pg-times').textContent == '× {layers}'")
+    before = page.evaluate("new URL(location.href).searchParams.get('run')")
+    page.click("#train")
+    page.wait_for_function(f"new URL(location.href).searchParams.get('run') && new URL(location.href).searchParams.get('run') != '{before}'")
+    return open_run(page)
+
+
+@pytest.fixture(scope="module")
+def shared_run(app, chromium):
+    """One finished run that several tests look at, and the browser of its owner."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    page.goto(app.url)
+    page.wait_for_selector(".pg-graph")
+    run_id = small_run(page, steps=120)
+    wait_state(page, "finished")
+    page.close()
+    yield run_id, context
+    context.close()
+
+
+def test_a_default_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(visit, app):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    page.click("#train")
+    page.wait_for_selector("#loss .scatterlayer .trace")
+    run_id = open_run(page)
+    page.wait_for_function("parseInt(document.querySelector('#run-progress dd').textContent) >= 60", timeout=90_000)
+    assert float(fact(page, "training loss, nats per token")) < 3.6, "a fresh model starts at 4.6"
+    assert "left" in page.locator(".pg-status-line").inner_text()
+    page.wait_for_function("document.querySelector('#writes h4').textContent != 'now, step 0'", timeout=60_000)
+    now, first = page.locator("#writes pre").all_inner_texts()
+    assert now != first
+
+    context = page.context
+    page.close()
+    page = visit(f"?run={run_id}", context=context)
+    wait_state(page, "running")
+    page.wait_for_selector("#loss .scatterlayer .trace")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    wait_state(page, "paused")
+    paused_at = Store(app.root).run(run_id).step
+    page.get_by_role("button", name="Resume", exact=True).click()
+    wait_state(page, "running")
+    page.wait_for_function(f"parseInt(document.querySelector('#run-progress dd').textContent.replace(',', '')) > {paused_at}", timeout=60_000)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_state(page, "stopped")
+    assert Store(app.root).run(run_id).generation == 2
+
+
+def test_curves_grow_without_being_drawn_anew(visit):
+    page = visit()
+    small_run(page, steps=600)
+    page.wait_for_selector("#loss .scatterlayer .trace")
+    page.evaluate("document.querySelector('#loss .main-svg').dataset.mark = 'kept'")
+    count = "document.querySelector('#loss .pg-plot').data[1].x.length"
+    before = page.evaluate(count)
+    page.wait_for_function(f"{count} > {before + 5}")
+    assert page.evaluate("document.querySelector('#loss .main-svg').dataset.mark") == "kept"
+    page.check("#loss-log-y")
+    page.wait_for_function("document.querySelector('#loss .pg-plot').layout.yaxis.type == 'log'")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_state(page, "stopped", "finished")
+
+
+def test_figures_follow_every_choice_and_what_cannot_work_is_refused_beside_its_control(visit, app):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    params = page.locator("#picture dd").first
+    before = params.inner_text()
+    fill_number(page, "model-n_layer", 6)
+    page.wait_for_function(f"document.querySelector('#picture dd').textContent != '{before}'")
+    assert page.locator(".pg-times").text_content() == "× 6"
+    page.locator("#model-norm_placement").get_by_label("post").check()
+    page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('x = LN(x + Attn(x))')")
+
+    fill_number(page, "model-n_head", 3)
+    page.wait_for_selector("#model-n_head .pg-problem")
+    assert "n_embd=128 is not divisible by n_head=3" in page.locator("#model-n_head .pg-problem").inner_text()
+    n_runs = len(Store(app.root).runs())
+    page.click("#train")
+    page.wait_for_selector(".toast-body")
+    assert "not divisible" in page.locator(".toast-body").first.inner_text()
+    assert len(Store(app.root).runs()) == n_runs
+    fill_number(page, "model-n_head", 4)
+    page.wait_for_selector(".pg-problem", state="detached")
+
+    page.locator("#section-mlp button").first.click()
+    page.click("#model-activation input")
+    page.get_by_role("option", name="ReLU", exact=True).click()
+    page.wait_for_function("document.querySelector('#section-mlp button').textContent.includes('1 changed')")
+
+
+def test_design_opens_with_at_most_twelve_controls_each_with_a_sentence(visit):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    blocks = page.locator("#design-form .form > *:visible")
+    assert 5 <= blocks.count() <= 12
+    for i in range(blocks.count()):
+        assert len(blocks.nth(i).inner_text().split()) > 5
+
+
+def test_a_preset_fills_the_form(visit):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    page.click("#preset input")
+    page.get_by_role("option", name="Post-norm, no warm-up", exact=True).click()
+    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 12'")
+    assert page.locator("#optim-warmup_steps input").input_value() == "0"
+    assert page.locator("#model-norm_placement").get_by_label("post").is_checked()
+
+
+def test_own_text_is_checked_and_trained_on(visit, app):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    page.locator("#section-own-text button").first.click()
+    page.fill("#paste textarea", "too short")
+    page.click("#use-paste")
+    page.wait_for_selector("#data-source .pg-problem")
+    assert "longer text" in page.locator("#data-source .pg-problem").inner_text()
+    page.set_input_files("#upload input[type=file], input[type=file]", {"name": "bad.txt", "mimeType": "text/plain", "buffer": b"ab\xff\xfe" * 50})
+    page.wait_for_selector(".toast-body")
+    assert "not UTF-8" in page.locator(".toast-body").first.inner_text()
+    page.fill("#paste textarea", "the quick brown fox jumps over the lazy dog. " * 200)
+    page.click("#use-paste")
+    page.wait_for_function("document.querySelector('#picture').textContent.includes('9,000 characters')")
+    run_id = small_run(page, steps=20)
+    wait_state(page, "finished")
+    assert Store(app.root).run(run_id).config["data"]["source"].startswith("upload:")
+
+
+def test_every_head_is_shown_enlarged_and_follows_the_probe_text_while_training(visit, app):
+    page = visit()
+    run_id = small_run(page, steps=4000, layers=2)
+    page.wait_for_selector("#loss .scatterlayer .trace")
+    page.get_by_role("tab", name="Inside").click()
+    page.wait_for_selector(".pg-head-cell")
+    assert page.locator(".pg-head-cell").count() == 8
+    page.locator(".pg-head-cell").nth(5).click()
+    large = page.locator(".pg-large canvas")
+    large.wait_for()
+    assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
+    box = large.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    tip = page.locator(".pg-tip")
+    tip.wait_for()
+    assert re.search(r"layer 2, head 2: .+ looks at .+ with weight 1\.00", tip.inner_text()), "the first token sees only itself"
+    painted = "Array.from(document.querySelector('.pg-large canvas').getContext('2d').getImageData(0, 9, 10, 1).data).join()"
+    before = page.evaluate(painted)
+    page.wait_for_function(f"{painted} != '{before}'", timeout=30_000)
+
+    page.fill("#probe-text textarea", "while the run trains")
+    page.click("#use-probe")
+    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'while·the·run·trains'", timeout=30_000)
+    assert Store(app.root).run(run_id).probe_text == "while the run trains"
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_state(page, "stopped", "finished")
+    page.fill("#probe-text textarea", "when it has ended")
+    page.click("#use-probe")
+    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'when·it·has·ended'", timeout=30_000)
+
+
+def written(page) -> str:
+    page.wait_for_function("document.querySelector('#sample-text .pg-caption').textContent.includes('mean surprise')", timeout=60_000)
+    return page.locator(".pg-sampled").text_content()
+
+
+def write(page) -> str:
+    page.evaluate("document.querySelector('#sample-text .pg-caption').textContent = ''")
+    page.click("#sample-go")
+    return written(page)
+
+
+def test_any_checkpoint_writes_and_the_same_seed_writes_the_same(visit, shared_run):
+    run_id, _ = shared_run
+    page = visit(f"?run={run_id}")
+    wait_state(page, "finished")
+    page.get_by_role("tab", name="Sample").click()
+    page.wait_for_function("document.querySelector('#sample-run input').value != ''")
+    page.fill("#sample-prompt textarea", "The ")
+    fill_number(page, "sample-max_new_tokens", 60)
+    first = write(page)
+    assert first.startswith("The ")
+    assert page.locator(".pg-token").count() == 60
+    fill_number(page, "sample-seed", 2)
+    other = write(page)
+    assert other != first
+    fill_number(page, "sample-seed", 1)
+    assert write(page) == first
+    page.locator(".pg-token").nth(3).hover()
+    page.locator(".pg-tip .pg-odds").wait_for()
+    assert page.locator(".pg-tip").inner_text().count("%") == 6, "the token and five runners-up"
+    page.click("#sample-step input")
+    page.get_by_role("option", name="step 0", exact=True).click()
+    assert write(page) != first
+
+    page.fill("#sample-prompt textarea", "日本")
+    page.click("#sample-go")
+    page.wait_for_selector(".toast-body")
+    assert "日" in page.locator(".toast-body").first.inner_text()
+
+
+def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_run, visit):
+    run_id, context = shared_run
+    page = visit(context=context)
+    small_run(page, steps=30)
+    wait_state(page, "finished")
+    page.get_by_role("tab", name="Runs").click()
+    row = page.locator(f"tr[data-run='{run_id}']")
+    row.locator("input").check()
+    page.locator("tr[data-run] input:not(:checked)").first.check()
+    page.wait_for_function("document.querySelector('.pg-overlay .pg-plot').data?.length == 4")
+
+    row.click()
+    page.fill("#run-name textarea, #run-name input", "<b>bold</b> & co")
+    page.click("#run-rename")
+    page.wait_for_function("id => document.querySelector(`tr[data-run='${id}'] .pg-cell-name`).textContent == '<b>bold</b> & co'", arg=run_id)
+    assert page.locator(f"tr[data-run='{run_id}'] b").count() == 0, "a name is shown as text"
+
+    with page.expect_download() as weights:
+        page.get_by_role("link", name="weights (safetensors)").click()
+    tensors = load(open(weights.value.path(), "rb").read())
+    assert "wte.weight" in tensors
+    with page.expect_download() as metrics:
+        page.get_by_role("link", name="metrics (CSV)").click()
+    rows = list(csv.DictReader(io.StringIO(open(metrics.value.path()).read())))
+    assert any(r["train_loss"] for r in rows) and any(r["val_loss"] for r in rows)
+
+    before = open_run(page)
+    page.click("#run-further")
+    page.wait_for_function(f"new URL(location.href).searchParams.get('run') != '{before}'")
+    child = Store(app.root).run(open_run(page))
+    assert child.parent == run_id
+    wait_state(page, "finished")
+    assert Store(app.root).events(child.id, kinds=["progress"])[0].body["loss"] < 3.5, "it went on from trained weights"
+
+    page.get_by_role("tab", name="Runs").click()
+    page.locator(f"tr[data-run='{child.id}']").click()
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.click("#run-delete")
+    time.sleep(0.5)
+    assert Store(app.root).run(child.id)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#run-delete")
+    page.wait_for_selector(f"tr[data-run='{child.id}']", state="detached")
+    assert not (app.root / "runs" / child.id).exists()
+
+
+def test_somebody_else_can_look_and_sample_but_not_steer(visit, app, shared_run):
+    owner = visit()
+    run_id = small_run(owner, steps=4000)
+    wait_state(owner, "running")
+    stranger = visit(f"?run={run_id}")
+    wait_state(stranger, "running")
+    stranger.wait_for_selector("#loss .scatterlayer .trace")
+    for name in ("pause", "stop", "resume"):
+        assert not stranger.locator(f"#{name}").is_visible()
+    assert stranger.locator("#copy-link").is_visible()
+    stranger.evaluate("document.querySelector('#stop').click()")
+    stranger.wait_for_selector(".toast-body")
+    assert "only the owner" in stranger.locator(".toast-body").first.inner_text()
+    assert Store(app.root).run(run_id).wanted == "run"
+    owner.get_by_role("button", name="Stop", exact=True).click()
+    wait_state(owner, "stopped")
+    wait_state(stranger, "stopped")
+
+
+def test_a_second_run_trains_beside_and_a_third_waits_with_its_place(visit, app):
+    page = visit()
+    ids = [small_run(page, steps=20_000) for _ in range(3)]
+    wait_state(page, "queued", timeout=10_000)
+    page.wait_for_function("document.querySelector('.pg-state').textContent.includes('number 1 in the queue')")
+    assert [Store(app.root).run(i).state in ("starting", "running") for i in ids] == [True, True, False]
+    for run_id in ids:
+        page.get_by_role("tab", name="Runs").click()
+        page.locator(f"tr[data-run='{run_id}']").click()
+        page.click("#run-open")
+        page.wait_for_function(f"new URL(location.href).searchParams.get('run') == '{run_id}'")
+        page.locator("#stop").wait_for()
+        page.click("#stop")
+        wait_state(page, "stopped")
+
+
+def test_nothing_is_cut_off_on_a_phone(visit, shared_run):
+    run_id, _ = shared_run
+    page = visit(f"?run={run_id}", width=390, height=844)
+    wait_state(page, "finished")
+    for tab in ("Design", "Train", "Inside", "Sample", "Runs"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(400)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    page.get_by_role("tab", name="Design").click()
+    assert page.locator("#train").is_visible() and page.locator("#train").bounding_box()["y"] < 844
+
+
+def test_a_link_to_a_run_that_is_gone_says_so(visit):
+    page = visit("?run=aaaaaaaaaa")
+    page.wait_for_function("document.querySelector('.pg-run-name').textContent.includes('There is no run aaaaaaaaaa')")
+
+
+def test_killing_the_app_does_not_stop_training_and_starting_it_again_finds_the_run(visit, app):
+    page = visit()
+    run_id = small_run(page, steps=20_000)
+    wait_state(page, "running")
+    page.goto("about:blank")
+    app.kill()
+    before = Store(app.root).run(run_id).step
+    deadline = time.monotonic() + 30
+    while Store(app.root).run(run_id).step <= before + 5 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert Store(app.root).run(run_id).step > before + 5, "the worker went on without the app"
+    app.start()
+    page = visit(f"?run={run_id}", context=page.context)
+    wait_state(page, "running")
+    said = None
+    page.goto("about:blank")
+    said = app.interrupt()
+    assert "1 run goes on training" in said and "python -m playground stop --all" in said
+    app.start()
+    page = visit(f"?run={run_id}", context=page.context)
+    page.locator("#stop").wait_for()
+    page.click("#stop")
+    wait_state(page, "stopped")
