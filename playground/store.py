@@ -289,20 +289,20 @@ class Store:
 
     @contextmanager
     def _writing(self, wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.Connection]:
-        """One short transaction that waits at most `wait_s` for its turn."""
-        with self._connect(wait_s) as db:
+        """One short transaction that waits at most `wait_s` for its turn. Raises StoreBusy, OSError."""
+        with self._usable(), self._connect(wait_s) as db:
             try:
                 db.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
                 raise StoreBusy(f"the database has been locked for {wait_s:g} s ({error})") from error
             try:
                 yield db
                 db.execute("COMMIT")
-            except BaseException as error:
+            except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
-                    raise StoreFull(error) from error
                 raise
 
     @contextmanager

@@ -185,7 +185,7 @@ def _say_last_word(buffer: Buffer, change_state: Callable[[], object]) -> None:
             if buffer.flush(wait_s=2.0):
                 change_state()
                 return
-        except (StoreBusy, store.StoreFull) as error:
+        except (StoreBusy, OSError) as error:
             print(f"the end of the run is not recorded yet: {error}", file=sys.stderr, flush=True)
         if time.monotonic() > deadline:
             return
