@@ -16,6 +16,7 @@ class Inner(Knobs):
     share: float | None = knob(None, gt=0, lt=1, label="share", help="A share.", none_means="all")
     loud: bool = knob(False, label="loud", help="Whether it is loud.")
     name: str = knob("x", max_length=3, label="name", help="A name.")
+    free: float = knob(0.5, label="free", help="Any finite number.")
     secret: int | None = knob(None, label="secret", help="Filled in by the program.", hidden=True)
 
 
@@ -58,6 +59,12 @@ def test_a_rule_is_not_judged_on_an_invalid_value_of_its_own():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan", "inf", "-Infinity", True, "0.5x", [0.5], 0, 1])
 def test_numbers_are_finite_numbers_within_bounds(value):
     assert set(problems(Inner, {"share": value})) == {"share"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), "nan", "Infinity"])
+def test_numbers_are_finite_also_without_bounds(value):
+    assert set(problems(Inner, {"free": value})) == {"free"}
+    assert parse(Inner, {"free": -1e300}).free == -1e300
 
 
 @pytest.mark.parametrize("value", [True, False, 2.5, "2.5", "two", "", None, [], 11, -1])
@@ -103,7 +110,7 @@ def test_configs_are_frozen():
 
 def test_specs_carry_what_was_declared_and_leave_hidden_fields_out():
     specs = {spec.path: spec for spec in Outer.specs()}
-    assert list(specs) == ["inner.low", "inner.high", "inner.share", "inner.loud", "inner.name", "count"]
+    assert list(specs) == ["inner.low", "inner.high", "inner.share", "inner.loud", "inner.name", "inner.free", "count"]
     share = specs["inner.share"]
     assert (share.kind, share.optional, share.low, share.high, share.low_open, share.default) == ("float", True, 0, 1, True, None)
     assert (share.elem_id, share.knob.none_means) == ("inner-share", "all")

@@ -136,6 +136,24 @@ def test_teaching_preset_drops_after_the_projections_and_nowhere_before_the_bloc
     assert (block.attn.f.attend.dropout, block.attn.f.dropout.p, block.mlp.f.dropout.p) == (0.2, 0.2, 0.2)
 
 
+def test_dropout_zeroes_its_share_of_the_embedding_and_of_what_sublayers_add():
+    torch.manual_seed(0)
+    model = GPT(ModelConfig(vocab_size=V, n_layer=1, n_head=2, n_embd=64, block_size=64, dropout=0.25, embd_dropout=0.5))
+    share = {}
+
+    def note(name):
+        return lambda module, inputs, output: share.update({name: output.eq(0).double().mean().item()})
+
+    block = model.blocks[0]
+    block.register_forward_pre_hook(lambda module, inputs: note("embedding")(module, None, inputs[0]))
+    block.attn.f.register_forward_hook(note("attention"))
+    block.mlp.f.register_forward_hook(note("mlp"))
+    model(torch.randint(V, (2, 64)))
+    assert share == pytest.approx({"embedding": 0.5, "attention": 0.25, "mlp": 0.25}, abs=0.03)
+    model.eval()(torch.randint(V, (2, 64)))
+    assert max(share.values()) < 0.01
+
+
 # nanoGPT's model.
 
 

@@ -99,9 +99,10 @@ def test_dropping_removes_all_that_lies_beyond(tmp_path):
     assert not any(name.startswith(("000002", "000003")) for name in os.listdir(tmp_path))
 
 
-def test_thinning_keeps_first_best_last_and_the_newest_states(tmp_path, monkeypatch):
+@pytest.mark.parametrize("best", [23, 37, 55, 77])
+def test_thinning_keeps_first_best_last_and_the_newest_states(tmp_path, monkeypatch, best):
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # 140 checkpoints; durability is tested elsewhere
-    checkpoints, best = Checkpoints(tmp_path), 37
+    checkpoints = Checkpoints(tmp_path)
     for step in range(1, 141):
         save_one(checkpoints, step, abs(step - best) if step % 2 else None)
         kept = [i.step for i in checkpoints.list()]

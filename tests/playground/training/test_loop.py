@@ -36,8 +36,8 @@ def test_progress_is_the_mean_over_the_steps_since_the_last_point(new_state, run
     state = new_state({"train.max_steps": 7, "train.log_interval": 3})
     _, link = run_loop(state, tmp_path)
     points = link.of(Progress)
-    assert [point.step for point in points] == [3, 6, 7]
-    for point, (first, last) in zip(points, [(0, 3), (3, 6), (6, 7)], strict=True):
+    assert [point.step for point in points] == [1, 3, 6, 7]  # the first at once
+    for point, (first, last) in zip(points, [(0, 1), (1, 3), (3, 6), (6, 7)], strict=True):
         assert point.loss == pytest.approx(sum(loss.item() for loss, _, _ in wanted[first:last]) / (last - first), rel=1e-6)
         assert point.grad_norm == pytest.approx(sum(norm.item() for _, norm, _ in wanted[first:last]) / (last - first), rel=1e-6)
         assert point.lr == wanted[last - 1][2]
@@ -120,39 +120,27 @@ def assert_checkpoints_are_finite(folder):
         assert all(tensor.isfinite().all() for tensor in checkpoints.weights(info.step).values())
 
 
-class Breaking:
-    """A link that breaks a weight after some step, as one bad update would."""
+@pytest.mark.parametrize(
+    ("step", "log", "look"), [(5, 50, 1), (5, 50, 50), (19, 50, 50), (20, 3, 50), (4, 1, 50), (7, 5, 3), (6, 5, 3), (5, 5, 50)]
+)
+def test_broken_weights_are_neither_looked_at_nor_saved_nor_called_finished(new_state, run_loop, tmp_path, step, log, look):
+    """One update breaks a weight: between two recorded points, at one, or in the very last step."""
+    looks = dict.fromkeys(["probe.interval", "train.checkpoint_interval", "train.eval_interval"], look)
+    state = new_state({"train.log_interval": log, **looks})
 
-    def __init__(self, step):
-        self.step, self.events = step, []
-
-    def emit(self, event):
-        self.events.append(event)
-
-    def sync(self):
-        if self.loop.state.steps_done == self.step:
+    def broken(*_):
+        if state.steps_done == step - 1:
             with torch.no_grad():
-                self.loop.state.model.wte.weight[0, 0] = float("nan")
-        return Wanted()
+                state.model.wte.weight[0, 0] = float("nan")
 
-
-@pytest.mark.parametrize(("step", "intervals"), [(5, (50, 1)), (5, (50, 50)), (19, (50, 50)), (20, (3, 50)), (4, (1, 50)), (7, (5, 3))])
-def test_broken_weights_are_neither_looked_at_nor_saved_nor_called_finished(new_state, tmp_path, monkeypatch, step, intervals):
-    """Also where they break between two recorded points, or in the very last step."""
-    monkeypatch.setattr("playground.training.loop.SYNC_EVERY_S", 0.0)
-    log, look = intervals
-    state = new_state({"train.log_interval": log, "probe.interval": look, "train.checkpoint_interval": look, "train.eval_interval": look})
-    link = Breaking(step)
-    link.loop = Loop(state, tmp_path, link)
-    outcome = link.loop.run()
+    state.optimizer.register_step_post_hook(broken)
+    outcome, link = run_loop(state, tmp_path)
     assert outcome.state == "diverged"
-    at_once = step + 1 if look == 1 or log == 1 else None
-    assert at_once is None or outcome.step == at_once
-    if step < 20:
-        assert f"the training loss was nan at step {step + 1};" in outcome.reason
+    if step % look == 0 or step == 20:
+        assert f"a weight was no longer a finite number after step {step};" in outcome.reason and outcome.step == step
     else:
-        assert "a weight was no longer a finite number after step 20;" in outcome.reason
-    assert not [event for event in link.events if isinstance(event, Probe | Sample | Validation | Checkpoint) and event.step > step]
+        assert f"the training loss was nan at step {step + 1};" in outcome.reason
+    assert not [event for event in link.events if isinstance(event, Probe | Sample | Validation | Checkpoint) and event.step >= step]
     assert_checkpoints_are_finite(tmp_path)
 
 

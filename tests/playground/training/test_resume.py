@@ -45,9 +45,11 @@ def test_paused_and_resumed_equals_undisturbed(new_state, run_loop, tmp_path, ch
     wanted = tensors_of(undisturbed)
     outcome, _ = run_loop(new_state(changes), tmp_path / "run", {7: Wanted("pause")})
     assert (outcome.state, outcome.step) == ("paused", 7)
-    state = continued(new_state, changes, tmp_path / "run")
-    assert state.steps_done == 7 and state.seconds == pytest.approx(outcome.seconds)
+    state, paused_s = continued(new_state, changes, tmp_path / "run"), outcome.seconds
+    assert (state.steps_done, state.seconds) == (7, paused_s)
     outcome, link = run_loop(state, tmp_path / "run")
+    assert link.of(Progress)[0].seconds > paused_s
+    assert outcome.tokens_per_s == pytest.approx((20 - 7) * state.config.tokens_per_step / (outcome.seconds - paused_s))
     assert (outcome.state, outcome.step) == ("finished", 20)
     assert_bit_identical(tensors_of(state), wanted)
     assert link.of(Progress)[-1].lr == calm.of(Progress)[-1].lr
