@@ -45,7 +45,7 @@ class Bar:
             from tqdm import tqdm
 
             total, unit = (self.train["max_steps"], " steps") if self.by_steps else (self.train["max_seconds"], " s")
-            layout = "{n:.0f} of {total:.0f}" + unit + " |{bar}| {postfix} [{elapsed}, {remaining} left]"
+            layout = "{n:.0f} of {total:.0f}" + unit + " |{bar}| {desc} [{elapsed}, {remaining} left]"
             self.bar = tqdm(total=total, initial=run.step if self.by_steps else run.seconds, bar_format=layout, dynamic_ncols=True)
 
     def __call__(self, event: Any) -> None:
@@ -56,7 +56,7 @@ class Bar:
         if self.bar is not None and event.kind == "progress":
             with contextlib.suppress(OSError, ValueError):
                 val = "" if self.val_loss is None else f", val {self.val_loss:.3f}"
-                self.bar.set_postfix_str(f"loss {event.loss:.3f}{val} nats, {event.tokens_per_s:,.0f} tokens/s", refresh=False)
+                self.bar.set_description_str(f"loss {event.loss:.3f}{val} nats, {event.tokens_per_s:,.0f} tokens/s", refresh=False)
                 self.bar.update((event.step if self.by_steps else event.seconds) - self.bar.n)
 
     def close(self) -> None:
