@@ -80,13 +80,16 @@ def sample(root: Path, run_id: str, step: int | None, prompt: str, config: Sampl
         max_new_tokens=config.max_new_tokens, temperature=config.temperature, top_k=config.top_k, top_p=config.top_p,
         generator=torch.Generator().manual_seed(config.seed), n_runners_up=N_RUNNERS_UP,
     )  # fmt: skip
-    for choice in choices:
-        yield Token(
-            text=decoder.push(choice.token),
-            token=tokenizer.token(choice.token),
-            probability=choice.probability,
-            runners_up=tuple((tokenizer.token(i), p) for i, p in choice.runners_up),
-        )
+    try:
+        for choice in choices:
+            yield Token(
+                text=decoder.push(choice.token),
+                token=tokenizer.token(choice.token),
+                probability=choice.probability,
+                runners_up=tuple((tokenizer.token(i), p) for i, p in choice.runners_up),
+            )
+    except FloatingPointError as error:
+        raise CheckpointError(f"this checkpoint cannot write: {error}; choose an earlier one") from None
 
 
 def attention(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, list[str], np.ndarray]:

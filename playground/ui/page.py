@@ -25,6 +25,7 @@ COPY_LINK = "(wire) => window.playground.copyLink(wire)"
 def build(services: Services) -> gr.Blocks:
     """The whole app, not yet launched."""
     with gr.Blocks(title="GPT playground", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        api.build(services)  # first: its names are promised, those of the page's own handlers are not
         visitor = gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
         wire = Panel("wire", {"run": None, "mine": False}, visible="hidden", elem_id="wire")
         buttons = _bar()
@@ -46,7 +47,6 @@ def build(services: Services) -> gr.Blocks:
         runs.wire(visitor, wire, tabs, design)
         _wire_bar(services, buttons, visitor, wire)
         _wire_load(services, page, visitor, wire, tabs)
-        api.build(services)
     return page
 
 

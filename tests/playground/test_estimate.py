@@ -1,0 +1,54 @@
+"""What a run will cost: closed forms, and a machine that was really measured."""
+
+
+import pytest
+import torch
+
+from models.config import ModelConfig
+from playground import estimate
+from playground.config import RunConfig, TrainConfig
+from playground.estimate import Machine
+
+MODEL = ModelConfig(vocab_size=100, n_layer=4, n_embd=128, block_size=64)
+MACHINE = Machine(threads=1, layer_s=0.001, speeds=(1e9, 2e9, 4e9))
+
+
+def run_config(**train) -> RunConfig:
+    return RunConfig(model=MODEL, train=TrainConfig(**train))
+
+
+def test_time_grows_with_steps_and_is_cut_by_the_time_limit():
+    short, long = (estimate.run_seconds(run_config(max_steps=n), MACHINE) for n in (100, 200))
+    assert long == pytest.approx(2 * short)
+    assert estimate.run_seconds(run_config(max_steps=10_000_000, max_seconds=5), MACHINE) == 5
+
+
+def test_speed_lies_between_the_measured_widths():
+    at = [estimate._speed(width, MACHINE) for width in (8, 32, 80, 128, 256, 384, 1000)]
+    assert at == sorted(at) and at[0] == 1e9 and at[-1] == 4e9 and at[2] == pytest.approx(1.5e9)
+
+
+def test_memory_counts_weights_and_what_a_batch_keeps():
+    """Against what autograd really saves for the backward pass."""
+    from models.gpt import GPT
+
+    config = run_config(batch_size=8, max_steps=1)
+    model, saved = GPT(config.model), {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.__setitem__(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) or t, lambda t: t):
+        logits = model(torch.zeros(8, 64, dtype=torch.long))
+        torch.nn.functional.cross_entropy(logits.view(-1, 100), torch.zeros(512, dtype=torch.long))
+    weights = sum(p.numel() for p in model.parameters())
+    owned = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    activations = sum(size for pointer, size in saved.items() if pointer not in owned)
+    guessed = estimate.memory_bytes(config)
+    assert 0.6 < guessed / (16 * weights + activations) < 1.7
+
+
+def test_a_machine_is_measured_kept_and_read_again(tmp_path):
+    assert estimate.load(tmp_path) is None
+    machine = estimate.measure(torch.get_num_threads())
+    assert machine.layer_s > 0 and all(1e7 < speed < 1e13 for speed in machine.speeds)
+    estimate.save(tmp_path, machine)
+    assert estimate.load(tmp_path) == machine
+    (tmp_path / "machine.json").write_text("{half")
+    assert estimate.load(tmp_path) is None

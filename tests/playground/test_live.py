@@ -1,0 +1,187 @@
+"""The live routes over a real store and real files."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+from starlette.testclient import TestClient
+
+from playground import frames, plots, store
+from playground.access import Visitor, new_key
+from playground.config import RunConfig
+from playground.data.corpora import add_text
+from playground.live import Live, Shared, attention_dict, config_difference, file_name
+from playground.runs import RunFolder
+from playground.settings import from_environment
+from playground.store import Store
+from playground.supervisor import create_run
+from playground.training.events import Progress, Validation
+from playground.worker import Interruption, execute
+
+TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A root with one finished run of 12 steps, trained in this process."""
+    root = tmp_path_factory.mktemp("live")
+    db = Store(root)
+    db.create()
+    source = add_text(root, "she sells sea shells on the sea shore. " * 60)
+    config = RunConfig.model_validate(
+        {"model": TINY, "data": {"source": source}, "train": {"max_steps": 12, "batch_size": 4, "log_interval": 2, "eval_interval": 6},
+         "probe": {"interval": 4, "sample_tokens": 10}}
+    )  # fmt: skip
+    settings = from_environment({"PLAYGROUND_ROOT": str(root)})
+    run_id = create_run(db, settings, config, Visitor.from_key(new_key()), state=store.STARTING, name="a <b>name</b>")
+    assert execute(root, run_id, 1, Interruption()).state == "finished"
+    return root, db, run_id
+
+
+@pytest.fixture
+def client(trained):
+    root, db, _ = trained
+    return TestClient(Live(root, db).app())
+
+
+def test_a_fresh_cursor_gets_everything_and_the_next_only_what_is_new(trained, client):
+    _, db, run_id = trained
+    everything = client.get(f"/runs/{run_id}").json()
+    assert everything["reset"] and everything["generation"] == 1
+    assert everything["events"]["progress"]["step"] == [1, 2, 4, 6, 8, 10, 12]
+    again = client.get(f"/runs/{run_id}?generation=1&cursor={everything['cursor']}").json()
+    assert again["events"] == {} and not again["reset"] and again["cursor"] == everything["cursor"]
+    progress = Progress(step=14, tokens=1, seconds=1.0, loss=float("nan"), grad_norm=1.0, lr=0.1, tokens_per_s=5.0)
+    db.append(run_id, [progress], {})
+    time.sleep(0.2)  # answers are kept for a moment
+    new = client.get(f"/runs/{run_id}?generation=1&cursor={everything['cursor']}").json()
+    assert new["events"]["progress"]["step"] == [14]
+    assert new["events"]["progress"]["loss"] == [None], "NaN reaches the browser as null"
+
+
+def test_a_new_generation_starts_over_whatever_the_cursor_says(trained, client):
+    run_id = trained[2]
+    answer = client.get(f"/runs/{run_id}?generation=0&cursor=99999").json()
+    assert answer["reset"] and answer["events"]["progress"]["step"][0] == 1
+
+
+def test_the_owner_is_never_told(trained, client):
+    _, db, run_id = trained
+    owner = db.run(run_id).owner
+    for path in (f"/runs/{run_id}", "/runs", f"/runs/{run_id}/config.json"):
+        assert owner not in client.get(path).text
+
+
+def test_attention_bytes_are_the_lower_triangles(trained, client):
+    root, _, run_id = trained
+    answer = client.get(f"/runs/{run_id}/attention").json()
+    n = len(answer["tokens"])
+    data = np.frombuffer(base64.b64decode(answer["maps"]), dtype=np.uint8).reshape(2, 2, n * (n + 1) // 2)
+    newest = max((root / "runs" / run_id / "probes").glob("*/*.safetensors"), key=lambda path: int(path.stem))
+    maps = load(newest.read_bytes())["attention"]
+    assert answer["step"] == int(newest.stem) == 12
+    rows, columns = np.tril_indices(n)
+    assert np.abs(data / 255 - maps.numpy()[:, :, rows, columns]).max() < 0.5 / 255 + 1e-3
+    assert client.get(f"/runs/{run_id}/attention?step=0").json()["step"] == 0
+
+
+def test_attention_of_no_heads_is_empty():
+    answer = attention_dict(3, ["a", "b"], np.zeros((0, 0, 2, 2), dtype=np.float16))
+    assert answer["maps"] == "" and answer["n_layer"] == 0
+
+
+def test_downloads_are_the_files_themselves(trained, client):
+    root, db, run_id = trained
+    weights = client.get(f"/runs/{run_id}/weights")
+    assert set(load(weights.content)) == set(load((root / "runs" / run_id / "checkpoints" / "000012.safetensors").read_bytes()))
+    assert "attachment" in weights.headers["content-disposition"]
+    first = load(client.get(f"/runs/{run_id}/weights?step=0").content)
+    assert not torch.equal(first["wte.weight"], load(weights.content)["wte.weight"])
+    rows = list(csv.DictReader(io.StringIO(client.get(f"/runs/{run_id}/metrics.csv").text)))
+    assert [int(row["step"]) for row in rows if row["train_loss"]][:7] == [1, 2, 4, 6, 8, 10, 12]
+    assert file_name(db.run(run_id)) == f"a--b-name--b-{run_id}"
+    assert client.get(f"/runs/{run_id}/weights?step=5").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa", "/runs/..%2f..%2fetc", "/runs/x", "/runs/aaaaaaaaaa/attention", "/overlay?runs=zzz",
+                                  "/assets/..%2fapp.py", "/assets/nothing.js", "/runs/aaaaaaaaaa/weights", "/runs/../../etc/passwd"])  # fmt: skip
+def test_what_is_not_there_is_not_found(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_wrong_numbers_are_refused(trained, client):
+    assert client.get(f"/runs/{trained[2]}?cursor=abc").status_code == 400
+    assert client.get("/overlay?x=evil").status_code == 400
+
+
+def test_assets_are_compressed_and_not_sent_twice(client):
+    first = client.get("/assets/core.js")
+    assert first.headers["content-encoding"] == "gzip" and "window.playground" in first.text
+    assert client.get("/assets/core.js", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    assert "plotly.js v" in client.get("/assets/plotly.min.js").text[:200]
+
+
+def test_the_list_says_what_differs_from_the_default(trained, client):
+    _, db, run_id = trained
+    (run,) = client.get("/runs").json()
+    assert run["id"] == run_id and run["name"] == "a <b>name</b>"
+    assert run["differs"]["model.n_layer"] == 2 and "optim.lr" not in run["differs"]
+    assert config_difference(db.run(run_id)) == run["differs"]
+
+
+def test_one_thread_computes_while_the_others_wait():
+    shared, calls = Shared(fresh_s=5), []
+
+    def compute() -> bytes:
+        calls.append(1)
+        time.sleep(0.2)
+        return b"x"
+
+    threads = [threading.Thread(target=lambda: shared.get(("k",), compute)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+
+
+def test_a_failure_is_not_kept():
+    shared = Shared(fresh_s=0.0)
+    with pytest.raises(ZeroDivisionError):
+        shared.get(("k",), lambda: 1 / 0)
+    assert shared.get(("k",), lambda: b"fine") == b"fine"
+
+
+def test_an_overlay_has_two_lines_a_run_and_shows_names_as_text(trained):
+    _, db, run_id = trained
+    frame = frames.metrics(db, [run_id])
+    figure = plots.overlay(frame, {run_id: "a <b>name</b>"}, "seconds")
+    assert len(figure.data) == 2 and figure.data[0].name == "a &lt;b&gt;name&lt;/b&gt;"
+    assert list(figure.data[1].y) == frame["val_loss"].dropna().tolist()
+    tokens = plots.overlay(frame, {run_id: "x"}, "tokens").data[1].x
+    assert tokens[0] == pytest.approx(6 * 4 * 16)
+
+
+def test_frames_keep_what_is_not_finite(trained, tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    config = RunConfig()
+    db.add_run("aaaaaaaaaa", name="x", owner="y", config=config.model_dump_json(), n_params=1, state=store.RUNNING)
+    events = [Progress(1, 10, 1.0, float("inf"), 1.0, 0.1, 5.0), Validation(1, loss=float("nan"), n_tokens=5, whole=True, seconds=1.0)]
+    db.append("aaaaaaaaaa", events, {})
+    frame = frames.metrics(db, ["aaaaaaaaaa"])
+    assert frame["train_loss"].iloc[0] == float("inf")
+    assert b"inf" in frames.to_csv(frame)
+
+
+def test_a_folder_is_needed_for_a_run(tmp_path):
+    with pytest.raises(store.NoSuchRun):
+        RunFolder(tmp_path, "../../etc")
