@@ -5,6 +5,7 @@ One block is written out; it is repeated `n_layer` times. Drawings and tables ar
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +63,7 @@ def graph(config: ModelConfig) -> Graph:
     head_params = (not config.tie_weights) * vocab * width + config.head_bias * vocab
     title = "head (shares the embedding)" if config.tie_weights else "head"
     nodes.append(Node("head", "head", title, "scores of the next token = W x", head_params, 2 * width * vocab, False))
-    stream = [Edge(a.id, b.id, "stream") for a, b in zip(nodes, nodes[1:], strict=False)]
+    stream = [Edge(a.id, b.id, "stream") for a, b in itertools.pairwise(nodes)]
     return Graph(tuple(nodes), (*stream, *(Edge(a, b, "residual") for a, b in bypasses)), config.n_layer)
 
 

@@ -102,7 +102,9 @@ class Live:
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", "") and kind.startswith(("text/", "application/javascript", "image/svg")):
-            return Response(compressed(path, stamp), media_type=kind, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+            return Response(
+                compressed(path, stamp), media_type=kind, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+            )
         return Response(path.read_bytes(), media_type=kind, headers=headers)
 
     def run(self, request: Request) -> Response:
@@ -148,7 +150,9 @@ class Live:
     def config(self, request: Request) -> Response:
         run = self.db.run(request.path_params["run_id"])
         data = RunFolder(self.root, run.id).config.read_bytes()
-        return Response(data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.json"'})
+        return Response(
+            data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.json"'}
+        )
 
     def _delta(self, run_id: str, generation: int, cursor: int) -> bytes:
         RunFolder(self.root, run_id)
@@ -184,7 +188,9 @@ class Live:
             )
         }  # fmt: skip
         status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
-        status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")} | {"source": run.config["data"]["source"]}
+        status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")} | {
+            "source": run.config["data"]["source"]
+        }
         if run.state == store.QUEUED:
             waiting = [other.id for other in self.db.runs_in([store.QUEUED])]
             status["place"] = waiting.index(run.id) + 1 if run.id in waiting else None

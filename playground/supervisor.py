@@ -20,6 +20,7 @@ from models.knobs import ConfigError, Problem, parse
 from playground import locks, store
 from playground.access import Visitor
 from playground.config import RunConfig
+from playground.data import corpora
 from playground.data.corpora import BUILT_IN
 from playground.data.split import complete
 from playground.runs import RunFolder
@@ -63,6 +64,9 @@ def create_run(
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
     config = checked(config, settings)
+    if not corpora.is_here(config.data.source, settings.root):
+        corpora.load_text(config.data.source, settings.root)  # fetched now, so that a failure starts nothing
+        check_probe(config, settings.root)
     run_id = store.new_run_id()
     folder = RunFolder(settings.root, run_id)
     folder.create(config)
@@ -78,11 +82,12 @@ def create_run(
 
 
 def checked(config: RunConfig, settings: Settings) -> RunConfig:
-    """A config completed from its text, within the limits; raises ConfigError with every problem."""
+    """A config completed from its text, within the limits; raises ConfigError with every problem. Fetches nothing."""
     problems: list[Problem] = []
     with collecting(problems):
         config = complete(config, settings.root)
-        check_probe(config, settings.root)
+        if corpora.is_here(config.data.source, settings.root):
+            check_probe(config, settings.root)
     with collecting(problems):
         check_limits(config, settings)
     if problems:

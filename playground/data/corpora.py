@@ -119,6 +119,12 @@ def load_text(source: str, root: Path) -> str:
     return _read(path)
 
 
+def is_here(source: str, root: Path) -> bool:
+    """Whether the text can be read without the network."""
+    known = BUILT_IN.get(source)
+    return known is None or not known.needs_network or (root / "corpora" / f"{SHAKESPEARE_SHA256}.txt").exists()
+
+
 def add_text(root: Path, text: str) -> str:
     """Keep a text; returns its source name `upload:SHA256`. The same text is kept once."""
     data = text.encode()

@@ -14,9 +14,9 @@ from playground import estimate
 from playground.access import Visitor
 from playground.config import SOURCES, RunConfig
 from playground.data import corpora
-from playground.data.split import complete, text_info
+from playground.data.split import text_info
 from playground.presets import PRESETS
-from playground.supervisor import check_limits, check_probe
+from playground.supervisor import checked
 from playground.ui import form
 from playground.ui.common import EVENT, Services, told
 from playground.ui.panel import Panel
@@ -62,18 +62,31 @@ class Design:
 
     def _build_own_text(self) -> None:
         with gr.Accordion("Your own text", open=False, elem_id="section-own-text"):
-            self.upload = gr.UploadButton("Upload a text file", file_types=["text", ".txt", ".md", ".py", ".csv", ".json"], elem_id="upload")
-            self.paste = gr.Textbox(label="or paste it here", lines=4, max_lines=8, elem_id="paste", placeholder="At least a few thousand characters.")
+            self.upload = gr.UploadButton(
+                "Upload a text file", file_types=["text", ".txt", ".md", ".py", ".csv", ".json"], elem_id="upload"
+            )
+            self.paste = gr.Textbox(
+                label="or paste it here", lines=4, max_lines=8, elem_id="paste", placeholder="At least a few thousand characters."
+            )
             self.use_paste = gr.Button("Use the pasted text", elem_id="use-paste", size="sm")
 
     def wire(self, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs) -> None:
         """Connect the events. A choice reviews the whole form; a preset fills it and reviews it once."""
         seen = [self.picture, *self.sections.values()]
-        review = {"fn": self.review, "inputs": [self.preset, *self.controls], "outputs": seen, "queue": False, "trigger_mode": "always_last", **EVENT}
+        review = {
+            "fn": self.review,
+            "inputs": [self.preset, *self.controls],
+            "outputs": seen,
+            "queue": False,
+            "trigger_mode": "always_last",
+            **EVENT,
+        }
         gr.on([_edited(control) for control in self.controls], **review)
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         source = self.controls[[spec.path for spec in form.SPECS].index("data.source")]
-        self.upload.upload(self.take_file, self.upload, source, show_progress="minimal", concurrency_limit=None, api_visibility="private").then(**review)
+        self.upload.upload(
+            self.take_file, self.upload, source, show_progress="minimal", concurrency_limit=None, api_visibility="private"
+        ).then(**review)
         self.use_paste.click(self.take_paste, self.paste, source, **EVENT).then(**review)
         self.train.click(self.start, [visitor, self.preset, *self.controls], [wire, tabs], **EVENT)
 
@@ -83,7 +96,7 @@ class Design:
         """What the form amounts to, for the picture and the section labels. Never raises."""
         base = PRESETS.get(preset, PRESETS["default"]).config
         try:
-            config = self._complete(form.read(values))
+            config = checked(parse(RunConfig, nested(form.read(values))), self.services.settings)
         except ConfigError as error:
             facts = {"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in error.problems]}
             return [facts, *(gr.skip() for _ in form.groups())]
@@ -132,15 +145,6 @@ class Design:
         if chosen and chosen not in SOURCES:
             choices.append((f"{name[:40]} ({chosen[7:13]})", chosen))
         return choices
-
-    def _complete(self, flat: dict) -> RunConfig:
-        """Everything that `submit` checks, without fetching anything."""
-        config = parse(RunConfig, nested(flat))
-        config = complete(config, self.services.settings.root)
-        check_limits(config, self.services.settings)
-        if config.data.source not in corpora.BUILT_IN or not corpora.BUILT_IN[config.data.source].needs_network:
-            check_probe(config, self.services.settings.root)
-        return config
 
     def _facts(self, config: RunConfig) -> dict:
         """Figures, formulas and the graph. Bytes, seconds, FLOPs per token of one training step."""

@@ -100,6 +100,4 @@ def _wire_load(services: Services, page: gr.Blocks, visitor: gr.BrowserState, wi
             return [{"run": None, "mine": False, "missing": run_id[:40]}, gr.skip()]
         return [opened(run, visitor_key), gr.Tabs(selected="train")]
 
-    page.load(None, visitor, visitor, js=NEW_SECRET, api_visibility="private").then(
-        open_from_address, visitor, [wire, tabs], **EVENT
-    )
+    page.load(None, visitor, visitor, js=NEW_SECRET, api_visibility="private").then(open_from_address, visitor, [wire, tabs], **EVENT)

@@ -27,7 +27,9 @@ class Runs:
             self.copy = gr.Button("Copy configuration to Design", elem_id="run-copy", size="sm")
             self.delete = gr.Button("Delete", variant="stop", elem_id="run-delete", size="sm")
         with gr.Row(elem_id="runs-name"):
-            self.name = gr.Textbox(label="new name", max_lines=1, max_length=80, scale=4, elem_id="run-name", info="Shown everywhere instead of the old one.")
+            self.name = gr.Textbox(
+                label="new name", max_lines=1, max_length=80, scale=4, elem_id="run-name", info="Shown everywhere instead of the old one."
+            )
             self.rename = gr.Button("Rename", scale=1, size="sm", elem_id="run-rename")
 
     def wire(self, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, design: Design) -> None:

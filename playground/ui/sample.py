@@ -30,7 +30,11 @@ class Sample:
             with gr.Column(scale=4, min_width=300):
                 self.run = gr.Dropdown([], label="run", info="Any run, also one that is still training.", elem_id="sample-run")
                 self.step = gr.Dropdown(
-                    [("newest", "latest")], value="latest", label="checkpoint", info="The step at which the weights were saved.", elem_id="sample-step"
+                    [("newest", "latest")],
+                    value="latest",
+                    label="checkpoint",
+                    info="The step at which the weights were saved.",
+                    elem_id="sample-step",
                 )
                 self.prompt = gr.Textbox(
                     label="prompt", lines=3, max_lines=8, elem_id="sample-prompt", placeholder="Empty: the model begins by itself",

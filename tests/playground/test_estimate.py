@@ -1,6 +1,5 @@
 """What a run will cost: closed forms, and a machine that was really measured."""
 
-
 import pytest
 import torch
 
@@ -34,7 +33,9 @@ def test_memory_counts_weights_and_what_a_batch_keeps():
 
     config = run_config(batch_size=8, max_steps=1)
     model, saved = GPT(config.model), {}
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.__setitem__(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: saved.__setitem__(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) or t, lambda t: t
+    ):
         logits = model(torch.zeros(8, 64, dtype=torch.long))
         torch.nn.functional.cross_entropy(logits.view(-1, 100), torch.zeros(512, dtype=torch.long))
     weights = sum(p.numel() for p in model.parameters())

@@ -111,8 +111,10 @@ def test_downloads_are_the_files_themselves(trained, client):
     assert client.get(f"/runs/{run_id}/weights?step=5").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa", "/runs/..%2f..%2fetc", "/runs/x", "/runs/aaaaaaaaaa/attention", "/overlay?runs=zzz",
-                                  "/assets/..%2fapp.py", "/assets/nothing.js", "/runs/aaaaaaaaaa/weights", "/runs/../../etc/passwd"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa", "/runs/..%2f..%2fetc", "/runs/x", "/runs/aaaaaaaaaa/attention",
+                                  "/overlay?runs=zzz",
+                                  "/assets/..%2fapp.py",
+                                  "/assets/nothing.js", "/runs/aaaaaaaaaa/weights", "/runs/../../etc/passwd"])  # fmt: skip
 def test_what_is_not_there_is_not_found(client, path):
     assert client.get(path).status_code == 404
 

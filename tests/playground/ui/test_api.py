@@ -35,15 +35,25 @@ def served(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, "PLAYGROUND_ROOT": str(root), "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "PLAYGROUND_MAX_UPLOAD_BYTES": "100000"}
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    env = {
+        **os.environ,
+        "PLAYGROUND_ROOT": str(root),
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "PLAYGROUND_MAX_UPLOAD_BYTES": "100000",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "app.py"], cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     line = process.stdout.readline()
     assert str(port) in line, line + process.stdout.read()
     url = f"http://127.0.0.1:{port}/"
     yield Client(url, verbose=False), url, root
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    subprocess.run([sys.executable, "-m", "playground", "stop", "--all", "--root", str(root)], cwd=REPOSITORY, capture_output=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-m", "playground", "stop", "--all", "--root", str(root)], cwd=REPOSITORY, capture_output=True, timeout=60
+    )
     assert process.returncode == 0
 
 
@@ -112,7 +122,9 @@ def test_without_the_owner_key_nothing_changes(served, call, refused):
     other = call("/start_run", TINY, "", "default", "")["owner_key"]
     for key in (other, "", "x" * 40, "host"):
         for action in ("pause", "stop", "resume", "continue"):
-            assert "only the owner" in refused("/control_run", run_id, action, key) or "owner key" in refused("/control_run", run_id, action, key)
+            assert "only the owner" in refused("/control_run", run_id, action, key) or "owner key" in refused(
+                "/control_run", run_id, action, key
+            )
         assert "owner" in refused("/delete_run", run_id, key)
         assert "owner" in refused("/rename_run", run_id, "mine now", key)
     run = Store(served[2]).run(run_id)
