@@ -2,8 +2,8 @@
 
 Knows nothing of norms and residuals around it.
 
-Shapes: B batch, T new tokens, S all tokens seen (S = T without a cache), H heads,
-D head dimension, C channels (H * D).
+Shapes: B batch, T new tokens, S all tokens seen (S = T without a cache), H heads, G key and
+value heads (H where not grouped), D head dimension, C channels (n_embd).
 """
 
 from __future__ import annotations
@@ -16,63 +16,102 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import ModelConfig
+from models.norms import RMSNorm
+from models.positions import Rotary, Tables, alibi_slopes
 
 if TYPE_CHECKING:
     from models.decoding import LayerCache
 
 
 class Attend(nn.Module):
-    """softmax(q k^T / sqrt(D)) v under a causal mask, computed by a fused kernel.
+    """softmax(scale q k^T, masked) v: by a fused kernel where there is one for it.
 
-    A module of its own, so that a forward hook sees exactly the queries and keys
-    from which `attention_weights` computes the map that the kernel never writes out.
+    A module of its own, so that a forward hook sees exactly the queries and keys from which
+    `weights` computes the map that the kernel never writes out.
     """
 
-    def __init__(self, dropout: float):
+    def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
-        self.dropout = dropout
+        self.scale = config.head_size**-0.5 if config.attn_scale is None else config.attn_scale
+        self.dropout, self.softcap, self.window = config.p_attn_dropout, config.attn_softcap, config.window_of(layer)
+        self.slopes = Tables(alibi_slopes(config.n_head)[:, None, None]) if config.position == "alibi" else None
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # (B, H, T, D), 2 x (B, H, S, D) -> (B, H, T, D)
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # (B, H, T, D), 2 x (B, G, S, D) -> (B, H, T, D)
+        k, v = spread(k, q.size(1)), spread(v, q.size(1))
         dropout = self.dropout if self.training else 0.0
+        if self.softcap is not None:
+            return F.dropout(self.weights(q, k), dropout) @ v
+        if self.plain(q.size(-2), k.size(-2)):
+            return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1, dropout_p=dropout, scale=self.scale)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask(q, k), dropout_p=dropout, scale=self.scale)
+
+    def plain(self, new: int, seen: int) -> bool:
+        """Whether the mask is nothing but causal: all tokens are new, or one new token sees them all."""
+        return self.slopes is None and (self.window is None or self.window >= seen) and new in (seen, 1)
+
+    def mask(self, q: Tensor, k: Tensor) -> Tensor:
+        """What is added to the scores, (H or 1, T, S) in their dtype: -inf where a token may not look."""
         new, seen = q.size(-2), k.size(-2)
-        if new == seen:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
-        mask = causal_mask(new, seen, q.device) if new > 1 else None
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        places = torch.arange(seen, device=q.device)
+        distance = places[seen - new :, None] - places  # (T, S)
+        allowed = distance >= 0 if self.window is None else (distance >= 0) & (distance < self.window)
+        bias = torch.zeros(1, new, seen, dtype=q.dtype, device=q.device)
+        if self.slopes is not None:
+            bias = (-self.slopes.on(q)[0] * distance).to(q.dtype)
+        return bias.masked_fill(~allowed, -math.inf)
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """The attention map itself, (B, H, T, D), (B, G, S, D) -> (B, H, T, S); rows sum to one."""
+        scores = q @ spread(k, q.size(1)).transpose(-2, -1) * self.scale
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        return (scores + self.mask(q, k)).softmax(-1)
 
 
 class CausalSelfAttention(nn.Module):
     """H heads of attention, concatenated and projected. Vaswani et al. 2017, arXiv:1706.03762.
 
-    One fused matrix computes queries, keys and values; per-head matrices stacked row by row
-    give the same function.
+    One fused matrix computes queries, keys and values, in this order; per-head matrices stacked
+    row by row give the same function. Several query heads may share a key and value head
+    (Ainslie et al. 2023, arXiv:2305.13245).
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
-        self.n_head, self.head_dim = config.n_head, config.head_dim
-        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.has_qkv_bias)
-        self.attend = Attend(config.dropout)
-        self.proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.n_head, self.n_kv_head, self.head_size = config.n_head, config.kv_heads, config.head_size
+        self.qkv = nn.Linear(config.n_embd, (self.n_head + 2 * self.n_kv_head) * self.head_size, bias=config.has_qkv_bias)
+        self.per_head = config.qk_norm == "head"
+        self.q_norm, self.k_norm = self._qk_norm(config, self.n_head), self._qk_norm(config, self.n_kv_head)
+        rotated = config.rotated
+        self.rotary = Rotary(rotated, config.rope_base, config.block_size, config.rope_interleaved) if rotated else None
+        self.attend = Attend(config, layer)
+        self.proj = nn.Linear(self.n_head * self.head_size, config.n_embd, bias=config.has_attn_out_bias)
+        self.dropout = nn.Dropout(config.p_resid_dropout)
+
+    @staticmethod
+    def _qk_norm(config: ModelConfig, heads: int) -> nn.Module | None:
+        if config.qk_norm == "none":
+            return None
+        return RMSNorm(config.head_size if config.qk_norm == "head" else heads * config.head_size, config.eps)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
-        B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, self.head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # 3 x (B, H, T, D)
+        B, T, _ = x.shape
+        H, G, D = self.n_head, self.n_kv_head, self.head_size
+        q, k, v = self.qkv(x).split([H * D, G * D, G * D], dim=-1)  # (B, T, H * D), 2 x (B, T, G * D)
+        if self.q_norm is not None and not self.per_head:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (part.view(B, T, -1, D).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D), 2 x (B, G, T, D)
+        if self.q_norm is not None and self.per_head:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if self.rotary is not None:
+            past = 0 if cache is None else cache.length
+            q, k = self.rotary(q, past), self.rotary(k, past)
         if cache is not None:
-            k, v = cache.append(k, v)  # (B, H, S, D)
+            k, v = cache.append(k, v)  # 2 x (B, G, S, D)
         y = self.attend(q, k, v)  # (B, H, T, D)
-        return self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, C)))
+        return self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, H * D)))
 
 
-def causal_mask(new: int, seen: int, device: torch.device) -> Tensor:
-    """(new, seen) bool: True where the i-th new token may look at the j-th of all tokens."""
-    return torch.ones(new, seen, dtype=torch.bool, device=device).tril(seen - new)
-
-
-def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """The attention map itself, (B, H, T, D), (B, H, S, D) -> (B, H, T, S); rows sum to one."""
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
-    mask = causal_mask(q.size(-2), k.size(-2), q.device)
-    return scores.masked_fill(~mask, -math.inf).softmax(-1)
+def spread(x: Tensor, n_head: int) -> Tensor:
+    """(B, G, S, D) -> (B, H, S, D): each key and value head serves H / G query heads in a row."""
+    return x if x.size(1) == n_head else x.repeat_interleave(n_head // x.size(1), dim=1)

@@ -1,20 +1,29 @@
-"""One block: attention, then MLP, each in a residual branch.
+"""One block: attention and MLP, each in a residual branch.
 
-    pre                  post                 none
+    pre             post            sandwich        output          none
 
-    x ──┬── norm ── f    x ──┬── f            x ──┬── f
-        └─────(+)───┘        └──(+)──┘            └──(+)──┘
-               │                 │                   │
-               x               norm ── x             x
+    x ─┬─ norm      x ─┬─ f         x ─┬─ norm      x ─┬─ f         x ─┬─ f
+       │   │           │  │            │   │           │  │            │  │
+       │   f          (+)─┘            │   f           │ norm         (+)─┘
+       │   │           │               │   │           │  │            │
+      (+)──┘         norm              │  norm        (+)─┘            x
+       │               │               │   │           │
+       x               x              (+)──┘           x
+                                       │
+                                       x
 
-Without residuals the line around f is cut: x = f(norm(x)), norm(f(x)) or f(x).
+Without residuals the line beside f is cut. In a parallel block attention and MLP read the same x:
+
+    x ─┬─ norm ─┬─ attention ─┐
+       │        └─ MLP ──────(+)      (two norms: one in front of each)
+      (+)─────────────────────┘
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor, nn, zeros
 
 from models.attention import CausalSelfAttention
 from models.config import ModelConfig
@@ -25,33 +34,61 @@ if TYPE_CHECKING:
     from models.decoding import LayerCache
 
 
-class Residual(nn.Module):
-    """A sublayer f with its norm and its way around: what comes out is the residual stream."""
+class Branch(nn.Module):
+    """A sublayer f with the norms around it; `forward` adds it to the residual stream."""
 
-    def __init__(self, config: ModelConfig, f: nn.Module):
+    def __init__(self, config: ModelConfig, f: nn.Module, own_norm: bool = True):
         super().__init__()
-        self.norm = build_norm(config)
+        place = config.norm_placement
+        self.norm_in = build_norm(config) if place in ("pre", "sandwich") and own_norm else nn.Identity()
         self.f = f
-        self.post = config.norm_placement == "post"
+        self.norm_out = build_norm(config) if place in ("sandwich", "output") else nn.Identity()
+        self.norm_after = build_norm(config) if place == "post" else nn.Identity()
         self.residual = config.residual
+        self.keep = deepnorm_alpha(config.n_layer) if config.residual_gain == "deepnorm" else 1.0
+        self.gain = nn.Parameter(zeros(())) if config.residual_gain == "rezero" else None
 
     def forward(self, x: Tensor, *context) -> Tensor:  # (B, T, C) -> (B, T, C)
-        y = self.f(x if self.post else self.norm(x), *context)
-        y = x + y if self.residual else y
-        return self.norm(y) if self.post else y
+        return self.norm_after(self.stream(x, self.change(self.norm_in(x), *context)))
+
+    def change(self, h: Tensor, *context) -> Tensor:
+        """What f adds, from its normalised input."""
+        y = self.norm_out(self.f(h, *context))
+        return y if self.gain is None else self.gain * y
+
+    def stream(self, x: Tensor, change: Tensor) -> Tensor:
+        """The residual stream after the addition; only the change where there are no residuals."""
+        if not self.residual:
+            return change
+        return x + change if self.keep == 1.0 else self.keep * x + change
 
 
 class Block(nn.Module):
-    """`attn` and `mlp` are residual branches; one that the config leaves out is None."""
+    """`attn` and `mlp` are branches; one that the config leaves out is None."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
-        self.attn = Residual(config, CausalSelfAttention(config)) if config.has_attention else None
-        self.mlp = Residual(config, MLP(config)) if config.has_mlp else None
+        self.parallel, self.one_norm = config.parallel, config.layout == "parallel"
+        self.attn = Branch(config, CausalSelfAttention(config, layer)) if config.has_attention else None
+        self.mlp = Branch(config, MLP(config), own_norm=not self.one_norm) if config.has_mlp else None
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
+        if self.parallel:
+            h = self.attn.norm_in(x)
+            change = self.attn.change(h, cache) + self.mlp.change(h if self.one_norm else self.mlp.norm_in(x))
+            return self.attn.stream(x, change)
         if self.attn is not None:
             x = self.attn(x, cache)
         if self.mlp is not None:
             x = self.mlp(x)
         return x
+
+
+def deepnorm_alpha(n_layer: int) -> float:
+    """Weight of the stream in each addition of a decoder. Wang et al. 2022, arXiv:2203.00555."""
+    return (2 * n_layer) ** 0.25
+
+
+def deepnorm_beta(n_layer: int) -> float:
+    """Factor on the first weights of values, output and MLP projections. Wang et al. 2022."""
+    return (8 * n_layer) ** -0.25

@@ -7,34 +7,85 @@ from __future__ import annotations
 
 from typing import Literal
 
-from models.knobs import Knobs, knob
+from models.knobs import SET, Knobs, knob
 
-SHAPE, NORM, RESIDUAL, ATTENTION, MLP, EMBEDDING, REGULAR = (
-    "Shape", "Norms", "Residual stream", "Attention", "MLP", "Embedding and head", "Initialisation and dropout",
+SHAPE, NORM, RESIDUAL, ATTENTION, POSITION, MLP, EMBEDDING, REGULAR = (
+    "Shape", "Norms", "Residual stream", "Attention", "Positions", "MLP", "Embedding and head", "Initialisation and dropout",
 )  # fmt: skip
+WITH_ATTENTION = ("sublayers", ("attention+mlp", "attention"))
+WITH_ROPE = ("position", ("rope",))
+GATED = {"swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_tanh"}
 
 
-def heads_divide_the_width(n_head: int, n_embd: int) -> str | None:
-    if n_embd % n_head == 0:
+def heads_divide_the_width(n_head: int, n_embd: int, head_dim: int | None) -> str | None:
+    if head_dim is not None or n_embd % n_head == 0:
         return None
     below, above = n_embd - n_embd % n_head, n_embd + n_head - n_embd % n_head
     widths = " or ".join(str(width) for width in (below, above) if width > 0)
     fitting = [heads for heads in range(1, n_embd + 1) if n_embd % heads == 0]
     nearest = min(fitting, key=lambda heads: abs(heads - n_head))
-    return f"n_embd={n_embd} is not divisible by n_head={n_head}; try {nearest} heads, or a width of {widths}"
+    return f"n_embd={n_embd} is not divisible by n_head={n_head}; try {nearest} heads, a width of {widths}, or set a head size"
 
 
-def no_final_norm_without_norms(final_norm: bool | None, norm_placement: str) -> str | None:
+def groups_divide_the_heads(n_kv_head: int | None, n_head: int) -> str | None:
+    if n_kv_head is None or n_head % n_kv_head == 0:
+        return None
+    fitting = [heads for heads in range(1, n_head + 1) if n_head % heads == 0]
+    return f"n_head={n_head} is not divisible by n_kv_head={n_kv_head}; use one of {', '.join(map(str, fitting))}"
+
+
+def final_norm_has_norms(final_norm: bool | None, norm_placement: str) -> str | None:
     if final_norm and norm_placement == "none":
-        return "a final norm needs a model with norms; choose pre or post placement, or leave this on automatic"
+        return "a final norm needs a model with norms; choose another placement, or leave this on automatic"
     return None
 
 
 def mlp_is_not_empty(mlp_ratio: float, n_embd: int) -> str | None:
-    if int(mlp_ratio * n_embd) < 1:
+    if round(mlp_ratio * n_embd) < 1:
         least = -(-10_000 // n_embd) / 10_000  # rounded up
         return f"{mlp_ratio:g} x n_embd={n_embd} leaves no hidden unit; use at least {least:g}"
     return None
+
+
+def rotated_pairs(position: str, rope_fraction: float, n_embd: int, n_head: int, head_dim: int | None) -> str | None:
+    if position != "rope":
+        return None
+    size = head_dim or n_embd // n_head
+    rotated = int(size * rope_fraction)
+    if rotated >= 2 and rotated % 2 == 0:
+        return None
+    return (
+        f"rotary positions turn pairs of numbers, and {rope_fraction:g} of a head of {size} are {rotated}; "
+        "use a head size and a fraction that give an even number"
+    )
+
+
+def sinusoids_come_in_pairs(position: str, n_embd: int) -> str | None:
+    if position == "sinusoidal" and n_embd % 2:
+        return f"sinusoidal positions come in pairs, and n_embd={n_embd} is odd; use {n_embd + 1}"
+    return None
+
+
+def parallel_is_possible(layout: str, sublayers: str, norm_placement: str) -> str | None:
+    if layout == "sequential":
+        return None
+    if sublayers != "attention+mlp":
+        return "a parallel block needs both attention and MLP; choose sequential"
+    if norm_placement not in ("pre", "none") or (layout == "parallel_two_norms" and norm_placement == "none"):
+        return f"a {layout} block is defined for pre-norm only, not for norm_placement={norm_placement}; choose sequential, or pre"
+    return None
+
+
+def deepnorm_is_post_norm(residual_gain: str, norm_placement: str) -> str | None:
+    if residual_gain == "deepnorm" and norm_placement != "post":
+        return f"DeepNorm is a kind of post-norm; norm_placement is {norm_placement}: choose post, or a gain of one"
+    return None
+
+
+def pattern_is_letters(window_pattern: str) -> str | None:
+    if window_pattern and set(window_pattern) <= {"L", "G"}:
+        return None
+    return f"{window_pattern[:20]!r} is not a pattern; write L for a layer with the window and G for one without, such as LG or LLLG"
 
 
 class ModelConfig(Knobs):
@@ -43,7 +94,10 @@ class ModelConfig(Knobs):
     `vocab_size` is derived from the tokenizer and filled in before a model is built.
     """
 
-    RULES = (heads_divide_the_width, no_final_norm_without_norms, mlp_is_not_empty)
+    RULES = (
+        heads_divide_the_width, groups_divide_the_heads, final_norm_has_norms, mlp_is_not_empty, rotated_pairs,
+        sinusoids_come_in_pairs, parallel_is_possible, deepnorm_is_post_norm, pattern_is_letters,
+    )  # fmt: skip
 
     vocab_size: int | None = knob(None, ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
 
@@ -65,19 +119,34 @@ class ModelConfig(Knobs):
         help="How many tokens the model can look back on.",
     )  # fmt: skip
 
-    norm_placement: Literal["pre", "post", "none"] = knob(
+    norm_placement: Literal["pre", "post", "sandwich", "output", "none"] = knob(
         "pre", open=True, group=NORM, label="norm placement",
-        help="pre: x + f(norm(x)). post: norm(x + f(x)), the original, which needs warm-up when deep. none: x + f(x).",
-        paper="Xiong et al. 2020, arXiv:2002.04745",
+        help="pre: x + f(norm(x)). post: norm(x + f(x)), needs warm-up when deep. sandwich: x + norm(f(norm(x))). output: x + norm(f(x)).",
+        paper="Xiong et al. 2020, arXiv:2002.04745; Ding et al. 2021, arXiv:2105.13290 (sandwich); OLMo 2, arXiv:2501.00656 (output)",
     )  # fmt: skip
     norm_type: Literal["layernorm", "rmsnorm"] = knob(
         "layernorm", group=NORM, label="norm type",
         help="LayerNorm centres and scales each token's vector; RMSNorm only scales it.",
         paper="Ba et al. 2016, arXiv:1607.06450; Zhang and Sennrich 2019, arXiv:1910.07467",
+        choice_labels={"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"},
+    )  # fmt: skip
+    norm_gain: bool = knob(
+        True, group=NORM, label="learned gain", help="Whether each norm multiplies by a learned vector after scaling.",
+        paper="Ba et al. 2016, arXiv:1607.06450",
+    )  # fmt: skip
+    norm_bias: bool | None = knob(
+        None, group=NORM, label="learned bias", none_means="automatic",
+        help="Whether each norm adds a learned vector. Automatic: LayerNorm as the other biases, RMSNorm not.",
+        paper="Xu et al. 2019, arXiv:1911.07013",
+    )  # fmt: skip
+    norm_eps: float | None = knob(
+        None, gt=0, le=1, group=NORM, label="epsilon", none_means="1e-5 for LayerNorm, 1e-6 for RMSNorm",
+        help="Added to the variance so that a norm never divides by zero.", paper="Ba et al. 2016, arXiv:1607.06450",
     )  # fmt: skip
     final_norm: bool | None = knob(
         None, group=NORM, label="final norm", none_means="automatic",
-        help="A last norm before the head. Automatic: on with pre-norm, off where each block already ends in a norm or has none.",
+        help="A last norm before the head. Automatic: on, except where each block already ends in a norm (post) or has none.",
+        paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
 
     residual: bool = knob(
@@ -85,43 +154,147 @@ class ModelConfig(Knobs):
         help="Add each sublayer's output to its input. Off: the output replaces the input, and depth becomes hard to train.",
         paper="He et al. 2015, arXiv:1512.03385",
     )  # fmt: skip
+    residual_gain: Literal["one", "rezero", "deepnorm"] = knob(
+        "one", group=RESIDUAL, label="residual gain", needs=("residual", (True,)),
+        help="one: x + f(x). rezero: x + a f(x) with a learned a that starts at 0. deepnorm: norm(a x + f(x)) with a fixed a above 1.",
+        paper="Bachlechner et al. 2020, arXiv:2003.04887 (ReZero); Wang et al. 2022, arXiv:2203.00555 (DeepNorm)",
+        choice_labels={"rezero": "ReZero", "deepnorm": "DeepNorm"},
+    )  # fmt: skip
+    layout: Literal["sequential", "parallel", "parallel_two_norms"] = knob(
+        "sequential", group=RESIDUAL, label="block layout",
+        help="sequential: the MLP reads what attention wrote. parallel: both read the same input, through one shared norm or through two.",
+        paper="Wang and Komatsuzaki 2021 (GPT-J); Black et al. 2022, arXiv:2204.06745 (two norms)",
+        choice_labels={"parallel": "parallel, one norm", "parallel_two_norms": "parallel, two norms"},
+    )  # fmt: skip
     sublayers: Literal["attention+mlp", "attention", "mlp"] = knob(
         "attention+mlp", group=RESIDUAL, label="sublayers",
         help="What a block consists of. Without attention no token can see another one.",
         paper="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
+        choice_labels={"attention+mlp": "attention and MLP", "attention": "attention only", "mlp": "MLP only"},
+    )  # fmt: skip
+    share_layers: bool = knob(
+        False, group=RESIDUAL, label="layers share their weights", help="Use one block's weights again in every layer.",
+        paper="Dehghani et al. 2018, arXiv:1807.03819; Lan et al. 2019, arXiv:1909.11942",
     )  # fmt: skip
 
+    n_kv_head: int | None = knob(
+        None, ge=1, le=64, group=ATTENTION, label="key and value heads", none_means="as many as heads", needs=WITH_ATTENTION,
+        help="Several query heads may share one key and value head: grouped-query attention, or with 1 multi-query attention.",
+        paper="Ainslie et al. 2023, arXiv:2305.13245; Shazeer 2019, arXiv:1911.02150",
+    )  # fmt: skip
+    head_dim: int | None = knob(
+        None, ge=1, le=1024, group=ATTENTION, label="head size", unit="numbers", none_means="width / heads",
+        help="Length of each head's queries, keys and values.", paper="Raffel et al. 2019, arXiv:1910.10683",
+    )  # fmt: skip
     qkv_bias: bool | None = knob(
-        None, group=ATTENTION, label="query, key and value bias", none_means="as the other biases",
-        help="Whether the query, key and value projections add a bias.",
+        None, group=ATTENTION, label="query, key and value bias", none_means="as biases",
+        help="Whether the query, key and value projections add a bias.", paper="Radford et al. 2019 (GPT-2)",
+    )  # fmt: skip
+    attn_out_bias: bool | None = knob(
+        None, group=ATTENTION, label="attention output bias", none_means="as biases",
+        help="Whether the projection after the heads adds a bias.", paper="Radford et al. 2019 (GPT-2)",
+    )  # fmt: skip
+    qk_norm: Literal["none", "head", "full"] = knob(
+        "none", group=ATTENTION, label="QK-norm", needs=WITH_ATTENTION,
+        help="RMSNorm on queries and keys before they meet: each head by itself, or the whole projection at once. Keeps scores from exploding.",
+        paper="Henry et al. 2020, arXiv:2010.04245; Dehghani et al. 2023, arXiv:2302.05442",
+        choice_labels={"head": "per head", "full": "whole projection"},
+    )  # fmt: skip
+    window: int | None = knob(
+        None, ge=1, le=4096, group=ATTENTION, label="sliding window", unit="tokens", none_means="off", needs=WITH_ATTENTION,
+        help="A token sees only this many tokens, itself included.", paper="Beltagy et al. 2020, arXiv:2004.05150",
+    )  # fmt: skip
+    window_pattern: str = knob(
+        "L", max_length=64, group=ATTENTION, label="window pattern", needs=("window", SET),
+        help="Which layers have the window, repeated over the layers: L with it (local), G without (global), such as LG.",
+        paper="Gemma 2, arXiv:2408.00118",
+    )  # fmt: skip
+    attn_softcap: float | None = knob(
+        None, gt=0, le=1e6, group=ATTENTION, label="attention soft cap", none_means="off", needs=WITH_ATTENTION,
+        help="Scores s become c tanh(s / c), never beyond c. Computed without the fused kernel, so slower.",
+        paper="Gemma 2, arXiv:2408.00118",
+    )  # fmt: skip
+    attn_scale: float | None = knob(
+        None, gt=0, le=1e6, group=ATTENTION, label="attention scale", none_means="1 / sqrt(head size)", needs=WITH_ATTENTION,
+        help="What the products of queries and keys are multiplied by.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
 
-    activation: Literal["relu", "gelu", "gelu_tanh", "relu2", "silu"] = knob(
+    position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = knob(
+        "learned", group=POSITION, label="position",
+        help="How order is told: a learned or a sinusoidal vector per place, rotated queries and keys, a penalty on distance, or only the mask.",
+        paper="Su et al. 2021, arXiv:2104.09864 (RoPE); Press et al. 2021, arXiv:2108.12409 (ALiBi); Haviv et al. 2022, arXiv:2203.16634 (none)",
+        choice_labels={"rope": "RoPE", "alibi": "ALiBi"},
+    )  # fmt: skip
+    rope_base: float = knob(
+        10_000.0, gt=0, le=1e9, group=POSITION, label="RoPE base", needs=WITH_ROPE,
+        help="The larger, the slower the slowest pair of numbers turns.", paper="Su et al. 2021, arXiv:2104.09864",
+    )  # fmt: skip
+    rope_fraction: float = knob(
+        1.0, gt=0, le=1, slider=(0.25, 1), step=0.25, group=POSITION, label="RoPE fraction", unit="of the head size", needs=WITH_ROPE,
+        help="How much of each head is rotated; the rest does not know about places.", paper="Black et al. 2022, arXiv:2204.06745",
+    )  # fmt: skip
+    rope_interleaved: bool = knob(
+        False, group=POSITION, label="RoPE interleaved", needs=WITH_ROPE,
+        help="Pair neighbouring numbers (GPT-J) instead of the two halves (Llama).", paper="Wang and Komatsuzaki 2021 (GPT-J)",
+    )  # fmt: skip
+
+    activation: Literal["relu", "gelu", "gelu_tanh", "relu2", "silu", "swiglu", "geglu", "geglu_tanh"] = knob(
         "gelu", group=MLP, label="activation",
-        help="The non-linearity between the two matrices of the MLP.",
-        paper="Hendrycks and Gimpel 2016, arXiv:1606.08415 (GELU); So et al. 2021, arXiv:2109.08668 (ReLU squared)",
-        choice_labels={"gelu": "GELU (exact)", "gelu_tanh": "GELU (tanh)", "relu": "ReLU", "relu2": "ReLU squared", "silu": "SiLU"},
+        help="The non-linearity of the MLP. The last three multiply by a second projection: gated linear units.",
+        paper="Hendrycks and Gimpel 2016, arXiv:1606.08415; So et al. 2021, arXiv:2109.08668 (ReLU squared); Shazeer 2020, arXiv:2002.05202",
+        choice_labels={
+            "relu": "ReLU", "gelu": "GELU (exact)", "gelu_tanh": "GELU (tanh)", "relu2": "ReLU squared", "silu": "SiLU",
+            "swiglu": "SwiGLU", "geglu": "GeGLU (exact)", "geglu_tanh": "GeGLU (tanh)",
+        },
     )  # fmt: skip
     mlp_ratio: float = knob(
         4.0, gt=0, le=64, slider=(0.5, 8), step=0.5, group=MLP, label="MLP ratio", unit="x width",
-        help="Hidden units of the MLP as a multiple of the width.",
+        help="Hidden units of the MLP as a multiple of the width.", paper="Vaswani et al. 2017, arXiv:1706.03762",
+    )  # fmt: skip
+    mlp_bias: bool | None = knob(
+        None, group=MLP, label="MLP bias", none_means="as biases", help="Whether the MLP's projections add a bias.",
+        paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
 
     bias: bool = knob(
-        True, group=EMBEDDING, label="biases",
-        help="Whether attention output, MLP and norms have biases.",
-    )  # fmt: skip
-    position: Literal["learned", "none"] = knob(
-        "learned", group=EMBEDDING, label="position",
-        help="learned: one trained vector per place is added to the token's. none: order is only visible through the causal mask.",
+        True, group=EMBEDDING, label="biases", help="Whether projections and LayerNorms have biases, unless said otherwise for one of them.",
+        paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     tie_weights: bool = knob(
         True, group=EMBEDDING, label="tie embedding and head",
         help="Use one matrix both to read tokens in and to score the next one.",
         paper="Press and Wolf 2016, arXiv:1608.05859",
     )  # fmt: skip
-    head_bias: bool = knob(False, group=EMBEDDING, label="head bias", help="Whether the head adds a bias to each token's score.")
+    scale_embedding: bool = knob(
+        False, group=EMBEDDING, label="scale the embedding", help="Multiply token vectors by the square root of the width.",
+        paper="Vaswani et al. 2017, arXiv:1706.03762",
+    )  # fmt: skip
+    embd_norm: bool = knob(
+        False, group=EMBEDDING, label="normalise the embedding", help="A norm right after the embedding.",
+        paper="Le Scao et al. 2022, arXiv:2211.05100 (BLOOM)",
+    )  # fmt: skip
+    head_bias: bool = knob(
+        False, group=EMBEDDING, label="head bias", help="Whether the head adds a bias to each token's score.",
+        paper="Wang and Komatsuzaki 2021 (GPT-J)",
+    )  # fmt: skip
+    logit_softcap: float | None = knob(
+        None, gt=0, le=1e6, group=EMBEDDING, label="logit soft cap", none_means="off",
+        help="Scores s of the next token become c tanh(s / c), never beyond c.", paper="Gemma 2, arXiv:2408.00118",
+    )  # fmt: skip
 
+    init: Literal["gpt2", "normal", "pytorch"] = knob(
+        "gpt2", group=REGULAR, label="initialisation",
+        help="gpt2: normal, and residual projections smaller by 1/sqrt(2 n_layer). normal: the same everywhere. pytorch: the library's defaults.",
+        paper="Radford et al. 2019 (GPT-2)", choice_labels={"gpt2": "GPT-2", "pytorch": "PyTorch"},
+    )  # fmt: skip
+    init_std: float = knob(
+        0.02, gt=0, le=10, group=REGULAR, label="standard deviation", needs=("init", ("gpt2", "normal")),
+        help="How far apart the first weights lie.", paper="Radford et al. 2019 (GPT-2)",
+    )  # fmt: skip
+    init_zero_residual: bool = knob(
+        False, group=REGULAR, label="residual projections start at zero", help="Each sublayer begins by adding nothing.",
+        paper="Zhang et al. 2019, arXiv:1901.09321 (Fixup)",
+    )  # fmt: skip
     dropout: float = knob(
         0.0, ge=0, lt=1, slider=(0, 0.9), step=0.05, group=REGULAR, label="dropout", unit="share dropped",
         help="Share of activations set to zero at random while training, against over-fitting.",
@@ -129,23 +302,43 @@ class ModelConfig(Knobs):
     )  # fmt: skip
     embd_dropout: float | None = knob(
         None, ge=0, lt=1, group=REGULAR, label="embedding dropout", none_means="as dropout",
-        unit="share dropped", help="Dropout on the sum of token and position embedding.",
+        unit="share dropped", help="Dropout on the sum of token and position embedding.", paper="Srivastava et al. 2014, JMLR 15",
     )  # fmt: skip
-    init: Literal["gpt2", "normal", "pytorch"] = knob(
-        "gpt2", group=REGULAR, label="initialisation",
-        help="gpt2: std 0.02, residual projections by another 1/sqrt(2 n_layer). normal: std 0.02 all over. pytorch: its defaults.",
-        paper="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+    attn_dropout: float | None = knob(
+        None, ge=0, lt=1, group=REGULAR, label="attention dropout", none_means="as dropout",
+        unit="share dropped", help="Dropout on the attention weights.", paper="Vaswani et al. 2017, arXiv:1706.03762",
+    )  # fmt: skip
+    resid_dropout: float | None = knob(
+        None, ge=0, lt=1, group=REGULAR, label="residual dropout", none_means="as dropout",
+        unit="share dropped", help="Dropout on what each sublayer adds to the stream.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
 
     # What the open choices amount to.
 
     @property
-    def head_dim(self) -> int:
-        return self.n_embd // self.n_head
+    def head_size(self) -> int:
+        return self.n_embd // self.n_head if self.head_dim is None else self.head_dim
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_head if self.n_kv_head is None else self.n_kv_head
 
     @property
     def d_ff(self) -> int:
-        return int(self.mlp_ratio * self.n_embd)
+        return round(self.mlp_ratio * self.n_embd)
+
+    @property
+    def gated(self) -> bool:
+        return self.activation in GATED
+
+    @property
+    def rotated(self) -> int:
+        """How many numbers of each head are rotated."""
+        return int(self.head_size * self.rope_fraction) if self.position == "rope" else 0
+
+    @property
+    def parallel(self) -> bool:
+        return self.layout != "sequential"
 
     @property
     def has_attention(self) -> bool:
@@ -157,31 +350,94 @@ class ModelConfig(Knobs):
 
     @property
     def has_final_norm(self) -> bool:
-        return self.norm_placement == "pre" if self.final_norm is None else self.final_norm
+        return self.norm_placement not in ("post", "none") if self.final_norm is None else self.final_norm
+
+    @property
+    def has_norm_bias(self) -> bool:
+        return self.bias and self.norm_type == "layernorm" if self.norm_bias is None else self.norm_bias
 
     @property
     def has_qkv_bias(self) -> bool:
         return self.bias if self.qkv_bias is None else self.qkv_bias
 
     @property
+    def has_attn_out_bias(self) -> bool:
+        return self.bias if self.attn_out_bias is None else self.attn_out_bias
+
+    @property
+    def has_mlp_bias(self) -> bool:
+        return self.bias if self.mlp_bias is None else self.mlp_bias
+
+    @property
+    def eps(self) -> float:
+        return (1e-5 if self.norm_type == "layernorm" else 1e-6) if self.norm_eps is None else self.norm_eps
+
+    @property
     def p_embd_dropout(self) -> float:
         return self.dropout if self.embd_dropout is None else self.embd_dropout
 
+    @property
+    def p_attn_dropout(self) -> float:
+        return self.dropout if self.attn_dropout is None else self.attn_dropout
+
+    @property
+    def p_resid_dropout(self) -> float:
+        return self.dropout if self.resid_dropout is None else self.resid_dropout
+
+    def window_of(self, layer: int) -> int | None:
+        """How many tokens a token of this layer sees, itself included; None for all."""
+        local = self.window_pattern[layer % len(self.window_pattern)] == "L"
+        return self.window if local else None
+
+
+def norm_params(config: ModelConfig, width: int | None = None) -> int:
+    """Learned numbers of one norm."""
+    return (config.n_embd if width is None else width) * (config.norm_gain + config.has_norm_bias)
+
+
+def attention_params(config: ModelConfig) -> int:
+    """Of one layer, its QK-norms included."""
+    width, size, heads, groups = config.n_embd, config.head_size, config.n_head, config.kv_heads
+    inner = (heads + 2 * groups) * size
+    qk_norm = {"none": 0, "head": 2 * size, "full": (heads + groups) * size}[config.qk_norm]
+    return width * inner + config.has_qkv_bias * inner + heads * size * width + config.has_attn_out_bias * width + qk_norm
+
+
+def mlp_params(config: ModelConfig) -> int:
+    """Of one layer."""
+    into = 2 if config.gated else 1
+    return (into + 1) * config.n_embd * config.d_ff + config.has_mlp_bias * (into * config.d_ff + config.n_embd)
+
+
+def block_norms(config: ModelConfig) -> int:
+    """How many norms stand around the sublayers of one block."""
+    n_sublayers = config.has_attention + config.has_mlp
+    if config.layout == "parallel":
+        n_sublayers = 1
+    return {"none": 0, "sandwich": 2}.get(config.norm_placement, 1) * n_sublayers
+
 
 def n_params(config: ModelConfig) -> int:
-    """Number of trained parameters, tied ones counted once, in closed form."""
-    vocab, width, hidden = _vocab(config), config.n_embd, config.d_ff
-    norm = width * (1 + (config.bias and config.norm_type == "layernorm"))
-    block = 0
-    if config.has_attention:
-        block += 3 * (width * width + config.has_qkv_bias * width) + width * width + config.bias * width
-    if config.has_mlp:
-        block += 2 * width * hidden + config.bias * (hidden + width)
-    if config.norm_placement != "none":
-        block += norm * (config.has_attention + config.has_mlp)
-    embedding = vocab * width + (config.position == "learned") * config.block_size * width
+    """Number of trained parameters, tied and shared ones counted once, in closed form."""
+    vocab, width = _vocab(config), config.n_embd
+    block = block_norms(config) * norm_params(config)
+    block += config.has_attention * attention_params(config) + config.has_mlp * mlp_params(config)
+    block += (config.residual_gain == "rezero") * (config.has_attention + config.has_mlp)
+    embedding = vocab * width + (config.position == "learned") * config.block_size * width + config.embd_norm * norm_params(config)
     head = (not config.tie_weights) * vocab * width + config.head_bias * vocab
-    return embedding + config.n_layer * block + config.has_final_norm * norm + head
+    n_blocks = 1 if config.share_layers else config.n_layer
+    return embedding + n_blocks * block + config.has_final_norm * norm_params(config) + head
+
+
+def attention_flops(config: ModelConfig) -> int:
+    """Of one layer, per token at full context; a window is not subtracted."""
+    width, size, heads, groups = config.n_embd, config.head_size, config.n_head, config.kv_heads
+    return 2 * width * (heads + 2 * groups) * size + 2 * 2 * config.block_size * heads * size + 2 * heads * size * width
+
+
+def mlp_flops(config: ModelConfig) -> int:
+    """Of one layer, per token."""
+    return 2 * (3 if config.gated else 2) * config.n_embd * config.d_ff
 
 
 def flops_per_token(config: ModelConfig) -> int:
@@ -190,23 +446,19 @@ def flops_per_token(config: ModelConfig) -> int:
     Matrix products only, the convention of Chowdhery et al. 2022 (arXiv:2204.02311, appendix B):
     attention scores count as a full square. A training step costs three times as much.
     """
-    width = config.n_embd
-    block = 0
-    if config.has_attention:
-        block += 2 * 4 * width * width + 2 * 2 * config.block_size * width
-    if config.has_mlp:
-        block += 2 * 2 * width * config.d_ff
-    return config.n_layer * block + 2 * width * _vocab(config)
+    block = config.has_attention * attention_flops(config) + config.has_mlp * mlp_flops(config)
+    return config.n_layer * block + 2 * config.n_embd * _vocab(config)
 
 
 def activation_floats_per_token(config: ModelConfig) -> int:
     """Roughly how many numbers per token a training step keeps for its backward pass."""
-    width = config.n_embd
-    block = 0
+    width, inner = config.n_embd, config.n_head * config.head_size
+    block = block_norms(config) * width
     if config.has_attention:
-        block += 6 * width + config.n_head + (config.dropout > 0) * config.n_head * config.block_size
+        explicit = config.attn_softcap is not None
+        block += width + 4 * inner + config.n_head + (config.p_attn_dropout > 0 or explicit) * (1 + explicit) * config.n_head * config.block_size
     if config.has_mlp:
-        block += 2 * width + 2 * config.d_ff
+        block += width + (4 if config.gated else 2) * config.d_ff
     return config.n_layer * block + 2 * width + 3 * _vocab(config)
 
 

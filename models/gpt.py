@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models.block import Block
+from models.block import Block, deepnorm_beta
 from models.config import ModelConfig
 from models.norms import build_norm
+from models.positions import Sinusoidal
 
 if TYPE_CHECKING:
     from models.decoding import Cache
@@ -26,7 +27,8 @@ class GPT(nn.Module):
 
     `GPT(config)(idx)` takes (B, T) int64 token ids, T at most `block_size`, and returns
     (B, T, V) logits in the parameters' dtype. Raises ValueError where `vocab_size` is
-    missing or the sequence is longer than the context.
+    missing or the sequence is longer than the context. Layers that share their weights are
+    one block that is run `n_layer` times.
     """
 
     def __init__(self, config: ModelConfig):
@@ -36,35 +38,71 @@ class GPT(nn.Module):
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
+        self.sinusoidal = Sinusoidal(config.n_embd, config.block_size) if config.position == "sinusoidal" else None
+        self.embd_norm = build_norm(config) if config.embd_norm else nn.Identity()
         self.dropout = nn.Dropout(config.p_embd_dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.norm = build_norm(config) if config.has_final_norm else nn.Identity()
         self.head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
         if config.tie_weights:
             self.head.weight = self.wte.weight
         initialise(self)
+        if config.share_layers:
+            share(self.blocks)
 
     def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:  # (B, T) -> (B, T, V)
         past = 0 if cache is None else cache.length
         if past + idx.size(1) > self.config.block_size:
             raise ValueError(f"{past + idx.size(1)} tokens do not fit into a context of block_size={self.config.block_size}")
-        x = self.wte(idx)  # (B, T, C)
-        if self.wpe is not None:
-            x = x + self.wpe(torch.arange(past, past + idx.size(1), device=idx.device))
-        x = self.dropout(x)
+        x = self.dropout(self.embd_norm(self.embed(idx, past)))  # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, None if cache is None else cache.layers[layer])
-        return self.head(self.norm(x)).to(self.wte.weight.dtype)
+        logits = self.head(self.norm(x)).to(self.wte.weight.dtype)
+        cap = self.config.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def embed(self, idx: Tensor, past: int) -> Tensor:  # (B, T) -> (B, T, C)
+        """Token vectors, with their places where those are added."""
+        x = self.wte(idx)
+        if self.config.scale_embedding:
+            x = x * math.sqrt(self.config.n_embd)
+        if self.wpe is not None:
+            x = x + self.wpe(torch.arange(past, past + idx.size(1), device=idx.device))
+        return x if self.sinusoidal is None else self.sinusoidal(x, past)
 
 
+def share(blocks: nn.ModuleList) -> None:
+    """Let every block use the first one's parameters; what differs by layer, such as a window, stays."""
+    for block in blocks[1:]:
+        for name, module in blocks[0].named_modules():
+            for parameter, value in module.named_parameters(recurse=False):
+                setattr(block.get_submodule(name), parameter, value)
+
+
+@torch.no_grad()
 def initialise(model: GPT) -> None:
-    """Fill the weights as `config.init` says; `pytorch` leaves the library's defaults."""
+    """Fill the weights as the config says; `pytorch` leaves the library's defaults."""
     config = model.config
-    if config.init == "pytorch":
-        return
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            last_of_branch = config.init == "gpt2" and name.endswith(".f.proj")
-            nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * config.n_layer) if last_of_branch else 0.02)
+        if not isinstance(module, nn.Linear | nn.Embedding):
+            continue
+        last_of_branch = name.endswith(".f.proj")
+        if config.init != "pytorch":
+            scaled = config.init == "gpt2" and last_of_branch
+            nn.init.normal_(module.weight, std=config.init_std / (math.sqrt(2 * config.n_layer) if scaled else 1))
             if getattr(module, "bias", None) is not None:
                 nn.init.zeros_(module.bias)
+        if last_of_branch and config.init_zero_residual:
+            nn.init.zeros_(module.weight)
+    if config.residual_gain == "deepnorm":
+        _deepnorm(model)
+
+
+def _deepnorm(model: GPT) -> None:
+    """Values, output and MLP projections start smaller by beta. Wang et al. 2022, arXiv:2203.00555."""
+    config, beta = model.config, deepnorm_beta(model.config.n_layer)
+    for name, module in model.named_modules():
+        if name.endswith((".f.proj", ".f.up", ".f.gate")):
+            module.weight *= beta
+        elif name.endswith(".f.qkv"):
+            module.weight[-config.kv_heads * config.head_size :] *= beta

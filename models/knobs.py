@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
+SET = ("set",)
+
+
 @dataclass(frozen=True)
 class Knob:
     """What a person needs to know about one field.
@@ -24,7 +27,8 @@ class Knob:
     `slider` gives the range offered by hand (values beyond it are allowed up to the field's
     bounds); `open` puts the control in the always visible part of the form; `hidden` fields
     are filled in by the program and are neither control nor flag; `none_means` is the text
-    for a value left empty.
+    for a value left empty; `needs` names another field and the values of it (`SET`: any but
+    none) without which this one has no effect and must stay at its default.
     """
 
     label: str
@@ -37,6 +41,7 @@ class Knob:
     slider: tuple[float, float] | None = None
     step: float | None = None
     none_means: str = ""
+    needs: tuple[str, tuple] | None = None
     choice_labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -120,6 +125,7 @@ class Knobs(BaseModel):
             errors += [_again(details) for details in error.errors(include_url=False)]
         bad = {details["loc"][0] for details in errors if details["loc"]}
         values = config.__dict__ if config is not None and not bad else _valid_values(cls, data, bad)
+        errors += [_error((name,), message, values[name]) for name, message in _idle(cls, values)]
         for rule in cls.RULES:
             reads = list(inspect.signature(rule).parameters)
             if all(name in values for name in reads):
@@ -213,6 +219,23 @@ def _unwrap(annotation: Any) -> tuple[Any, bool]:
         (inner,) = [part for part in get_args(annotation) if part is not type(None)]
         return inner, True
     return annotation, False
+
+
+def _idle(cls: type[Knobs], values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Fields that were changed although what they act on is not there."""
+    found = []
+    for name, info in cls.model_fields.items():
+        needs = (info.json_schema_extra or {}).get("knob", {}).get("needs")
+        if needs and name in values and needs[0] in values and values[name] != info.default and not met(needs, values[needs[0]]):
+            wanted = "a value" if needs[1] == SET else " or ".join(map(str, needs[1]))
+            default = "its default" if info.default is None else str(info.default)
+            found.append((name, f"{values[name]} has no effect here; it needs {needs[0]} to be {wanted}. Change that, or set this back to {default}"))
+    return found
+
+
+def met(needs: tuple[str, tuple], value: Any) -> bool:
+    """Whether the field that a knob needs has a value that lets it act."""
+    return value is not None if needs[1] == SET else value in needs[1]
 
 
 def _soften(cls: type[Knobs], name: str, value: Any) -> Any:

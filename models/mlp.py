@@ -1,9 +1,11 @@
 """The MLP: works on each token by itself. Knows nothing of its neighbours."""
 
+from __future__ import annotations
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.config import ModelConfig
+from models.config import GATED, ModelConfig
 
 
 class ReLU2(nn.Module):
@@ -23,14 +25,20 @@ ACTIVATIONS = {
 
 
 class MLP(nn.Module):
-    """Linear to d_ff, activation, linear back: (B, T, C) -> (B, T, C)."""
+    """Linear to d_ff, activation, linear back: (B, T, C) -> (B, T, C).
+
+    Gated: the activation of one projection multiplies another. Shazeer 2020, arXiv:2002.05202.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.up = nn.Linear(config.n_embd, config.d_ff, bias=config.bias)
-        self.activation = ACTIVATIONS[config.activation]()
-        self.proj = nn.Linear(config.d_ff, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        bias = config.has_mlp_bias
+        self.gate = nn.Linear(config.n_embd, config.d_ff, bias=bias) if config.gated else None
+        self.up = nn.Linear(config.n_embd, config.d_ff, bias=bias)
+        self.activation = ACTIVATIONS[GATED.get(config.activation, config.activation)]()
+        self.proj = nn.Linear(config.d_ff, config.n_embd, bias=bias)
+        self.dropout = nn.Dropout(config.p_resid_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.proj(self.activation(self.up(x))))
+        hidden = self.activation(self.up(x)) if self.gate is None else self.activation(self.gate(x)) * self.up(x)
+        return self.dropout(self.proj(hidden))

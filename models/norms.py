@@ -3,6 +3,8 @@
 Shapes: B batch, T time, C channels (n_embd).
 """
 
+from __future__ import annotations
+
 import torch.nn.functional as F
 from torch import Tensor, nn, ones, zeros
 
@@ -12,32 +14,33 @@ from models.config import ModelConfig
 class LayerNorm(nn.Module):
     """(x - mean) / std * weight + bias over the last dimension. Ba et al. 2016, arXiv:1607.06450."""
 
-    def __init__(self, width: int, bias: bool, eps: float = 1e-5):
+    def __init__(self, width: int, eps: float, gain: bool = True, bias: bool = True):
         super().__init__()
-        self.weight = nn.Parameter(ones(width))
+        self.width, self.eps = (width,), eps
+        self.weight = nn.Parameter(ones(width)) if gain else None
         self.bias = nn.Parameter(zeros(width)) if bias else None
-        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(x, self.width, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight over the last dimension. Zhang and Sennrich 2019, arXiv:1910.07467."""
+    """x / rms(x) * weight + bias over the last dimension. Zhang and Sennrich 2019, arXiv:1910.07467."""
 
-    def __init__(self, width: int, eps: float = 1e-6):
+    def __init__(self, width: int, eps: float, gain: bool = True, bias: bool = False):
         super().__init__()
-        self.weight = nn.Parameter(ones(width))
-        self.eps = eps
+        self.width, self.eps = (width,), eps
+        self.weight = nn.Parameter(ones(width)) if gain else None
+        self.bias = nn.Parameter(zeros(width)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        y = F.rms_norm(x, self.width, self.weight, self.eps)
+        return y if self.bias is None else y + self.bias
+
+
+NORMS = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 
 
 def build_norm(config: ModelConfig) -> nn.Module:
-    """The norm that the config asks for; `nn.Identity` where it asks for none."""
-    if config.norm_placement == "none":
-        return nn.Identity()
-    if config.norm_type == "rmsnorm":
-        return RMSNorm(config.n_embd)
-    return LayerNorm(config.n_embd, bias=config.bias)
+    """A norm over the residual stream, of the config's kind."""
+    return NORMS[config.norm_type](config.n_embd, config.eps, config.norm_gain, config.has_norm_bias)

@@ -132,11 +132,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def model_weights(model: GPT) -> dict[str, Tensor]:
-    """All parameters by name on the CPU, a tied head left out."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if model.config.tie_weights:
-        del weights["head.weight"]
-    return weights
+    """All parameters by name on the CPU; those that are tied or shared once, by their first name."""
+    return {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
 
 
 def set_weights(model: GPT, weights: dict[str, Tensor], source: str) -> None:

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from models.attention import attention_weights
 from models.gpt import GPT
 from playground.files import publish
 from playground.training.checkpoints import evenly
@@ -49,7 +48,7 @@ def observing(model: GPT) -> Iterator[Observation]:
 
     def keep_map(module, inputs, output):
         q, k, _ = inputs
-        seen.maps.append(attention_weights(q.detach().float(), k.detach().float()))
+        seen.maps.append(module.weights(q.detach().float(), k.detach().float()))
 
     hooks = [model.dropout.register_forward_hook(keep(seen.stream))]
     for block in model.blocks:

@@ -12,7 +12,8 @@ from models.decoding import generate
 from models.gpt import GPT
 from models.knobs import ConfigError, Spec, parse
 
-LARGEST = {"n_layer": 3, "n_head": 6, "n_embd": 24, "block_size": 9, "mlp_ratio": 5.0}
+LARGEST = {"n_layer": 3, "n_head": 6, "n_embd": 24, "block_size": 9, "mlp_ratio": 5.0, "n_kv_head": 6, "head_dim": 10, "window": 12,
+           "norm_eps": 0.1, "attn_softcap": 50.0, "attn_scale": 2.0, "rope_base": 1e6, "logit_softcap": 50.0, "init_std": 0.1}
 
 
 def values_of(spec: Spec) -> st.SearchStrategy:

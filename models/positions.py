@@ -1,0 +1,84 @@
+"""How tokens learn of their places. Knows nothing of attention beyond queries and keys.
+
+Shapes: B batch, T time, H heads, D head dimension, C channels (n_embd).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Tables:
+    """Fixed numbers computed once in float64 and handed out in the dtype and on the device of the day.
+
+    Kept outside the state dict: they follow from the config.
+    """
+
+    def __init__(self, *tables: Tensor):
+        self._exact = tables
+        self._cast: dict[tuple, tuple[Tensor, ...]] = {}
+
+    def on(self, like: Tensor) -> tuple[Tensor, ...]:
+        """The tables beside `like`, in float32 at least."""
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        key = (dtype, like.device)
+        if key not in self._cast:
+            self._cast[key] = tuple(table.to(like.device, dtype) for table in self._exact)
+        return self._cast[key]
+
+
+class Rotary(nn.Module):
+    """Turns the first `rotated` numbers of queries and keys, pair by pair, by an angle that grows
+    with the place: pair i by place / base^(2i / rotated). Su et al. 2021, arXiv:2104.09864.
+
+    Pairs are the two halves, or neighbours where `interleaved`.
+    """
+
+    def __init__(self, rotated: int, base: float, block_size: int, interleaved: bool):
+        super().__init__()
+        self.rotated, self.interleaved = rotated, interleaved
+        angles = torch.arange(block_size, dtype=torch.float64)[:, None] * frequencies(rotated, base)  # (T, rotated / 2)
+        angles = angles.repeat_interleave(2, dim=-1) if interleaved else torch.cat([angles, angles], dim=-1)
+        self.tables = Tables(angles.cos(), angles.sin())
+
+    def forward(self, x: Tensor, past: int) -> Tensor:  # (B, H, T, D) -> (B, H, T, D)
+        cos, sin = (table[past : past + x.size(-2)] for table in self.tables.on(x))  # 2 x (T, rotated)
+        turned, rest = x[..., : self.rotated], x[..., self.rotated :]
+        turned = (turned * cos + self._quarter_turn(turned) * sin).to(x.dtype)
+        return torch.cat([turned, rest], dim=-1) if rest.size(-1) else turned
+
+    def _quarter_turn(self, x: Tensor) -> Tensor:
+        """Each pair (a, b) becomes (-b, a)."""
+        if self.interleaved:
+            return torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([-b, a], dim=-1)
+
+
+class Sinusoidal(nn.Module):
+    """Sines and cosines of the place at falling frequencies, added to the embedding. Vaswani et al. 2017."""
+
+    def __init__(self, width: int, block_size: int):
+        super().__init__()
+        angles = torch.arange(block_size, dtype=torch.float64)[:, None] * frequencies(width, 10_000.0)  # (T, C / 2)
+        self.tables = Tables(torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2))
+
+    def forward(self, x: Tensor, past: int) -> Tensor:  # (B, T, C) -> (B, T, C)
+        (table,) = self.tables.on(x)
+        return x + table[past : past + x.size(1)].to(x.dtype)
+
+
+def frequencies(size: int, base: float) -> Tensor:
+    """(size / 2,) float64: base^(-2i / size)."""
+    return base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+
+
+def alibi_slopes(n_head: int) -> Tensor:
+    """(H,) float64: how much each head's scores fall per token of distance. Press et al. 2021, arXiv:2108.12409."""
+    k = 2 ** math.floor(math.log2(n_head))
+    slopes = [2 ** (-8 * i / k) for i in range(1, k + 1)]
+    slopes += [2 ** (-4 * j / k) for j in range(1, 2 * (n_head - k), 2)]
+    return torch.tensor(slopes, dtype=torch.float64)
