@@ -96,7 +96,8 @@ class _Builder:
         )
 
     def add(self, name: str, formula: str, bypass: str, *sources: str) -> None:
-        self.nodes.append(Node(name, "add", "+", formula, "", self.stream, self.stream, 0, 0, True))
+        gains = len(sources) if self.config.residual_gain == "rezero" else 0
+        self.nodes.append(Node(name, "add", "+", formula, "", self.stream, self.stream, gains, 0, True))
         self.edges += [Edge(source, name, "stream") for source in sources]
         if bypass:
             self.edges.append(Edge(bypass, name, "residual"))
