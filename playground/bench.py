@@ -369,7 +369,11 @@ def _table(results: Results, facts: dict, seconds: float) -> str:
     for row, speeds in results.speeds.items():
         lines.append(f"{row:32} {_spread(speeds, ',.0f'):>28}   {_spread(to_bare[row], '.3f'):>22}")
     lines += ["", "share of the run's training time, by its worker's own account"]
-    names = {"recording": "probes, samples and recording", "validation": "validation, that of the whole text included", "checkpoints": "checkpoints"}
+    names = {
+        "recording": "probes, samples and recording",
+        "validation": "validation, that of the whole text included",
+        "checkpoints": "checkpoints",
+    }
     lines += [f"{names[name]:32} {_spread(shares, '.1%'):>28}" for name, shares in results.shares.items()]
     lines += ["", "from the start command to the first recorded loss"]
     lines += [
