@@ -9,48 +9,66 @@
     if (text !== null) element.textContent = text;
     return element;
   };
-  const WIDTH = 420, LEFT = 70, BOX = 250, TALL = 34, PLUS = 22, GAP = 18;
+  const WIDTH = 430, CENTRE = 200, BOX = 250, NARROW = 158, TALL = 34, PLUS = 22, GAP = 18, SIDE = 372;
+  const LANES = { "-1": CENTRE - NARROW / 2 - 8, 0: CENTRE, 1: CENTRE + NARROW / 2 + 8 };
 
-  /* Nodes from top to bottom on one line, residual edges around on the right, the block in a frame. */
-  function draw(graph) {
+  /* Where each node lies, from top to bottom; lanes beside the main line start where they fork. */
+  function arrange(graph) {
     const place = new Map();
-    let y = 8, first = null, last = null;
+    let y = 8, first = null, last = null, fork = null, left = null;
     for (const node of graph.nodes) {
-      if (node.in_block && first === null) { y += 10; first = y; }
-      if (!node.in_block && first !== null && last === null) { last = y - GAP + 12; y += 16; }
+      if (node.in_block && first === null) { y += 12; first = y; }
+      if (!node.in_block && first !== null && last === null) { last = y - GAP + 10; y += 18; }
+      if (node.lane === -1 && fork === null) fork = y;
+      if (node.lane === 1 && left === null) { left = y; y = fork; }
+      if (node.lane === 0 && left !== null) { y = Math.max(y, left); fork = left = null; }
       const height = node.kind === "add" ? PLUS : TALL;
-      place.set(node.id, { top: y, bottom: y + height, middle: y + height / 2 });
+      place.set(node.id, { x: LANES[node.lane], top: y, bottom: y + height, middle: y + height / 2 });
       y += height + GAP;
     }
-    const height = y - GAP + 8, centre = LEFT + BOX / 2;
-    const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "pg-graph", role: "img", "aria-label": "the architecture, from tokens at the top to the head at the bottom" });
-    svg.append(s("defs"));
-    svg.firstChild.innerHTML = '<marker id="pg-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto"><path d="M0 0 8 4 0 8z" class="pg-arrow"/></marker>';
-    if (first !== null) {
-      svg.append(s("rect", { x: 30, y: first - 14, width: WIDTH - 60, height: last - first + 16, rx: 10, class: "pg-frame" }));
-      svg.append(s("text", { x: WIDTH - 26, y: (first + last) / 2, class: "pg-times" }, `× ${graph.n_layer}`));
-    }
-    for (const edge of graph.edges) {
-      const a = place.get(edge.source), b = place.get(edge.target);
-      if (edge.kind === "stream") svg.append(s("line", { x1: centre, y1: a.bottom, x2: centre, y2: b.top, class: "pg-edge", "marker-end": "url(#pg-arrow)" }));
-      else {
-        const from = a.bottom + GAP * 0.35, side = LEFT + BOX + 26;
-        svg.append(s("path", { d: `M${centre} ${from} H${side - 8} Q${side} ${from} ${side} ${from + 8} V${b.middle - 8} Q${side} ${b.middle} ${side - 8} ${b.middle} H${centre + PLUS / 2 + 2}`, class: "pg-edge pg-residual", "marker-end": "url(#pg-arrow)" }));
-      }
-    }
-    for (const node of graph.nodes) svg.append(shape(node, place.get(node.id), centre));
-    return svg;
+    return { place, first, last, height: y - GAP + 8 };
   }
 
-  function shape(node, { top, middle }, centre) {
-    const group = s("g", { class: `pg-node pg-node-${node.kind}`, tabindex: "0" });
+  /* Nodes on one line, residual edges around on the right, the repeated block in a frame. `other` holds
+     the nodes of a second graph: those that differ from it are marked. */
+  function draw(graph, other = null) {
+    const { place, first, last, height } = arrange(graph);
+    const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "pg-graph", role: "img", "aria-label": "the architecture, from tokens at the top to the head at the bottom" });
+    const arrow = s("marker", { id: "pg-arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" });
+    arrow.append(s("path", { d: "M0 0 8 4 0 8z", class: "pg-arrow" }));
+    svg.append(s("defs"));
+    svg.firstChild.append(arrow);
+    if (first !== null) {
+      svg.append(s("rect", { x: 12, y: first - 16, width: WIDTH - 50, height: last - first + 20, rx: 10, class: "pg-frame" }));
+      svg.append(s("text", { x: WIDTH - 34, y: (first + last) / 2, class: "pg-times" }, `× ${graph.n_layer}`));
+      if (graph.n_distinct !== graph.n_layer) svg.append(s("text", { x: CENTRE, y: last + 15, class: "pg-note" }, "every layer uses the same weights"));
+    }
+    for (const edge of graph.edges) {
+      const a = place.get(edge.source), b = place.get(edge.target), way = { class: `pg-edge${edge.kind === "residual" ? " pg-residual" : ""}`, "marker-end": "url(#pg-arrow)" };
+      if (edge.kind === "residual") {
+        const from = a.bottom + GAP * 0.4;
+        svg.append(s("path", { d: `M${a.x} ${from} H${SIDE - 8} Q${SIDE} ${from} ${SIDE} ${from + 8} V${b.middle - 8} Q${SIDE} ${b.middle} ${SIDE - 8} ${b.middle} H${b.x + PLUS / 2 + 2}`, ...way }));
+      } else if (a.x === b.x) svg.append(s("path", { d: `M${a.x} ${a.bottom} V${b.top}`, ...way }));
+      else if (b.x === CENTRE) svg.append(s("path", { d: `M${a.x} ${a.bottom} V${b.middle} H${b.x + Math.sign(a.x - b.x) * (PLUS / 2 + 2)}`, ...way }));
+      else svg.append(s("path", { d: `M${a.x} ${a.bottom} V${a.bottom + GAP * 0.4} H${b.x} V${b.top}`, ...way }));
+    }
+    const theirs = other && new Set(other.nodes.map(signature));
+    for (const node of graph.nodes) svg.append(shape(node, place.get(node.id), Boolean(theirs) && !theirs.has(signature(node))));
+    return svg;
+  }
+  const signature = (node) => [node.id, node.title, node.formula, node.lane].join("|");
+
+  const dims = (shape) => `(${shape.join(", ")})`;
+
+  function shape(node, { x, top, middle }, differs) {
+    const group = s("g", { class: `pg-node pg-node-${node.kind}${differs ? " pg-differs" : ""}`, tabindex: "0" }), width = node.lane ? NARROW : BOX;
     if (node.kind === "add") {
-      group.append(s("circle", { cx: centre, cy: middle, r: PLUS / 2 }), s("path", { d: `M${centre - 6} ${middle}h12M${centre} ${middle - 6}v12` }));
+      group.append(s("circle", { cx: x, cy: middle, r: PLUS / 2 }), s("path", { d: `M${x - 6} ${middle}h12M${x} ${middle - 6}v12` }));
     } else {
-      group.append(s("rect", { x: LEFT, y: top, width: BOX, height: TALL, rx: 7 }), s("text", { x: centre, y: middle + 1 }, node.title));
+      group.append(s("rect", { x: x - width / 2, y: top, width, height: TALL, rx: 7 }), s("text", { x, y: middle + 1 }, node.title));
     }
     const cost = [node.params ? `${number(node.params)} parameters` : "no parameters", node.flops ? `${compact(node.flops)}FLOP per token` : null].filter(Boolean).join(", ") + (node.in_block ? ", in each block" : "");
-    const tell = (event) => pg.showTip(event, h("strong", {}, node.title === "+" ? "residual addition" : node.title), h("br"), h("code", {}, node.formula), h("br"), cost);
+    const tell = (event) => pg.showTip(event, h("strong", {}, node.title === "+" ? "residual addition" : node.title), h("br"), h("code", {}, node.formula), h("br"), `${dims(node.shape_in)} to ${dims(node.shape_out)}`, h("br"), cost);
     group.addEventListener("pointermove", tell);
     group.addEventListener("pointerleave", pg.hideTip);
     group.addEventListener("focus", () => { const box = group.getBoundingClientRect(); tell({ clientX: box.right, clientY: box.top }); });
@@ -58,42 +76,96 @@
     return group;
   }
 
-  /* Notes beside the controls; those without a control on screen are listed above the picture. */
-  function note(problems, list) {
-    document.querySelectorAll(".pg-problem").forEach((element) => element.remove());
-    document.querySelectorAll(".pg-wrong").forEach((element) => element.classList.remove("pg-wrong"));
-    list.replaceChildren(...problems.map(({ path, message }) => h("li", {}, h("code", {}, path), " ", message)));
-    list.hidden = problems.length === 0;
-    for (const { id, message } of problems) {
-      const control = document.getElementById(id);
-      if (!control) continue;
-      control.classList.add("pg-wrong");
-      control.append(h("div", { class: "pg-problem", role: "alert" }, message));
-    }
-    document.body.dataset.design = problems.length ? "wrong" : "right";
+  /* Notes beside the controls: what is wrong, and what has no effect now. Sections that are opened
+     later get theirs then. */
+  let notes = { problems: [], idle: [] };
+  function note() {
+    document.querySelectorAll(".pg-problem, .pg-idle-note").forEach((element) => element.remove());
+    document.querySelectorAll(".pg-wrong, .pg-idle").forEach((element) => { element.classList.remove("pg-wrong", "pg-idle"); element.inert = false; });
+    for (const { id, message } of notes.problems) attach(id, "pg-wrong", h("div", { class: "pg-problem", role: "alert" }, message));
+    for (const { id, message } of notes.idle) attach(id, "pg-idle", h("div", { class: "pg-idle-note" }, message));
+  }
+  function attach(id, mark, words) {
+    const control = document.getElementById(id);
+    if (!control) return;
+    control.classList.add(mark);
+    if (mark === "pg-idle") control.inert = true;
+    control.append(words);
+  }
+  function noteWhenOpened() {
+    const form = document.getElementById("design-form");
+    if (!form) return;
+    new MutationObserver((changes) => {
+      if (changes.some((change) => [...change.addedNodes].some((node) => node.matches && (node.matches(".block") || node.querySelector(".block"))))) note();
+    }).observe(form, { childList: true, subtree: true });
   }
 
+  /* Finds any control by its words, opens its section and brings it into view. */
+  pg.kinds.search = (root, { props }) => {
+    const box = h("input", { type: "search", id: "knob-search", placeholder: "Find a setting, such as warm-up or RoPE", "aria-label": "find a setting", autocomplete: "off" }), hits = h("ul", { class: "pg-hits", hidden: true });
+    root.append(box, hits);
+    const find = () => {
+      const words = box.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      const found = words.length ? props.value.filter((knob) => words.every((word) => knob.words.includes(word))) : [];
+      hits.hidden = words.length === 0;
+      hits.replaceChildren(...(found.length ? found.slice(0, 8).map((knob) => h("li", {}, h("button", { type: "button", onclick: () => go(knob) }, h("strong", {}, knob.label), ` ${knob.section}`))) : [h("li", { class: "pg-faint" }, "No setting has these words.")]));
+    };
+    async function go(knob) {
+      hits.hidden = true;
+      box.value = "";
+      if (!document.getElementById(knob.id)) document.querySelector(`#${knob.section_id} > button`)?.click();
+      for (let i = 0; i < 40 && !document.getElementById(knob.id)?.offsetParent; i++) {
+        if (i === 8 && document.getElementById(knob.id)) document.querySelector(`#${knob.section_id} > button`)?.click();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      const control = document.getElementById(knob.id);
+      control?.scrollIntoView({ block: "center", behavior: "smooth" });
+      control?.classList.add("pg-found");
+      control?.querySelector("input, textarea")?.focus({ preventScroll: true });
+      setTimeout(() => control?.classList.remove("pg-found"), 1600);
+    }
+    box.addEventListener("input", find);
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") { box.value = ""; find(); }
+      if (event.key === "Enter") hits.querySelector("button")?.click();
+    });
+  };
+
   pg.kinds.design = (root, { props, watch }) => {
-    const problems = h("ul", { class: "pg-problems", hidden: true }), formulas = h("pre", { class: "pg-formulas" }), picture = h("div", { class: "pg-picture" }), facts = h("dl", { class: "pg-facts pg-facts-design" }), text = h("p", { class: "pg-faint" });
-    root.append(problems, h("div", { class: "pg-design-grid" }, picture, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, facts, text)));
+    const problems = h("ul", { class: "pg-problems", hidden: true }), pictures = h("div", { class: "pg-pictures" }), formulas = h("pre", { class: "pg-formulas" });
+    const facts = h("dl", { class: "pg-facts pg-facts-design" }), text = h("p", { class: "pg-faint" }), rows = h("tbody");
+    const table = h("details", { class: "pg-parts" }, h("summary", {}, "parameters and FLOPs by part"), h("table", {}, h("thead", {}, h("tr", {}, ...["part", "parameters", "FLOP per token, forward"].map((name) => h("th", { scope: "col" }, name)))), rows));
+    const changes = h("div", { class: "pg-changes", hidden: true });
+    root.append(problems, h("div", { class: "pg-design-grid" }, pictures, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, changes, facts, table, text)));
     const fact = (label, value, title) => h("div", { title: title || "" }, h("dt", {}, label), h("dd", {}, value));
+    const figure = (title, graph, lines, other) => h("figure", {}, title ? h("figcaption", {}, h("strong", {}, title), h("code", {}, lines.join("\n"))) : null, draw(graph, other));
     const show = () => {
       const value = props.value;
       if (!value) return;
-      note(value.problems, problems);
+      notes = { problems: value.problems, idle: value.idle || notes.idle };
+      note();
+      problems.replaceChildren(...value.problems.map(({ path, message }) => h("li", {}, h("code", {}, path), " ", message)));
+      problems.hidden = value.problems.length === 0;
+      document.body.dataset.design = value.problems.length ? "wrong" : "right";
       root.classList.toggle("pg-stale", value.problems.length > 0);
       if (value.problems.length) return;
+      const other = value.other;
       formulas.textContent = value.formulas.join("\n");
-      picture.replaceChildren(draw(value.graph));
+      pictures.replaceChildren(...(other ? [figure("this design", value.graph, value.formulas, other.graph), figure(other.title, other.graph, other.formulas, value.graph)] : [figure("", value.graph, [])]));
+      pictures.classList.toggle("pg-two", Boolean(other));
+      changes.hidden = !other;
+      if (other) changes.replaceChildren(h("h4", {}, `this design, and ${other.title}`), other.differs.length ? h("ul", {}, ...other.differs.map(([path, mine, theirs]) => h("li", {}, h("code", {}, path.split(".").pop()), ` ${mine}, not ${theirs}`))) : h("p", {}, "The architectures are the same."));
       facts.replaceChildren(
         fact("parameters", number(value.n_params)),
         fact("a training step costs", `${compact(value.flops)}FLOP per token`),
         fact("memory while training", `about ${compact(value.memory_bytes)}B`),
         fact("time on this machine", value.seconds === null ? "measuring" : `about ${duration(value.seconds)}`, "if nothing else trains here"),
         fact("learns from", value.tokens === null ? "as much as fits" : `${compact(value.tokens)} tokens`));
+      rows.replaceChildren(...value.parts.map(([name, params, flops]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, number(params)), h("td", {}, flops ? compact(flops) : "–"))));
       text.textContent = `The text has ${number(value.text.n_chars)} characters: ${number(value.text.n_tokens)} tokens of ${number(value.text.vocab_size)} kinds, ${number(value.text.n_held_out)} of them held out.`;
     };
     watch("value", show);
     show();
+    noteWhenOpened();
   };
 })();

@@ -25,11 +25,10 @@ PRESETS: dict[str, Preset] = {
         "Four pre-norm layers that learn to write like the Python documentation in about a minute on two CPU cores.",
         _DEFAULT,
     ),
-    "teaching": Preset(
-        "Teaching GPT",
-        "The from-scratch block of the lectures: per-head projections without bias, ReLU, untied head.",
-        RunConfig(model=architectures.TEACHING, train=TrainConfig(batch_size=16, max_steps=3000)),
-    ),
+    **{
+        name: Preset(known.title, f"{known.sentence} {known.paper}.", RunConfig(model=known.config))
+        for name, known in architectures.ARCHITECTURES.items()
+    },
     "nanogpt-cpu": Preset(
         "nanoGPT on a CPU",
         "nanoGPT's own recipe for machines without a GPU, on Tiny Shakespeare.",

@@ -8,8 +8,8 @@ from pathlib import Path
 import gradio as gr
 
 from models.config import flops_per_token, n_params
-from models.graph import formulas, graph
-from models.knobs import ConfigError, differences, flat, nested, parse
+from models.graph import Graph, formulas, graph
+from models.knobs import SET, ConfigError, differences, flat, met, nested, parse
 from playground import estimate
 from playground.access import Visitor
 from playground.config import SOURCES, RunConfig
@@ -49,16 +49,22 @@ class Design:
                         choices = self._source_choices() if path == "data.source" else None
                         controls[path] = form.control(by_path[path], values[path], choices)
                 self._build_own_text()
+                Panel("search", searchable(), elem_id="search")
                 self.sections: dict[str, gr.Accordion] = {}
                 for name, specs in form.groups().items():
-                    with gr.Accordion(name, open=False, elem_id=f"section-{name.lower().replace(' ', '-')}") as section:
+                    with gr.Accordion(name, open=False, elem_id=section_id(name)) as section:
                         self.sections[name] = section
                         for spec in specs:
                             controls[spec.path] = form.control(spec, values[spec.path])
             with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
-                self.picture = Panel("design", self.review("default", *(values[s.path] for s in form.SPECS))[0], elem_id="picture")
+                self.picture = Panel("design", self.review("default", "", *(values[s.path] for s in form.SPECS))[0], elem_id="picture")
                 self.train = gr.Button("Train", variant="primary", elem_id="train")
+                self.compare = gr.Dropdown(
+                    [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",
+                    info="Draws a second architecture beside this one and marks what differs.", elem_id="compare",
+                )  # fmt: skip
         self.controls = [controls[spec.path] for spec in form.SPECS]
+        self.reviewed = [self.preset, self.compare, *self.controls]
 
     def _build_own_text(self) -> None:
         with gr.Accordion("Your own text", open=False, elem_id="section-own-text"):
@@ -75,13 +81,13 @@ class Design:
         seen = [self.picture, *self.sections.values()]
         review = {
             "fn": self.review,
-            "inputs": [self.preset, *self.controls],
+            "inputs": self.reviewed,
             "outputs": seen,
             "queue": False,
             "trigger_mode": "always_last",
             **EVENT,
         }
-        gr.on([_edited(control) for control in self.controls], **review)
+        gr.on([_edited(control) for control in [self.compare, *self.controls]], **review)
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         source = self.controls[[spec.path for spec in form.SPECS].index("data.source")]
         self.upload.upload(
@@ -92,7 +98,7 @@ class Design:
 
     # Handlers.
 
-    def review(self, preset: str, *values) -> list:
+    def review(self, preset: str, compare: str, *values) -> list:
         """What the form amounts to, for the picture and the section labels. Never raises."""
         base = PRESETS.get(preset, PRESETS["default"]).config
         try:
@@ -100,7 +106,8 @@ class Design:
         except ConfigError as error:
             facts = {"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in error.problems]}
             return [facts, *(gr.skip() for _ in form.groups())]
-        return [self._facts(config), *self._section_labels(differences(config, base))]
+        facts = self._facts(config) | {"other": beside(config, compare) if compare in PRESETS else None}
+        return [facts, *self._section_labels(differences(config, base))]
 
     def apply_preset(self, preset: str) -> list:
         """Fill every control from a preset."""
@@ -150,8 +157,10 @@ class Design:
         """Figures, formulas and the graph. Bytes, seconds, FLOPs per token of one training step."""
         machine = estimate.load(self.services.settings.root)
         info = text_info(config.data.source, config.data.tokenizer, self.services.settings.root)
+        drawn = graph(config.model)
         return {
             "problems": [],
+            "idle": idle(config),
             "n_params": n_params(config.model),
             "flops": 3 * flops_per_token(config.model),
             "memory_bytes": estimate.memory_bytes(config),
@@ -159,7 +168,8 @@ class Design:
             "tokens": None if config.train.max_steps is None else config.tokens_per_step * config.train.max_steps,
             "text": asdict(info),
             "formulas": formulas(config.model),
-            "graph": asdict(graph(config.model)),
+            "graph": asdict(drawn),
+            "parts": by_part(drawn),
         }
 
     def _section_labels(self, changed: dict) -> list:
@@ -173,3 +183,61 @@ def _edited(control: gr.components.Component):
     if isinstance(control, gr.Dropdown):
         return control.select
     return control.change if isinstance(control, gr.Textbox) else control.input
+
+
+def section_id(name: str) -> str:
+    return f"section-{name.lower().replace(' ', '-')}"
+
+
+def searchable() -> list[dict]:
+    """Every knob with the words by which it can be found and the section it sits in."""
+    return [
+        {
+            "id": spec.elem_id,
+            "label": spec.knob.label,
+            "section": "" if spec.knob.open else f"in {spec.knob.group}",
+            "section_id": section_id(spec.knob.group),
+            "words": f"{spec.path} {spec.knob.label} {spec.knob.help} {spec.knob.group} {' '.join(spec.choices)} {spec.knob.paper}".lower(),
+        }
+        for spec in form.SPECS
+    ]
+
+
+def idle(config: RunConfig) -> list[dict]:
+    """The controls that have no effect with this config, each with what would give it one."""
+    values = flat(config)
+    found = []
+    for spec in form.SPECS:
+        if spec.knob.needs is None:
+            continue
+        field, wanted = spec.knob.needs
+        path = f"{spec.path.rpartition('.')[0]}.{field}"
+        if not met(spec.knob.needs, values[path]):
+            label = next(other.knob.label for other in form.SPECS if other.path == path)
+            words = "set" if wanted == SET else " or ".join("on" if value is True else str(value) for value in wanted)
+            found.append({"id": spec.elem_id, "message": f"No effect now: it needs {label} to be {words}."})
+    return found
+
+
+def by_part(drawn: Graph) -> list[tuple[str, int, int]]:
+    """(name, parameters, FLOPs per token of a forward pass) of each part, all layers together, and of the whole."""
+    rows = []
+    for node in drawn.nodes:
+        n_params, n_flops = (drawn.n_distinct, drawn.n_layer) if node.in_block else (1, 1)
+        if node.params or node.flops:
+            times = f" × {drawn.n_layer}" if node.in_block else ""
+            rows.append((f"{node.title}{times}", node.params * n_params, node.flops * n_flops))
+    return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
+
+
+def beside(config: RunConfig, name: str) -> dict:
+    """A preset's architecture to draw beside a config's, with the knobs in which they differ."""
+    other = PRESETS[name].config.model.model_copy(update={"vocab_size": config.model.vocab_size})
+    mine, theirs = config.model.model_dump(), other.model_dump()
+    words = {True: "on", False: "off", None: "automatic"}
+
+    def said(value: object) -> str:
+        return words[value] if value is None or isinstance(value, bool) else str(value)
+
+    differs = [(name, said(mine[name]), said(theirs[name])) for name in mine if mine[name] != theirs[name]]
+    return {"title": PRESETS[name].title, "formulas": formulas(other), "graph": asdict(graph(other)), "differs": differs}
