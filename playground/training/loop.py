@@ -27,7 +27,7 @@ from playground.training.state import TrainState
 
 SYNC_EVERY_S = 0.2
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.015, 0.01, 0.02
-EARLY_CREDIT_S = 0.25
+EARLY_CREDIT_S = 0.15
 KEEP_PROBES = 200
 CALMER = "try a lower learning rate or more warm-up"
 
