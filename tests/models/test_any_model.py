@@ -10,16 +10,32 @@ from hypothesis import strategies as st
 from models.config import ModelConfig, flops_per_token, n_params
 from models.decoding import generate
 from models.gpt import GPT
-from models.knobs import ConfigError, Spec, parse
+from models.knobs import ConfigError, Spec, met, parse
 
-LARGEST = {"n_layer": 3, "n_head": 6, "n_embd": 24, "block_size": 9, "mlp_ratio": 5.0, "n_kv_head": 6, "head_dim": 10, "window": 12,
-           "norm_eps": 0.1, "attn_softcap": 50.0, "attn_scale": 2.0, "rope_base": 1e6, "logit_softcap": 50.0, "init_std": 0.1}
+LARGEST = {
+    "n_layer": 3,
+    "n_head": 6,
+    "n_embd": 24,
+    "block_size": 9,
+    "mlp_ratio": 5.0,
+    "n_kv_head": 6,
+    "head_dim": 10,
+    "window": 12,
+    "norm_eps": 0.1,
+    "attn_softcap": 50.0,
+    "attn_scale": 2.0,
+    "rope_base": 1e6,
+    "logit_softcap": 50.0,
+    "init_std": 0.1,
+}
 
 
 def values_of(spec: Spec) -> st.SearchStrategy:
     """The values that a knob declares as possible, its size bounded so that a model is quick to build."""
     if spec.kind == "choice":
         values = st.sampled_from(spec.choices)
+    elif spec.kind == "text":
+        values = st.text("LG", min_size=1, max_size=3)
     elif spec.kind == "bool":
         values = st.booleans()
     elif spec.kind == "int":
@@ -30,7 +46,18 @@ def values_of(spec: Spec) -> st.SearchStrategy:
     return values | st.none() if spec.optional else values
 
 
-MODELS = st.fixed_dictionaries({spec.path: values_of(spec) for spec in ModelConfig.specs()})
+@st.composite
+def models(draw) -> dict:
+    """Any values at all; mostly with what has no effect beside the others put back to its default, so that models get built."""
+    knobs = {spec.path: draw(st.just(spec.default) | values_of(spec)) for spec in ModelConfig.specs()}
+    if draw(st.integers(0, 3)):
+        for spec in ModelConfig.specs():
+            if spec.knob.needs and not met(spec.knob.needs, knobs[spec.knob.needs[0]]):
+                knobs[spec.path] = spec.default
+    return knobs
+
+
+MODELS = models()
 
 
 @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

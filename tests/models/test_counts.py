@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.config import ModelConfig, flops_per_token, n_params
 from models.gpt import GPT
-from models.presets import PRESETS
+from models.presets import ARCHITECTURES
 
 BASE = ModelConfig(vocab_size=13, n_layer=2, n_head=2, n_embd=12, block_size=10)
 # Every value of each choice that a count could depend on, and pairs that meet in one term.
@@ -22,6 +22,20 @@ CHANGES = [
     *({"mlp_ratio": r, "n_embd": 6, "activation": a} for r, a in ((0.2, "relu"), (2.7, "silu"), (8.0, "relu2"))),
     *({"n_layer": n, "n_head": h, "block_size": t} for n, h, t in ((1, 1, 1), (5, 12, 3), (3, 4, 31))),
     {"dropout": 0.3, "residual": False, "init": "pytorch"},
+    *(
+        {"norm_placement": n, "norm_type": t, "norm_gain": g, "norm_bias": b}
+        for n, t, g, b in product(("sandwich", "output", "post"), ("layernorm", "rmsnorm"), (True, False), (None, True))
+    ),
+    *({"n_head": 4, "n_kv_head": g, "head_dim": d, "qk_norm": q} for g, d, q in product((None, 1, 2), (None, 5), ("none", "head", "full"))),
+    *({"activation": a, "mlp_bias": b} for a, b in product(("swiglu", "geglu", "geglu_tanh"), (True, False))),
+    *({"layout": w, "residual_gain": g} for w, g in product(("parallel", "parallel_two_norms"), ("one", "rezero"))),
+    *({"position": p, "embd_norm": e} for p, e in product(("rope", "alibi", "sinusoidal", "learned"), (True, False))),
+    {"share_layers": True, "n_layer": 4},
+    {"residual_gain": "rezero", "sublayers": "mlp"},
+    {"attn_out_bias": False, "head_bias": True},
+    {"residual_gain": "deepnorm", "norm_placement": "post"},
+    {"window": 3, "window_pattern": "LG"},
+    {"attn_softcap": 5.0},
 ]
 
 
@@ -44,9 +58,9 @@ def test_closed_forms_equal_the_instantiated_model(change):
     assert flops_per_token(config) == measured_flops_per_token(config)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_closed_forms_hold_for_the_presets(name):
-    config = PRESETS[name].model_copy(update={"vocab_size": 65})
+    config = ARCHITECTURES[name].config.model_copy(update={"vocab_size": 65})
     assert n_params(config) == sum(p.numel() for p in GPT(config).parameters())
     assert flops_per_token(config) == measured_flops_per_token(config)
 
@@ -55,5 +69,3 @@ def test_counts_need_a_vocabulary():
     for count in (n_params, flops_per_token):
         with pytest.raises(ValueError, match="vocab_size"):
             count(ModelConfig())
-
-

@@ -83,7 +83,7 @@ def teaching_in_our_names(plain, of):
         rows = [of(getattr(head, part).weight) for part in ("query", "key", "value") for head in block.heads]
         ours[f"blocks.{i}.attn.f.qkv.weight"] = torch.cat(rows)
         for name, module in {
-            "attn.f.proj": block.proj, "mlp.f.up": block.wide, "mlp.f.proj": block.narrow, "attn.norm": block.ln1, "mlp.norm": block.ln2,
+            "attn.f.proj": block.proj, "mlp.f.up": block.wide, "mlp.f.proj": block.narrow, "attn.norm_in": block.ln1, "mlp.norm_in": block.ln2,
         }.items():  # fmt: skip
             ours[f"blocks.{i}.{name}.weight"], ours[f"blocks.{i}.{name}.bias"] = of(module.weight), of(module.bias)
     return ours
@@ -187,8 +187,8 @@ def plain_nanogpt(weights, idx, *, n_layer, n_head, bias):
 
     x = weights["wte.weight"][idx] + weights["wpe.weight"][: idx.shape[1]]
     for i in range(n_layer):
-        x = x + attention(norm(x, f"blocks.{i}.attn.norm"), f"blocks.{i}.attn.f")
-        x = x + mlp(norm(x, f"blocks.{i}.mlp.norm"), f"blocks.{i}.mlp.f")
+        x = x + attention(norm(x, f"blocks.{i}.attn.norm_in"), f"blocks.{i}.attn.f")
+        x = x + mlp(norm(x, f"blocks.{i}.mlp.norm_in"), f"blocks.{i}.mlp.f")
     return norm(x, "norm") @ weights["wte.weight"].T
 
 
@@ -250,14 +250,14 @@ def rms_norm(norm, x):
 
 def test_post_norm_is_the_norm_of_the_sum():
     block, x = block_and_input(norm_placement="post")
-    y = layer_norm(block.attn.norm, x + block.attn.f(x))
-    torch.testing.assert_close(block(x), layer_norm(block.mlp.norm, y + block.mlp.f(y)), **TOLERANCE)
+    y = layer_norm(block.attn.norm_after, x + block.attn.f(x))
+    torch.testing.assert_close(block(x), layer_norm(block.mlp.norm_after, y + block.mlp.f(y)), **TOLERANCE)
 
 
 def test_pre_norm_with_rmsnorm():
     block, x = block_and_input(norm_type="rmsnorm")
-    y = x + block.attn.f(rms_norm(block.attn.norm, x))
-    torch.testing.assert_close(block(x), y + block.mlp.f(rms_norm(block.mlp.norm, y)), **TOLERANCE)
+    y = x + block.attn.f(rms_norm(block.attn.norm_in, x))
+    torch.testing.assert_close(block(x), y + block.mlp.f(rms_norm(block.mlp.norm_in, y)), **TOLERANCE)
 
 
 def test_without_norms_only_the_residual_sums_are_left():
@@ -269,21 +269,21 @@ def test_without_norms_only_the_residual_sums_are_left():
 
 def test_without_residuals_outputs_replace_inputs():
     pre, x = block_and_input(residual=False)
-    y = pre.attn.f(layer_norm(pre.attn.norm, x))
-    torch.testing.assert_close(pre(x), pre.mlp.f(layer_norm(pre.mlp.norm, y)), **TOLERANCE)
+    y = pre.attn.f(layer_norm(pre.attn.norm_in, x))
+    torch.testing.assert_close(pre(x), pre.mlp.f(layer_norm(pre.mlp.norm_in, y)), **TOLERANCE)
     post, x = block_and_input(residual=False, norm_placement="post")
-    y = layer_norm(post.attn.norm, post.attn.f(x))
-    torch.testing.assert_close(post(x), layer_norm(post.mlp.norm, post.mlp.f(y)), **TOLERANCE)
+    y = layer_norm(post.attn.norm_after, post.attn.f(x))
+    torch.testing.assert_close(post(x), layer_norm(post.mlp.norm_after, post.mlp.f(y)), **TOLERANCE)
     none, x = block_and_input(residual=False, norm_placement="none")
     torch.testing.assert_close(none(x), none.mlp.f(none.attn.f(x)), **TOLERANCE)
 
 
 def test_attention_only_and_mlp_only_leave_the_other_out():
     attention, x = block_and_input(sublayers="attention")
-    torch.testing.assert_close(attention(x), x + attention.attn.f(layer_norm(attention.attn.norm, x)), **TOLERANCE)
+    torch.testing.assert_close(attention(x), x + attention.attn.f(layer_norm(attention.attn.norm_in, x)), **TOLERANCE)
     assert not any(name.startswith("mlp") for name, _ in attention.named_parameters())
     mlp, x = block_and_input(sublayers="mlp")
-    torch.testing.assert_close(mlp(x), x + mlp.mlp.f(layer_norm(mlp.mlp.norm, x)), **TOLERANCE)
+    torch.testing.assert_close(mlp(x), x + mlp.mlp.f(layer_norm(mlp.mlp.norm_in, x)), **TOLERANCE)
     assert not any(name.startswith("attn") for name, _ in mlp.named_parameters())
 
 

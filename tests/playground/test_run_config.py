@@ -21,12 +21,15 @@ def problems(data) -> dict[str, str]:
 
 
 def all_changed() -> RunConfig:
-    """A config in which no visible knob has its default."""
+    """A config that differs from the default wherever it can: `the_rest` has the knobs that need others."""
     other = {
         "model": {
             "n_layer": 3, "n_head": 2, "n_embd": 32, "block_size": 16, "norm_placement": "post", "norm_type": "rmsnorm", "final_norm": True,
             "residual": False, "sublayers": "mlp", "qkv_bias": True, "activation": "silu", "mlp_ratio": 1.5, "bias": False,
-            "position": "none", "tie_weights": False, "head_bias": True, "dropout": 0.1, "embd_dropout": 0.2, "init": "normal",
+            "position": "sinusoidal", "tie_weights": False, "head_bias": True, "dropout": 0.1, "embd_dropout": 0.2, "init": "normal",
+            "norm_gain": False, "norm_bias": True, "norm_eps": 1e-3, "share_layers": True, "head_dim": 6, "attn_out_bias": True,
+            "mlp_bias": True, "scale_embedding": True, "embd_norm": True, "logit_softcap": 9.0, "init_std": 0.1,
+            "init_zero_residual": True, "attn_dropout": 0.3, "resid_dropout": 0.4,
         },
         "data": {"source": "tiny-shakespeare", "tokenizer": "byte"},
         "optim": {
@@ -42,10 +45,19 @@ def all_changed() -> RunConfig:
     return parse(RunConfig, other)
 
 
+def the_rest() -> RunConfig:
+    """The knobs that have an effect only beside certain others."""
+    model = {
+        "residual_gain": "rezero", "layout": "parallel", "n_kv_head": 2, "qk_norm": "head", "window": 7, "window_pattern": "LG",
+        "attn_softcap": 5.0, "attn_scale": 0.3, "position": "rope", "rope_base": 100.0, "rope_fraction": 0.5, "rope_interleaved": True,
+    }  # fmt: skip
+    return parse(RunConfig, {"model": model})
+
+
 def test_heads_that_do_not_divide_the_width_are_refused_with_numbers_and_a_remedy_that_works():
     message = problems({"model": {"n_embd": 100, "n_head": 3}})["model.n_head"]
     assert "n_embd=100 is not divisible by n_head=3" in message
-    assert "try 2 heads, or a width of 99 or 102" in message
+    assert "try 2 heads, a width of 99 or 102, or set a head size" in message
     parse(RunConfig, {"model": {"n_embd": 100, "n_head": 2}})
     for width in (99, 102):
         parse(RunConfig, {"model": {"n_embd": width, "n_head": 3}})
@@ -59,7 +71,7 @@ W = {"n_embd": 64}
     ("data", "path", "words", "remedied"),
     [
         ({"model": {"n_embd": 3, "n_head": 4}}, "model.n_head", ["=3", "=4", "3 heads", "width of 4"], {"model": {"n_embd": 4}}),
-        ({"model": {"final_norm": True, "norm_placement": "none"}}, "model.final_norm", ["pre or post"], {"model": {"final_norm": True}}),
+        ({"model": {"final_norm": True, "norm_placement": "none"}}, "model.final_norm", ["another placement"], {"model": {"final_norm": True}}),
         ({"model": {"mlp_ratio": 0.01} | W}, "model.mlp_ratio", ["0.01", "=64", "0.0157"], {"model": {"mlp_ratio": 0.0157} | W}),
         ({"optim": {"min_lr": 0.1, "lr": 0.01}}, "optim.min_lr", ["min_lr=0.1", "lr=0.01"], {"optim": {"min_lr": 0.01, "lr": 0.01}}),
         ({"train": {"max_steps": None}}, "train.max_steps", ["max_steps", "max_seconds"], {"train": {"max_steps": None, "max_seconds": 1}}),
@@ -126,7 +138,9 @@ def test_elem_ids_are_the_paths_with_dashes():
     assert len({spec.elem_id for spec in SPECS}) == len(SPECS)
 
 
-@pytest.mark.parametrize("config", [RunConfig(), all_changed(), *(preset.config for preset in PRESETS.values())], ids=lambda c: c.summary)
+@pytest.mark.parametrize(
+    "config", [RunConfig(), all_changed(), the_rest(), *(preset.config for preset in PRESETS.values())], ids=lambda c: c.summary
+)
 def test_a_config_survives_every_way_it_travels(config):
     assert parse(RunConfig, config.model_dump()) == config
     assert parse(RunConfig, json.loads(config.model_dump_json())) == config
@@ -136,15 +150,19 @@ def test_a_config_survives_every_way_it_travels(config):
 
 
 def test_all_changed_really_changes_every_knob():
-    mine, base = flat(all_changed()), flat(RunConfig())
-    assert [spec.path for spec in SPECS if mine[spec.path] == base[spec.path]] == []
+    mine, rest, base = flat(all_changed()), flat(the_rest()), flat(RunConfig())
+    assert [spec.path for spec in SPECS if mine[spec.path] == base[spec.path] == rest[spec.path]] == []
 
 
 def test_digest_tells_configs_apart_and_is_stable():
     assert RunConfig().digest == parse(RunConfig, json.loads(RunConfig().model_dump_json())).digest
-    base, other = flat(RunConfig(optim={"lr": 0.2}, train={"max_seconds": 9.0})), flat(all_changed())
-    digests = {parse(RunConfig, nested({**base, spec.path: other[spec.path]})).digest for spec in SPECS}
-    assert len(digests | {parse(RunConfig, nested(base)).digest}) == len(SPECS) + 1
+    base, others, digests = RunConfig(), (flat(all_changed()), flat(the_rest())), set()
+    for spec in SPECS:
+        section, name = spec.path.split(".")
+        value = next(other[spec.path] for other in others if other[spec.path] != spec.default)
+        changed = getattr(base, section).model_copy(update={name: value})
+        digests.add(base.model_copy(update={section: changed}).digest)
+    assert len(digests | {base.digest}) == len(SPECS) + 1
 
 
 def test_summary_names_what_is_unusual():

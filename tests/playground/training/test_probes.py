@@ -21,8 +21,8 @@ def direct(model, tokens):
     x = model.wte.weight[tokens] + model.wpe.weight[: len(tokens)]
     seen = SimpleNamespace(maps=[], stream=[x], attn=[], mlp=[])
     for block in model.blocks:
-        inner, H, D = block.attn.f, block.attn.f.n_head, block.attn.f.head_dim
-        q, k, v = inner.qkv(block.attn.norm(x)).chunk(3, dim=-1)
+        inner, H, D = block.attn.f, block.attn.f.n_head, block.attn.f.head_size
+        q, k, v = inner.qkv(block.attn.norm_in(x)).chunk(3, dim=-1)
         heads, outputs = [], []
         for h in range(H):
             part = slice(h * D, (h + 1) * D)
@@ -35,7 +35,7 @@ def direct(model, tokens):
         seen.maps.append(torch.stack(heads))
         seen.attn.append(inner.proj(torch.cat(outputs, -1)))
         x = x + seen.attn[-1]
-        seen.mlp.append(block.mlp.f(block.mlp.norm(x)))
+        seen.mlp.append(block.mlp.f(block.mlp.norm_in(x)))
         x = x + seen.mlp[-1]
         seen.stream.append(x)
     return seen

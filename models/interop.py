@@ -1,0 +1,215 @@
+"""Models to and from `transformers`: the same logits and gradients under the names that others use.
+
+Converts exactly or raises `UnsupportedArchitecture`, naming the option or the knob in the way. Knows nothing of
+tokenizers and files; imports transformers only when a model goes there.
+
+Shapes: H heads, G key and value heads, D head dimension.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.dialects import DIALECTS, LONGEST, OTHER_OPTIONS, SAME, Dialect, Layout
+from models.families import AMOUNTS, UnsupportedArchitecture, amount, family_of, obstacles, relaxed
+from models.gpt import GPT
+from models.knobs import ConfigError, Problem, parse
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["UnsupportedArchitecture", "family_of", "from_transformers", "obstacles", "to_transformers"]
+
+
+def from_transformers(hf_model: PreTrainedModel, *, block_size: int | None = None) -> GPT:
+    """A GPT with the weights of a causal language model from `transformers`, on its device, in its dtype and mode.
+
+    `block_size` is the context where the model's config leaves it open (positions are not learned): it is at most what
+    the config names, and without a wish that, up to the longest one possible here; for BLOOM 2048. A padding token is
+    one like any other here; there, its embedding isn't trained.
+    """
+    dialect = _dialect(hf_model)
+    hf = hf_model.config
+    config = _config(dialect, hf, block_size)
+    problems = [*_mixed(hf_model), *_untied(hf_model, config)]
+    if problems:
+        raise UnsupportedArchitecture(problems)
+    with torch.random.fork_rng(devices=[]):
+        gpt = GPT(config)
+    ours = read_tensors(dialect, hf_model.state_dict(), gpt.state_dict(), hf, config)
+    gpt.load_state_dict(ours)
+    return gpt.to(device=hf_model.device, dtype=hf_model.dtype).train(hf_model.training)
+
+
+def to_transformers(gpt: GPT, *, inference: bool = False) -> PreTrainedModel:
+    """The model as one of the family that has its architecture, without special tokens.
+
+    With `inference` it need only compute the same, not train on in the same way: see `families.obstacles`.
+    RoPE that turns neighbours becomes one that turns halves, and the other way round, by reordering queries and keys.
+    """
+    import transformers
+
+    dialect = DIALECTS[family_of(gpt.config, inference=inference)]
+    if inference:
+        gpt = _filled(gpt, relaxed(gpt.config, dialect.family))
+    config = gpt.config
+    options = {option: amount(config, knob) for option, knob in dialect.options.items()} | dialect.write(config)
+    if dialect.activation is not None:
+        options[dialect.activation] = dialect.family.activations[config.activation][0]
+    no_tokens = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    hf = transformers.AutoConfig.for_model(dialect.family.key, **options, **no_tokens)
+    weight = gpt.wte.weight
+    with torch.random.fork_rng(devices=[]):
+        hf_model = transformers.AutoModelForCausalLM.from_config(hf, dtype=weight.dtype)
+    hf_model.load_state_dict(write_tensors(dialect, gpt.state_dict(), config))
+    return hf_model.to(weight.device).train(gpt.training)
+
+
+def read_tensors(
+    dialect: Dialect, theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], hf: Any, config: ModelConfig
+) -> dict[str, Tensor]:
+    """Their tensors under our names, in the shapes of `ours`; raises UnsupportedArchitecture if not all of them are used."""
+    places = {name: _places(dialect, name) for name in ours}
+    wanted = [place for names, _ in places.values() for place in names]
+    problems = [Problem(name, "the model lacks this tensor") for name in wanted if name not in theirs]
+    problems += [Problem(name, "a tensor that nothing here corresponds to") for name in theirs if name not in set(wanted)]
+    if problems:
+        raise UnsupportedArchitecture(problems)
+    for name, (names, _) in places.items():
+        found, needed = sum(theirs[place].numel() for place in names), ours[name].numel()
+        if found != needed:
+            raise UnsupportedArchitecture([Problem(names[0], f"{found} numbers where the config makes {needed}")])
+    read = {name: layout.read([theirs[place] for place in names], config) for name, (names, layout) in places.items()}
+    dialect.fold(read, hf, config)
+    return read
+
+
+def write_tensors(dialect: Dialect, ours: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Our tensors under their names."""
+    theirs: dict[str, Tensor] = {}
+    for name, tensor in ours.items():
+        names, layout = _places(dialect, name)
+        if config.position == "rope" and config.rope_interleaved != dialect.interleaved:
+            tensor = _other_pairs(name, tensor, config)
+        theirs |= zip(names, (part.contiguous() for part in layout.write(tensor, config)), strict=True)
+    return theirs
+
+
+def _dialect(hf_model: PreTrainedModel) -> Dialect:
+    known = {dialect.model_class: dialect for dialect in DIALECTS.values()}
+    name = type(hf_model).__name__
+    if name not in known:
+        raise UnsupportedArchitecture([Problem("architectures", f"{name} is not one of {', '.join(known)}")])
+    return known[name]
+
+
+def _config(dialect: Dialect, hf: Any, block_size: int | None) -> ModelConfig:
+    """What the options of a model amount to in our knobs."""
+    problems = [
+        Problem(option, f"{getattr(hf, option)!r}: only {' or '.join(map(repr, allowed))} is possible here")
+        for option, allowed in {"is_causal": (True,), "is_heterogeneous": (False,), "kv_sharing_modes": (None,), **dialect.must}.items()
+        if hasattr(hf, option) and getattr(hf, option) not in allowed
+    ]
+    if problems:
+        raise UnsupportedArchitecture(problems)
+    knobs = dialect.fixed | {knob: getattr(hf, option) for option, knob in dialect.options.items()} | dialect.read(hf)
+    if dialect.activation is not None:
+        knobs["activation"] = _activation(dialect, getattr(hf, dialect.activation))
+    knobs |= {knob: knobs[knob] or 0.0 for knob in ("embd_dropout", "attn_dropout", "resid_dropout") if knob in knobs}
+    d_ff = knobs.pop("d_ff", None)
+    knobs["mlp_ratio"] = 4.0 if d_ff is None else d_ff / knobs["n_embd"]
+    knobs["block_size"] = _context(dialect, knobs, block_size)
+    try:
+        return _neat(parse(ModelConfig, knobs))
+    except ConfigError as error:
+        options = OTHER_OPTIONS | {"mlp_ratio": _option(dialect, "d_ff")} | {knob: option for option, knob in dialect.options.items()}
+        raise UnsupportedArchitecture(Problem(options.get(p.path, p.path), p.message) for p in error.problems) from None
+
+
+def _context(dialect: Dialect, knobs: dict, wish: int | None) -> int:
+    told, option = knobs["block_size"], _option(dialect, "block_size")
+    if knobs["position"] == "learned" and (wish or told) != told:
+        raise UnsupportedArchitecture([Problem(option, f"the model has learned {told} positions; a context of {wish} is not possible")])
+    if knobs["position"] == "learned":
+        return told
+    if wish is not None and wish > told and option in dialect.options:
+        raise UnsupportedArchitecture([Problem(option, f"the model is made for {told} tokens; a context of {wish} is not possible")])
+    return min(told, LONGEST) if wish is None else wish
+
+
+def _option(dialect: Dialect, knob: str) -> str:
+    """Their name for a knob."""
+    return next((option for option, ours in dialect.options.items() if ours == knob), {"d_ff": "n_inner"}.get(knob, knob))
+
+
+def _activation(dialect: Dialect, name: Any) -> str:
+    found = [ours for ours, names in dialect.family.activations.items() if name in names]
+    if not found:
+        names = [known for names in dialect.family.activations.values() for known in names]
+        raise UnsupportedArchitecture([Problem(dialect.activation, f"{name!r} is not one of {', '.join(names)}")])
+    return found[0]
+
+
+def _neat(config: ModelConfig) -> ModelConfig:
+    """The same with every knob left open that needs no value."""
+    for knob in AMOUNTS:
+        left_open = config.model_copy(update={knob: None})
+        divides = knob != "head_dim" or config.n_head * config.head_size == config.n_embd
+        if divides and amount(left_open, knob) == amount(config, knob):
+            config = left_open
+    usual = config.attn_scale == config.head_size**-0.5
+    return config.model_copy(update={"attn_scale": None}) if usual else config
+
+
+def _mixed(hf_model: PreTrainedModel) -> Iterable[Problem]:
+    kinds = {(parameter.dtype, parameter.device) for parameter in hf_model.parameters()}
+    if len(kinds) > 1 or not hf_model.dtype.is_floating_point:
+        yield Problem("dtype", "the parameters are of several kinds or places, or no floating point numbers; only one kind is possible here")
+    if getattr(hf_model.config, "quantization_config", None) is not None:
+        yield Problem("quantization_config", "quantised weights are not possible here")
+
+
+def _untied(hf_model: PreTrainedModel, config: ModelConfig) -> Iterable[Problem]:
+    if (hf_model.get_output_embeddings().weight is hf_model.get_input_embeddings().weight) != config.tie_weights:
+        yield Problem("tie_word_embeddings", f"{config.tie_weights}, but the model has {'two matrices' if config.tie_weights else 'one'}")
+
+
+def _places(dialect: Dialect, name: str) -> tuple[list[str], Layout]:
+    """Where the dialect keeps one of our tensors, and how."""
+    module, kind = name.rsplit(".", 1)
+    layer = re.match(r"blocks\.(\d+)\.", module)
+    theirs = dialect.names[re.sub(r"^blocks\.\d+", "blocks", module)]
+    modules = [theirs] if isinstance(theirs, str) else theirs
+    return [f"{m.format(i=layer and layer[1])}.{kind}" for m in modules], dialect.layouts.get(module.rsplit(".", 1)[-1], SAME)
+
+
+def _other_pairs(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
+    """Rows of queries and keys in an order in which the other kind of RoPE turns the same pairs."""
+    size, rotated = config.head_size, config.rotated
+    order = torch.cat([torch.arange(0, rotated, 2), torch.arange(1, rotated, 2), torch.arange(rotated, size)]).to(tensor.device)
+    if not config.rope_interleaved:
+        order = order.argsort()
+    if name.endswith(("q_norm.weight", "k_norm.weight")):
+        return tensor.unflatten(0, (-1, size))[:, order].flatten(0, 1)
+    if ".qkv." not in name:
+        return tensor
+    turned = (config.n_head + config.kv_heads) * size
+    heads, values = tensor[:turned], tensor[turned:]
+    return torch.cat([heads.unflatten(0, (-1, size))[:, order].flatten(0, 1), values])
+
+
+@torch.no_grad()
+def _filled(gpt: GPT, config: ModelConfig) -> GPT:
+    """The model as `config` has it: what it lacks is zero, or one where that is a gain."""
+    with torch.random.fork_rng(devices=[]):
+        full = GPT(config)
+    given = gpt.state_dict()
+    for name, tensor in full.state_dict().items():
+        tensor.copy_(given[name] if name in given else tensor.new_full((), float(name.endswith(".weight"))))
+    return full.to(gpt.wte.weight).train(gpt.training)
