@@ -131,14 +131,15 @@ def fold_gpt2(ours: dict[str, Tensor], hf: Any, config: ModelConfig) -> None:
 def read_neox(hf: Any) -> dict:
     size = hf.hidden_size // hf.num_attention_heads
     if getattr(hf, "head_dim", None) not in (None, size):
-        raise refuse("head_dim", f"{hf.head_dim}: this family turns pairs by it, but its heads are hidden_size / num_attention_heads = {size}")
+        raise refuse("head_dim", f"{hf.head_dim}: this family's heads are hidden_size / num_attention_heads = {size}")
     told = rope(hf, "partial_rotary_factor")
     fraction = told.pop("partial_rotary_factor", 1.0)
     rotated = int(size * fraction)
     if rotated < 2 or rotated % 2 or rotated > size:
         raise refuse("partial_rotary_factor", f"{fraction:g} of a head of {size} are {rotated} numbers; an even number of them is needed")
     layout = "parallel_two_norms" if hf.use_parallel_residual else "sequential"
-    return told | {"rope_fraction": fraction, "layout": layout, "qkv_bias": hf.attention_bias, "attn_out_bias": hf.attention_bias}
+    biases = {"qkv_bias": hf.attention_bias, "attn_out_bias": hf.attention_bias}
+    return told | {"rope_fraction": fraction, "layout": layout, "embd_dropout": hf.hidden_dropout} | biases
 
 
 def write_neox(config: ModelConfig) -> dict:
@@ -268,7 +269,8 @@ DIALECTS = {
         Dialect(
             FAMILIES["gpt2"], "GPT2LMHeadModel", GPT_OPTIONS,
             {"wte": "transformer.wte", "wpe": "transformer.wpe", **GPT_NAMES, "norm": "transformer.ln_f"},
-            read_gpt2, write_gpt2, "activation_function", must={"add_cross_attention": (False,), **NO_WINDOWS}, layouts=CONV1D, fold=fold_gpt2,
+            read_gpt2, write_gpt2, "activation_function",
+            must={"add_cross_attention": (False,), **NO_WINDOWS}, layouts=CONV1D, fold=fold_gpt2,
         ),
         Dialect(
             FAMILIES["openai-gpt"], "OpenAIGPTLMHeadModel", GPT_OPTIONS,
@@ -296,7 +298,7 @@ DIALECTS = {
                 "norm": "gpt_neox.final_layer_norm",
                 "head": "lm_head",
             },
-            lambda hf: read_neox(hf) | {"embd_dropout": hf.hidden_dropout}, write_neox, "hidden_act", must=NO_WINDOWS, layouts={"qkv": BY_HEAD},
+            read_neox, write_neox, "hidden_act", must=NO_WINDOWS, layouts={"qkv": BY_HEAD},
         ),
         Dialect(
             FAMILIES["gptj"], "GPTJForCausalLM", GPT_OPTIONS,
@@ -352,7 +354,8 @@ DIALECTS = {
         Dialect(
             FAMILIES["gemma2"], "Gemma2ForCausalLM",
             {
-                **LLAMA_OPTIONS, "head_dim": "head_dim", "attn_logit_softcapping": "attn_softcap", "final_logit_softcapping": "logit_softcap",
+                **LLAMA_OPTIONS, "head_dim": "head_dim",
+                "attn_logit_softcapping": "attn_softcap", "final_logit_softcapping": "logit_softcap",
             },
             {
                 **LLAMA_NAMES,

@@ -34,6 +34,7 @@ PLAIN = {
 }
 GATED = {"swiglu": PLAIN["silu"], "geglu": PLAIN["gelu"], "geglu_tanh": PLAIN["gelu_tanh"]}
 FIRST = {"gelu_tanh": ("gelu",), "relu": ("relu",), "silu": ("silu", "swish")}  # GPT-1 calls the tanh form gelu
+WORDS = {True: "on", False: "off", None: "none"}
 
 
 class UnsupportedArchitecture(ConfigError):
@@ -58,12 +59,24 @@ def amount(config: ModelConfig, knob: str) -> Any:
 
 
 def only(knob: str, *allowed: Any) -> Rule:
-    words = " or ".join({True: "on", False: "off", None: "none"}.get(value, str(value)) if not isinstance(value, float) else f"{value:g}" for value in allowed)
-    return Rule(knob, lambda config: None if amount(config, knob) in allowed else words)
+    need = " or ".join(f"{value:g}" if isinstance(value, float) else WORDS.get(value, str(value)) for value in allowed)
+    return Rule(knob, lambda config: None if amount(config, knob) in allowed else need)
 
 
 def asks(knob: str, need: str, holds: Callable[[ModelConfig], bool]) -> Rule:
     return Rule(knob, lambda config: None if holds(config) else need)
+
+
+def alike(first: str, second: str) -> tuple[Rule, Rule]:
+    """Two knobs that a family has only together; the first is to blame where it was set by itself."""
+
+    def differ(config: ModelConfig) -> bool:
+        return amount(config, first) != amount(config, second)
+
+    return (
+        Rule(first, lambda config: f"the same as {second}" if differ(config) and getattr(config, first) is not None else None),
+        Rule(second, lambda config: f"the same as {first}" if differ(config) and getattr(config, first) is None else None),
+    )
 
 
 def windows(config: ModelConfig) -> list[int | None]:
@@ -103,8 +116,7 @@ DIVIDED_WIDTH = asks("n_head", "a number that divides the width, whatever the he
 FOUR_WIDE = asks("mlp_ratio", "4", lambda c: c.d_ff == 4 * c.n_embd)
 ROTARY = (only("position", "rope"), asks("rope_fraction", "1", lambda c: c.rotated in (0, c.head_size)))
 ALL_BIASED = (only("qkv_bias", True), only("attn_out_bias", True), only("mlp_bias", True))
-ATTENTION_BIAS = asks("attn_out_bias", "the same for attention's output as for queries, keys and values",
-                      lambda c: c.has_qkv_bias == c.has_attn_out_bias)  # fmt: skip
+ATTENTION_BIAS = alike("qkv_bias", "attn_out_bias")
 ATTENTION_DROPOUT_ONLY = (only("embd_dropout", 0.0), only("resid_dropout", 0.0))
 
 
@@ -139,8 +151,8 @@ FAMILIES = {
         )),
         Family("gpt_neox", "GPT-NeoX", PLAIN, (
             *GPT_LIKE, only("norm_placement", "pre"), only("layout", "sequential", "parallel_two_norms"), FINAL_NORM, *PLAIN_EMBEDDING,
-            only("position", "rope"), ATTENTION_BIAS, only("mlp_bias", True), NO_HEAD_BIAS, USUAL_SCALE,
-            asks("embd_dropout", "the same dropout as on the residuals", lambda c: c.p_embd_dropout == c.p_resid_dropout),
+            only("position", "rope"), *ATTENTION_BIAS, only("mlp_bias", True), NO_HEAD_BIAS, USUAL_SCALE,
+            *alike("embd_dropout", "resid_dropout"),
         )),
         Family("gptj", "GPT-J", PLAIN, (
             *GPT_LIKE, only("norm_placement", "pre"), only("layout", "parallel"), FINAL_NORM, *PLAIN_EMBEDDING, only("position", "rope"),
@@ -152,21 +164,23 @@ FAMILIES = {
             only("position", "alibi"), *ALL_BIASED, NO_HEAD_BIAS, USUAL_SCALE, FOUR_WIDE, only("embd_dropout", 0.0),
         )),
         Family("llama", "Llama", GATED, (
-            *LLAMA_LIKE, only("norm_placement", "pre"), DIVIDED_WIDTH, ATTENTION_BIAS, NO_QK_NORM, NO_WINDOW,
+            *LLAMA_LIKE, only("norm_placement", "pre"), DIVIDED_WIDTH, *ATTENTION_BIAS, NO_QK_NORM, NO_WINDOW,
         )),
         Family("mistral", "Mistral", GATED, (
             *LLAMA_LIKE, only("norm_placement", "pre"), only("qkv_bias", False), only("attn_out_bias", False), only("mlp_bias", False),
             NO_QK_NORM, ONE_WINDOW,
         )),
         Family("qwen3", "Qwen 3", GATED, (
-            *LLAMA_LIKE, only("norm_placement", "pre"), ATTENTION_BIAS, only("mlp_bias", False), only("qk_norm", "head"),
+            *LLAMA_LIKE, only("norm_placement", "pre"), *ATTENTION_BIAS, only("mlp_bias", False), only("qk_norm", "head"),
         )),
         Family("gemma2", "Gemma 2", GATED, (
             *RMSNORM, only("norm_placement", "sandwich"), SEQUENTIAL, FINAL_NORM, only("scale_embedding", True), only("embd_norm", False),
-            NO_HEAD_BIAS, *ROTARY, DIVIDED_WIDTH, ATTENTION_BIAS, only("mlp_bias", False), NO_QK_NORM, WHOLE_SCALE, *ATTENTION_DROPOUT_ONLY,
+            NO_HEAD_BIAS, *ROTARY, DIVIDED_WIDTH, *ATTENTION_BIAS, only("mlp_bias", False), NO_QK_NORM, WHOLE_SCALE,
+            *ATTENTION_DROPOUT_ONLY,
         )),
         Family("olmo2", "OLMo 2", GATED, (
-            *LLAMA_LIKE, only("norm_placement", "output"), ATTENTION_BIAS, only("mlp_bias", False), only("qk_norm", "full"), NO_WINDOW,
+            *LLAMA_LIKE, only("norm_placement", "output"), *ATTENTION_BIAS, only("mlp_bias", False), only("qk_norm", "full"),
+            NO_WINDOW,
         )),
     )
 }  # fmt: skip
@@ -197,7 +211,8 @@ def family_of(config: ModelConfig, *, inference: bool = False) -> str:
 
 def relaxed(config: ModelConfig, family: Family) -> ModelConfig:
     """A config that computes the same once its new biases are zeros and its new gains ones, closer to the family."""
-    config = config.model_copy(update={"dropout": 0.0, "embd_dropout": None, "attn_dropout": None, "resid_dropout": None, "share_layers": False})
+    no_dropout = {"dropout": 0.0, "embd_dropout": None, "attn_dropout": None, "resid_dropout": None}
+    config = config.model_copy(update=no_dropout | {"share_layers": False})
     for knob in ("norm_gain", "norm_bias", "qkv_bias", "attn_out_bias", "mlp_bias", "head_bias"):
         lifted = config.model_copy(update={knob: True})
         if len(family.problems(lifted)) < len(family.problems(config)):

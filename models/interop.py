@@ -41,10 +41,10 @@ def from_transformers(hf_model: PreTrainedModel, *, block_size: int | None = Non
     if problems:
         raise UnsupportedArchitecture(problems)
     with torch.random.fork_rng(devices=[]):
-        gpt = GPT(config)
+        gpt = GPT(config).to(device=hf_model.device, dtype=hf_model.dtype).train(hf_model.training)
     ours = read_tensors(dialect, hf_model.state_dict(), gpt.state_dict(), hf, config)
     gpt.load_state_dict(ours)
-    return gpt.to(device=hf_model.device, dtype=hf_model.dtype).train(hf_model.training)
+    return gpt
 
 
 def to_transformers(gpt: GPT, *, inference: bool = False) -> PreTrainedModel:
@@ -170,7 +170,7 @@ def _neat(config: ModelConfig) -> ModelConfig:
 def _mixed(hf_model: PreTrainedModel) -> Iterable[Problem]:
     kinds = {(parameter.dtype, parameter.device) for parameter in hf_model.parameters()}
     if len(kinds) > 1 or not hf_model.dtype.is_floating_point:
-        yield Problem("dtype", "the parameters are of several kinds or places, or no floating point numbers; only one kind is possible here")
+        yield Problem("dtype", "only parameters of one floating point kind, all in one place, are possible here")
     if getattr(hf_model.config, "quantization_config", None) is not None:
         yield Problem("quantization_config", "quantised weights are not possible here")
 
