@@ -97,6 +97,40 @@ class StreamDecoder:
         return self._tokenizer.token(i) if self._bytes is None else self._bytes.decode(bytes([i]))
 
 
+def hub_files(tokenizer: Tokenizer) -> dict[str, str]:
+    """Names and contents of the files from which `transformers.AutoTokenizer` makes the same tokenizer.
+
+    No text is normalised, no two tokens are ever merged, and none is special. A character that the tokenizer doesn't know
+    is an error there too.
+    """
+    pieces = _by_character(tokenizer) if tokenizer.kind == "char" else _by_byte()
+    nothing = {"truncation": None, "padding": None, "normalizer": None, "post_processor": None}
+    model = {"version": "1.0", "added_tokens": [], **nothing, **pieces}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    return {"tokenizer.json": json.dumps(model), "tokenizer_config.json": json.dumps(config)}
+
+
+def _by_character(tokenizer: CharTokenizer) -> dict:
+    """Cut behind every character, line ends included; look each one up; write them one after the other."""
+    return {
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False},
+        "model": {"type": "WordLevel", "vocab": {c: i for i, c in enumerate(tokenizer.characters)}, "unk_token": "<unknown>"},
+        "decoder": {"type": "Fuse"},
+    }
+
+
+def _by_byte() -> dict:
+    """Each byte goes by a visible character, as in GPT-2: itself, or the next free one from 256."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    letters = {byte: chr(byte) for byte in visible} | {byte: chr(256 + n) for n, byte in enumerate(hidden)}
+    return {
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        "model": {"type": "BPE", "vocab": {letters[byte]: byte for byte in range(256)}, "merges": []},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+    }
+
+
 def build(kind: str, text: str) -> Tokenizer:
     """The tokenizer for a whole text, its held-out part included."""
     return CharTokenizer(distinct(text)) if kind == "char" else ByteTokenizer()
