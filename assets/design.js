@@ -73,7 +73,8 @@
     document.body.dataset.design = problems.length ? "wrong" : "right";
   }
 
-  pg.kinds.design = (root, { props, watch }) => {
+  pg.kinds.design = (root, { props, watch, trigger }) => {
+    let timer = 0;
     const problems = h("ul", { class: "pg-problems", hidden: true }), formulas = h("pre", { class: "pg-formulas" }), picture = h("div", { class: "pg-picture" }), facts = h("dl", { class: "pg-facts pg-facts-design" }), text = h("p", { class: "pg-faint" });
     root.append(problems, h("div", { class: "pg-design-grid" }, picture, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, facts, text)));
     const fact = (label, value, title) => h("div", { title: title || "" }, h("dt", {}, label), h("dd", {}, value));
@@ -90,7 +91,9 @@
         fact("a training step costs", `${compact(value.flops)}FLOP per token`),
         fact("memory while training", `about ${compact(value.memory_bytes)}B`),
         fact("time on this machine", value.seconds === null ? "measuring" : `about ${duration(value.seconds)}`, "if nothing else trains here"),
-        fact("learns from", value.tokens === null ? "as much as fits" : `${compact(value.tokens)} tokens`));
+        fact("learns from", value.tokens === null ? "as much as fits" : `${compact(value.tokens)} tokens`, value.tokens === null ? "" : `${(value.tokens / value.n_train).toPrecision(2)} times through the text`));
+      clearTimeout(timer);
+      if (value.seconds === null) timer = setTimeout(() => pg.visible(root) && trigger("again"), 3000);
       text.textContent = `The text has ${number(value.text.n_chars)} characters: ${number(value.text.n_tokens)} tokens of ${number(value.text.vocab_size)} kinds, ${number(value.text.n_held_out)} of them held out.`;
     };
     watch("value", show);
