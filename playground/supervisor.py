@@ -24,7 +24,7 @@ from playground.data import corpora
 from playground.data.corpora import BUILT_IN
 from playground.data.split import complete
 from playground.runs import RunFolder
-from playground.settings import Settings
+from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -364,10 +364,5 @@ class Supervisor:
         options = ["--root", str(self.settings.root), "--nice", str(self.settings.nice)]
         command = [sys.executable, "-m", "playground.worker", *options, *arguments]
         return subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=worker_environment()
+            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=calm_threads(os.environ)
         )
-
-
-def worker_environment() -> dict[str, str]:
-    """As ours, with idle OpenMP threads asleep rather than spinning beside another run."""
-    return {**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
