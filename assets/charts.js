@@ -20,7 +20,7 @@
     const axis = { gridcolor: grid, linecolor: grid, zeroline: false, tickcolor: grid, automargin: true };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text, family: "system-ui, sans-serif", size: 12 },
-      margin: { l: 52, r: 10, t: 6, b: 40 }, hovermode: "x unified", showlegend: false, uirevision: "keep",
+      margin: { l: 56, r: 10, t: 6, b: 40 }, hovermode: "x unified", showlegend: false, uirevision: "keep",
       hoverlabel: { bgcolor: pg.css("--background-fill-primary"), bordercolor: grid, font: { color: text } },
       ...extra,
       xaxis: { ...axis, ...(extra.xaxis || {}) },
@@ -76,7 +76,7 @@
       for (let i = kept.length; i < columns[name].length; i++) {
         const value = columns[name][i];
         if (value !== null) [sum, weights] = [weight() * sum + value, weight() * weights + 1];
-        kept.push(weights ? sum / weights : null);
+        kept.push(value !== null && weights ? sum / weights : null); // a loss that is no number leaves a gap
       }
       return { x: columns[x()].slice(start), y: kept.slice(start) };
     };
@@ -94,7 +94,7 @@
     const place = h("div", { class: "pg-plot pg-plot-big" });
     const legend = h("div", { class: "pg-legend" },
       h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:color-mix(in srgb, ${COLOUR.train} 45%, transparent)` }, "training, each point"),
-      h("span", { style: `--c:${COLOUR.val}` }, "held out"), h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"));
+      h("span", { style: `--c:${COLOUR.val}` }, "held out, a part (star: all of it, at the end)"), h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"));
     root.append(
       head("Loss", "How surprised the model is by the next token, in nats per token. Lower is better.",
         h("label", {}, "smoothing ", smooth), h("label", {}, logX, " log x"), h("label", {}, logY, " log y"), h("label", {}, "over ", axis)),
@@ -102,9 +102,10 @@
     let current = null;
     const x = () => axis.value;
     /* The x of validations: they carry steps and seconds; tokens grow evenly with the steps. */
-    const validations = (run, start) => {
-      const columns = run.series.validation, progress = run.series.progress;
-      if (!columns) return { x: [], y: [] };
+    const validations = (whole) => (run, start) => {
+      const all = run.series.validation, progress = run.series.progress;
+      if (!all) return { x: [], y: [] };
+      const columns = Object.fromEntries(Object.entries(all).map(([name, values]) => [name, values.filter((_, i) => all.whole[i] === whole)]));
       const perStep = progress && progress.step.length ? progress.tokens.at(-1) / progress.step.at(-1) : 0;
       const xs = x() === "tokens" ? columns.step.map((s) => s * perStep) : columns[x()];
       return { x: xs.slice(start), y: columns.loss.slice(start) };
@@ -119,7 +120,8 @@
     const draw = growing(place, () => [
       { columns: (run, start) => from("progress", "loss", x())(run, start), name: "training", line: { color: colour("train"), width: 1 }, opacity: 0.45, hoverinfo: "skip" },
       { columns: smoothed, name: "training", line: { color: colour("train"), width: 2.2 }, hovertemplate: "%{y:.3f}" },
-      { columns: validations, name: "held out", mode: "lines+markers", line: { color: colour("val"), width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
+      { columns: validations(true), name: "whole held-out text", mode: "markers", marker: { size: 12, symbol: "star", color: colour("val"), line: { color: pg.css("--body-text-color"), width: 1 } }, hovertemplate: "%{y:.3f}" },
+      { columns: validations(false), name: "held out", mode: "lines+markers", line: { color: colour("val"), width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
     ], () => ({
       xaxis: { title: { text: { step: "step", tokens: "tokens trained on", seconds: "seconds of training" }[x()] }, type: logX.checked ? "log" : "linear", ...(logX.checked ? {} : { rangemode: "tozero" }) },
       yaxis: { title: { text: "nats per token" }, type: logY.checked ? "log" : "linear" },
@@ -157,7 +159,7 @@
       };
     };
   }
-  pg.kinds.gradnorm = small("Gradient norm", "How hard the loss pulls on the weights, before clipping.", "grad_norm", "", "grad", ".3f", { type: "log", dtick: "D2" });
+  pg.kinds.gradnorm = small("Gradient norm", "How hard the loss pulls on the weights, before clipping.", "grad_norm", "", "grad", ".3f", { type: "log" });
   pg.kinds.rate = small("Learning rate", "How far each step follows that pull.", "lr", "", "lr", ".2e", { tickformat: ".0e" });
   pg.kinds.speed = small("Speed", "How much text is learnt from per second.", "tokens_per_s", "tokens/s", "speed", ",.0f", { rangemode: "tozero" });
 
@@ -187,7 +189,8 @@
     let current = null;
 
     const rows = () => (current && current.series.layers ? current.series.layers[what.value] : []);
-    const end = () => Math.max(1, current.status.max_steps || 0, current.series.layers.step.at(-1));
+    /* As far as the curves above reach, so that one step lies under the same step. */
+    const end = () => Math.max(1, current.series.layers.step.at(-1), current.series.progress ? current.series.progress.step.at(-1) : 0);
     const label = (layer) => (what.value === "stream" ? (layer === 0 ? "embedding" : `after layer ${layer}`) : `layer ${layer + 1}`);
 
     function paint() {

@@ -43,6 +43,7 @@ window.playground = (() => {
   function duration(seconds) {
     if (seconds === null || seconds === undefined) return "–";
     const s = Math.round(seconds);
+    if (s < 1) return seconds > 0 ? "under 1 s" : "0 s";
     if (s < 60) return `${s} s`;
     if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
     return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} min`;
@@ -113,6 +114,7 @@ window.playground = (() => {
   /* ---- the open run ---- */
 
   function open(id, mine, missing) {
+    const previous = run.id;
     if (id !== run.id) run = fresh(id);
     run.mine = Boolean(mine);
     run.problem = missing ? `There is no run ${missing} here. Design one and press Train, or choose one in Runs.` : "";
@@ -120,7 +122,8 @@ window.playground = (() => {
     const url = new URL(location.href);
     if (id) url.searchParams.set("run", id);
     else if (!missing) url.searchParams.delete("run");
-    history.replaceState(history.state, "", url);
+    const another = id && previous && id !== previous;
+    history[another ? "pushState" : "replaceState"](history.state, "", url);
     showState();
     refreshAll({ reset: true, kinds: new Set() });
     poll();
@@ -150,6 +153,13 @@ window.playground = (() => {
     try {
       const answer = await get(`live/runs/${encodeURIComponent(asked.id)}?generation=${asked.generation}&cursor=${asked.cursor}`);
       if (asked !== run) return;
+      if (answer.gone) {
+        run.problem = "This run no longer exists.";
+        run.status = null;
+        document.body.dataset.runState = "none";
+        refreshAll({ reset: true, kinds: new Set(), status: true });
+        return;
+      }
       failures = 0;
       run.problem = "";
       apply(answer);
@@ -157,13 +167,15 @@ window.playground = (() => {
     } catch (error) {
       if (asked !== run) return;
       failures += 1;
-      run.problem = error.status === 404 ? "This run no longer exists." : "The playground does not answer; trying again.";
+      run.problem = "The playground does not answer; trying again.";
       wait = SLOW_MS;
       refreshAll({ reset: false, kinds: new Set(), status: true });
     }
     clearTimeout(timer);
     timer = setTimeout(poll, wait);
   }
+
+  addEventListener("popstate", () => location.reload()); // back to the run that was open before
 
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) {
@@ -245,14 +257,14 @@ window.playground = (() => {
         if (!status) return;
         parts.step.textContent = status.max_steps ? `${number(status.step)} of ${number(status.max_steps)}` : number(status.step);
         parts.time.textContent = duration(status.seconds);
-        parts.left.textContent = status.state === "running" ? duration(status.left_s) : stateText(status);
+        parts.left.textContent = status.state === "running" ? duration(status.left_s) : "–";
         parts.train.textContent = number(status.train_loss, 3);
         parts.val.textContent = number(status.final_val_loss ?? status.val_loss, 3);
         parts.speed.textContent = number(status.tokens_per_s);
         parts.params.textContent = number(status.n_params);
         const notices = run.series.notice ? run.series.notice.text.slice(-1) : [];
         const words = status.state === "running" || status.state === "finished" ? notices : [status.reason, ...notices].filter(Boolean);
-        reason.textContent = words.length ? `${stateText(status)}: ${words.join(" ")}` : "";
+        reason.textContent = words.map((word) => word[0].toUpperCase() + word.slice(1)).join(". ");
         log.textContent = status.log || "";
       },
     };

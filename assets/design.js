@@ -131,7 +131,8 @@
     });
   };
 
-  pg.kinds.design = (root, { props, watch }) => {
+  pg.kinds.design = (root, { props, watch, trigger }) => {
+    let timer = 0;
     const problems = h("ul", { class: "pg-problems", hidden: true }), pictures = h("div", { class: "pg-pictures" }), formulas = h("pre", { class: "pg-formulas" });
     const facts = h("dl", { class: "pg-facts pg-facts-design" }), text = h("p", { class: "pg-faint" }), rows = h("tbody");
     const table = h("details", { class: "pg-parts" }, h("summary", {}, "parameters and FLOPs by part"), h("table", {}, h("thead", {}, h("tr", {}, ...["part", "parameters", "FLOP per token, forward"].map((name) => h("th", { scope: "col" }, name)))), rows));
@@ -160,7 +161,9 @@
         fact("a training step costs", `${compact(value.flops)}FLOP per token`),
         fact("memory while training", `about ${compact(value.memory_bytes)}B`),
         fact("time on this machine", value.seconds === null ? "measuring" : `about ${duration(value.seconds)}`, "if nothing else trains here"),
-        fact("learns from", value.tokens === null ? "as much as fits" : `${compact(value.tokens)} tokens`));
+        fact("learns from", value.tokens === null ? "as much as fits" : `${compact(value.tokens)} tokens`, value.tokens === null ? "" : `${(value.tokens / value.n_train).toPrecision(2)} times through the text`));
+      clearTimeout(timer);
+      if (value.seconds === null) timer = setTimeout(() => pg.visible(root) && trigger("again"), 3000);
       rows.replaceChildren(...value.parts.map(([name, params, flops]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, number(params)), h("td", {}, flops ? compact(flops) : "–"))));
       text.textContent = `The text has ${number(value.text.n_chars)} characters: ${number(value.text.n_tokens)} tokens of ${number(value.text.vocab_size)} kinds, ${number(value.text.n_held_out)} of them held out.`;
     };

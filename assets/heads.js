@@ -28,7 +28,7 @@
     const back = h("button", { class: "pg-button", type: "button", onclick: () => follow() }, "Back to what the run records");
     root.append(
       pg.head("Attention heads", "Each square is one head: row by row the token that looks, column by column the tokens it looks at. Bright means much. Click a head to enlarge it.",
-        h("span", { class: "pg-scale" }, h("span", {}, "0"), h("span", { class: "pg-ramp pg-ramp-short" }), h("span", {}, "1"))),
+        h("span", { class: "pg-scale" }, h("span", {}, "weight 0"), h("span", { class: "pg-ramp pg-ramp-short", title: "Colours grow with the square root of the weight, so that small ones can be told apart: the middle is 0.25." }), h("span", {}, "1"))),
       caption, h("div", { class: "pg-heads-wrap" }, grid, large));
     let maps = null, cells = [], chosen = null, current = null, own = null, asked = -1, busy = false;
 
@@ -72,6 +72,7 @@
         h("div", { class: "pg-head" }, h("h4", {}, `layer ${layer + 1}, head ${head + 1}`), close),
         h("div", { class: "pg-large-map" }, h("span", { class: "pg-corner" }), labels("pg-keys"), labels("pg-queries"), canvas),
         h("p", { class: "pg-faint" }, "Down the side: the token that looks. Along the top: what it looks at."));
+      if (large.hidden) requestAnimationFrame(() => large.scrollIntoView({ block: "nearest", behavior: "smooth" }));
       large.hidden = false;
       chosen.canvas = canvas;
       paint(canvas, maps, layer, head);
@@ -107,9 +108,9 @@
       const run = current;
       try {
         const answer = await pg.get(`live/runs/${encodeURIComponent(run.id)}/attention`);
-        if (run === current && !own) show(answer);
+        if (run === current && !own) answer ? show(answer) : empty(run.status.state === "queued" ? "This run waits in the queue; its first map comes with its first step." : "No attention has been recorded yet; the first map comes with the first step.");
       } catch (error) {
-        if (run === current && !maps) empty(error.status === 404 ? "No attention has been recorded yet; the first map comes with the first step." : "The playground does not answer; trying again.");
+        if (run === current && !maps) empty("The playground does not answer; trying again.");
       } finally {
         busy = false;
       }

@@ -13,8 +13,8 @@
     { key: "train", label: "training loss, nats per token", value: (r) => r.train_loss ?? Infinity, show: (r) => number(r.train_loss, 3), right: true },
     { key: "params", label: "parameters", value: (r) => r.n_params, show: (r) => compact(r.n_params), right: true },
     { key: "seconds", label: "training time", value: (r) => r.seconds, show: (r) => duration(r.seconds), right: true },
-    { key: "differs", label: "differs from the default in", value: (r) => JSON.stringify(r.differs), show: (r) => Object.entries(r.differs).map(([path, value]) => `${path.split(".").pop()} ${value === null ? "automatic" : String(value).slice(0, 24)}`).join(", ") || "nothing" },
     { key: "created", label: "begun", value: (r) => r.created_at, show: (r) => new Date(r.created_at * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) },
+    { key: "differs", label: "differs from the default in", value: (r) => JSON.stringify(r.differs), show: (r) => r.differs.join(", ") || "nothing" },
   ];
 
   pg.confirmDelete = (table) => {
@@ -43,7 +43,7 @@
     function row(run) {
       let cells = kept.get(run.id);
       if (!cells) {
-        const tick = h("input", { type: "checkbox", "aria-label": `compare ${run.name}`, onclick: (event) => event.stopPropagation(), onchange: () => { tick.checked ? ticked.add(run.id) : ticked.delete(run.id); overlay(); } });
+        const tick = h("input", { type: "checkbox", "aria-label": `compare run ${run.id}`, onclick: (event) => event.stopPropagation(), onchange: () => { tick.checked ? ticked.add(run.id) : ticked.delete(run.id); overlay(); } });
         const tds = COLUMNS.map((column) => h("td", { class: `pg-cell-${column.key}${column.right ? " pg-right" : ""}` }));
         const tr = h("tr", { tabindex: "0", "data-run": run.id, onclick: () => choose(run.id), ondblclick: () => { choose(run.id); trigger("pick", {}); }, onkeydown: (event) => { if (event.key === "Enter" && event.target === tr) { choose(run.id); trigger("pick", {}); } } }, h("td", {}, tick), ...tds);
         kept.set(run.id, (cells = { tr, tds, tick }));
@@ -59,7 +59,7 @@
 
     function rows() {
       const column = COLUMNS.find((c) => c.key === sort.key), way = sort.down ? -1 : 1;
-      const ordered = [...runs].sort((a, b) => { const [x, y] = [column.value(a), column.value(b)]; return (x < y ? -1 : x > y ? 1 : 0) * way; });
+      const ordered = [...runs].sort((a, b) => { const [x, y] = [column.value(a), column.value(b)]; if (x === Infinity || y === Infinity) return x === y ? 0 : x === Infinity ? 1 : -1; return (x < y ? -1 : x > y ? 1 : 0) * way; });
       const wanted = ordered.map(row);
       if (wanted.some((tr, i) => body.children[i] !== tr) || body.children.length !== wanted.length) body.replaceChildren(...wanted);
       empty.hidden = runs.length > 0;
@@ -67,13 +67,21 @@
     }
 
     function choose(id) {
-      const run = runs.find((r) => r.id === id);
-      chosen = run ? id : null;
-      props.value = { run: chosen, name: run ? run.name : null };
+      chosen = runs.some((r) => r.id === id) ? id : null;
+      showChosen();
       rows();
+    }
+
+    /* What the buttons below act on, said again when its name or state changes. */
+    let said = "";
+    function showChosen() {
+      const run = runs.find((r) => r.id === chosen) || null, now = JSON.stringify([chosen, run && run.name, run && run.state]);
+      if (now === said) return;
+      said = now;
+      props.value = { run: chosen, name: run ? run.name : null };
+      document.body.dataset.chosen = run ? run.state : "none";
       const link = (name, text) => h("a", { class: "pg-button", href: pg.address(`live/runs/${chosen}/${name}`).href, download: "" }, text);
       links.replaceChildren(...(run ? [h("span", {}, `${run.name}: `), link("weights", "weights (safetensors)"), link("metrics.csv", "metrics (CSV)"), link("config.json", "configuration (JSON)")] : []));
-      if (run) document.body.dataset.chosen = run.state;
     }
 
     async function overlay() {
@@ -100,8 +108,8 @@
         try {
           runs = await pg.get("live/runs");
           for (const id of kept.keys()) if (!runs.some((r) => r.id === id)) { kept.delete(id); ticked.delete(id); }
-          if (chosen && !runs.some((r) => r.id === chosen)) choose(null);
-          else if (chosen) document.body.dataset.chosen = runs.find((r) => r.id === chosen).state;
+          if (chosen && !runs.some((r) => r.id === chosen)) chosen = null;
+          showChosen();
           rows();
           await overlay();
         } catch (error) { /* the bar says that the playground does not answer */ }

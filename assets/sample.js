@@ -11,7 +11,7 @@
 
     const percent = (p) => `${(100 * p).toFixed(p < 0.1 ? 1 : 0)}%`;
     function tell(event, [, token, probability, others]) {
-      pg.showTip(event, h("div", { class: "pg-odds" }, h("code", {}, pg.visibleToken(token)), h("strong", {}, percent(probability)), ...others.flatMap(([other, p]) => [h("code", {}, pg.visibleToken(other)), h("span", {}, percent(p))])));
+      pg.showTip(event, h("div", { class: "pg-odds" }, h("span", { class: "pg-tip-faint" }, "drawn"), h("span"), h("code", {}, pg.visibleToken(token)), h("strong", {}, percent(probability)), h("span", { class: "pg-tip-faint" }, "instead of"), h("span"), ...others.flatMap(([other, p]) => [h("code", {}, pg.visibleToken(other)), h("span", {}, percent(p))])));
     }
     function span(token) {
       const element = h("span", { class: "pg-token", style: `--p:${token[2]}` }, token[0]);
@@ -22,6 +22,8 @@
     const show = () => {
       const value = props.value;
       empty.hidden = Boolean(value && value.state !== "empty");
+      text.hidden = !empty.hidden;
+      document.body.dataset.sampling = value && value.state === "writing" ? "yes" : "no";
       if (!value || value.state === "empty") return;
       const goesOn = promptShown === value.prompt && shown.length <= value.tokens.length && shown.every((token, i) => token[0] === value.tokens[i][0] && token[2] === value.tokens[i][2]);
       if (!goesOn) { written.replaceChildren(); shown = []; prompt.textContent = promptShown = value.prompt; }
@@ -32,5 +34,10 @@
     };
     watch("value", show);
     show();
+    document.addEventListener("click", (event) => {
+      if (!event.target.closest("#sample-halt") || document.body.dataset.sampling !== "yes") return;
+      document.body.dataset.sampling = "no";
+      status.textContent = `stopped after ${number(shown.length)} of ${number(props.value.wanted)} tokens`;
+    });
   };
 })();

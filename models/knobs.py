@@ -72,6 +72,20 @@ class Spec:
     max_length: int | None
     knob: Knob
 
+    def said(self, value: Any) -> str:
+        """A value of this knob in the words that its control uses."""
+        if value is None:
+            return self.knob.none_means
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        return (
+            self.knob.choice_labels.get(value, str(value))
+            if isinstance(value, str)
+            else f"{value:g}"
+            if isinstance(value, float)
+            else str(value)
+        )
+
     @property
     def elem_id(self) -> str:
         """The control's id on the page: the path with dots turned into dashes."""
@@ -288,7 +302,8 @@ def _problem(cls: type[Knobs], details: dict) -> Problem:
         return Problem(path, f"there is no such setting{_did_you_mean(cls, path)}")
     if spec is None:
         return Problem(path, f"{_short(value)}: {details['msg'].lower()}")
-    return Problem(path, f"{_short(value)} is not possible here; {_wanted(spec)}")
+    said = "this is empty" if value == "" else f"{_short(value)} is not possible here"
+    return Problem(path, f"{said}; {_wanted(spec)}")
 
 
 def _wanted(spec: Spec) -> str:
@@ -299,14 +314,19 @@ def _wanted(spec: Spec) -> str:
     if spec.kind == "text":
         return f"use a text of at most {spec.max_length} characters" if spec.max_length else "use a text"
     noun = "a whole number" if spec.kind == "int" else "a number"
-    low = None if spec.low is None else f"{'above' if spec.low_open else 'from'} {spec.low:g}"
-    high = None if spec.high is None else f"{'below' if spec.high_open else 'up to'} {spec.high:g}"
+    low = None if spec.low is None else f"{'above' if spec.low_open else 'from'} {_number(spec.low)}"
+    high = None if spec.high is None else f"{'below' if spec.high_open else 'up to'} {_number(spec.high)}"
     return " ".join(["use", noun, *filter(None, [low, high])])
 
 
 def _did_you_mean(cls: type[Knobs], path: str) -> str:
     close = difflib.get_close_matches(path, [spec.path for spec in cls.specs()], n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else "; see the list of settings with --help"
+
+
+def _number(value: float) -> str:
+    """Written out: 1,000,000 and not 1e+06."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
 def _short(value: Any) -> str:

@@ -28,9 +28,9 @@ from playground.config import RunConfig
 from playground.configure import config_from
 from playground.flags import Typed
 from playground.runs import RunFolder
-from playground.settings import Settings
+from playground.settings import Settings, calm_threads
 from playground.store import Store
-from playground.supervisor import REPOSITORY, Supervisor, create_run, worker_environment
+from playground.supervisor import REPOSITORY, Supervisor, create_run
 
 BARE, LOOP, RUN, WATCHED = "bare PyTorch loop", "training loop alone", "run with recording and probes", "the same, watched at 2 Hz"
 LEFT_OUT = 0.25
@@ -188,7 +188,7 @@ def _worker(config: RunConfig, settings: Settings, results: Results, address: st
     with open(RunFolder(settings.root, run_id).log, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "playground.worker", *options],
-            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=worker_environment(),
+            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=calm_threads(os.environ),
         )  # fmt: skip
     try:
         first_s = first_loss(db, run_id, began)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from playground import store, worker
 from playground.runs import RunFolder
-from playground.settings import Settings
+from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 from playground.supervisor import mark_dead, threads_for
 
@@ -67,6 +68,7 @@ class Bar:
 
 def train(settings: Settings, db: Store, run_id: str, *, as_json: bool, began: float) -> int:
     """Train a run that is `starting` to its end; prints the outcome and returns the exit status."""
+    os.environ.update(calm_threads(os.environ))
     interruption, run = Interruption(), db.run(run_id)
     for number, wanted in ((signal.SIGINT, "stop"), (signal.SIGTERM, "interrupt"), (signal.SIGHUP, "interrupt")):
         interruption.on(number, wanted)

@@ -155,8 +155,11 @@ class Live:
         )
 
     def _delta(self, run_id: str, generation: int, cursor: int) -> bytes:
-        RunFolder(self.root, run_id)
-        run = self.db.run(run_id)
+        try:
+            RunFolder(self.root, run_id)
+            run = self.db.run(run_id)
+        except NoSuchRun:
+            return orjson.dumps({"gone": True})  # an answer, not an error: the page asks again and again
         if run.generation != generation:
             cursor = 0
         rows = self.db.events(run_id, after=cursor, limit=MAX_EVENTS)
@@ -209,17 +212,18 @@ class Live:
         folder = RunFolder(self.root, run_id)
         probes = [row for row in self.db.events(run_id, kinds=("probe",))]
         if not probes:
-            raise HTTPException(404, "no attention has been recorded yet")
+            self.db.run(run_id)
+            return b"null"
         digest = probes[-1].body["text_hash"]
         there = [path for path in sorted((folder.path / "probes" / digest).glob("[0-9]*.safetensors"), key=lambda path: int(path.stem))]
         chosen = next((path for path in reversed(there) if step < 0 or int(path.stem) <= step), None)
         if chosen is None:
-            raise HTTPException(404, "no attention has been recorded yet")
+            return b"null"
         try:
             with safe_open(chosen, framework="numpy") as file:
                 tokens, maps = file.get_tensor("tokens"), file.get_tensor("attention")
         except (SafetensorError, FileNotFoundError):
-            raise HTTPException(404, "this probe is no longer there") from None
+            return b"null"  # thinned out this very moment
         tokenizer = tokenizers.load(folder.tokenizer.read_text())
         return orjson.dumps(attention_dict(int(chosen.stem), [tokenizer.token(i) for i in tokens.tolist()], maps))
 
@@ -243,14 +247,15 @@ def seconds_left(run: Run) -> float | None:
     return max(0.0, min(guesses)) if guesses else None
 
 
-def config_difference(run: Run) -> dict:
-    """The knobs in which a run differs from the default configuration."""
+def config_difference(run: Run) -> list[str]:
+    """In words, the knobs in which a run differs from the default configuration."""
     return _difference(orjson.dumps(run.config))
 
 
 @lru_cache(maxsize=2000)
-def _difference(config: bytes) -> dict:
-    return differences(parse(RunConfig, orjson.loads(config)), RunConfig())
+def _difference(config: bytes) -> list[str]:
+    changed = differences(parse(RunConfig, orjson.loads(config)), RunConfig())
+    return [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]
 
 
 def file_name(run: Run) -> str:
@@ -265,8 +270,7 @@ def asset_path(name: str) -> Path | None:
         import plotly
 
         return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    path = ASSETS / name
-    return path if path.parent == ASSETS and path.is_file() else None
+    return next((path for path in ASSETS.iterdir() if path.name == name and path.is_file()), None)
 
 
 @lru_cache(maxsize=32)
@@ -284,7 +288,7 @@ def _whole(request: Request, name: str, default: int) -> int:
     if text is None:
         return default
     try:
-        return int(text[:19])
+        return max(-1, min(int(text[:30]), 2**63 - 1))
     except ValueError:
         raise HTTPException(400, f"{name} is a whole number") from None
 

@@ -20,7 +20,7 @@ def overlay(frame: pd.DataFrame, names: dict[str, str], x: str = "step") -> go.F
     for number, (run_id, name) in enumerate(names.items()):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
         mine = frame[frame["run_id"] == run_id]
-        train, val = mine[mine["train_loss"].notna()], mine[mine["val_loss"].notna()]
+        train, val = mine[mine["train_loss"].notna()], mine[mine["val_loss"].notna() & mine["whole_split"].eq(False)]
         label = escape(name)
         figure.add_scatter(
             x=_axis(train, train, x), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",

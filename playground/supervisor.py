@@ -24,7 +24,7 @@ from playground.data import corpora
 from playground.data.corpora import BUILT_IN
 from playground.data.split import complete
 from playground.runs import RunFolder
-from playground.settings import Settings
+from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -72,7 +72,7 @@ def create_run(
     folder.create(config)
     try:
         db.add_run(
-            run_id, name=clean_name(name) or config.summary, owner=visitor.id, config=config.model_dump_json(),
+            run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
             n_params=n_params(config.model), state=state, preset=preset, parent=parent,
         )  # fmt: skip
     except BaseException:
@@ -115,6 +115,12 @@ def check_probe(config: RunConfig, root: Path) -> None:
         raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character, or leave the choice to the run")])
 
 
+def numbered(name: str, db: Store) -> str:
+    """The name, with a number where other runs have it already."""
+    taken = {run.name for run in db.runs()}
+    return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)
+
+
 def clean_name(name: str) -> str:
     """A run's name as one line of at most 80 printable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())[:MAX_NAME]
@@ -125,7 +131,9 @@ def mark_dead(db: Store, root: Path, run: Run, reason: str = "") -> bool:
     folder = RunFolder(root, run.id)
     if locks.is_locked(folder.lock):
         return False
-    return db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or "its worker process died; resume it from the last checkpoint")
+    saved = max((int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")), default=0)
+    died = f"its worker process died at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
+    return db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or died)
 
 
 def mark_dead_runs(db: Store, settings: Settings) -> None:
@@ -356,10 +364,5 @@ class Supervisor:
         options = ["--root", str(self.settings.root), "--nice", str(self.settings.nice)]
         command = [sys.executable, "-m", "playground.worker", *options, *arguments]
         return subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=worker_environment()
+            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=calm_threads(os.environ)
         )
-
-
-def worker_environment() -> dict[str, str]:
-    """As ours, with idle OpenMP threads asleep rather than spinning beside another run."""
-    return {**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}

@@ -141,6 +141,8 @@ def add_bytes(root: Path, data: bytes, max_bytes: int) -> str:
     """Check that uploaded bytes are usable text and keep them; raises CorpusError with the remedy."""
     if len(data) > max_bytes:
         raise CorpusError(f"the text has {len(data) / 1e6:.1f} MB; this playground takes at most {max_bytes / 1e6:.1f} MB, so cut it first")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise CorpusError("the text is in UTF-16; save it as UTF-8")
     if b"\0" in data:
         raise CorpusError(f"this looks like a binary file (a zero byte at offset {data.index(0):,}); save it as plain text in UTF-8")
     try:

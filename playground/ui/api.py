@@ -17,7 +17,7 @@ from playground.data import corpora
 from playground.live import Live
 from playground.presets import PRESETS
 from playground.supervisor import Supervisor
-from playground.ui.common import Services, told
+from playground.ui.common import Services, answered
 
 MAX_TEXT = 20_000
 
@@ -43,7 +43,7 @@ class Endpoints:
     def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "") -> dict:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
         from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given)."""
-        with told():
+        with answered():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:
                 raise ConfigError([Problem("preset", f"there is no preset {preset[:60]!r}; use one of {', '.join(PRESETS)}")])
@@ -55,47 +55,47 @@ class Endpoints:
 
     def run_status(self, run_id: str) -> dict:
         """State, step, losses, speed and place in the queue of a run."""
-        with told():
+        with answered():
             return self.live.status(self.db.run(_text(run_id, "run_id", 100)))
 
     def list_runs(self) -> list:
         """The status of every run, newest first."""
-        with told():
+        with answered():
             return [self.live.status(run) for run in self.db.runs()]
 
     def metrics(self, run_id: str) -> list:
         """Everything recorded of a run's losses, rates and speed: one object per training point or validation."""
-        with told():
+        with answered():
             frame = frames.metrics(self.db, [self.db.run(_text(run_id, "run_id", 100)).id])
             return orjson.loads(frame.to_json(orient="records"))
 
     def control_run(self, run_id: str, action: str, owner_key: str) -> dict:
         """`action` is pause, resume, stop or continue (a new run that goes on from this one's last checkpoint)."""
-        with told():
+        with answered():
             supervisor: Supervisor = self.services.supervisor
             actions = {
                 "pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop, "continue": supervisor.continue_run,
             }  # fmt: skip
-            if action not in actions:
+            if not isinstance(action, str) or action not in actions:
                 raise ConfigError([Problem("action", f"{str(action)[:60]!r} is not possible; use one of {', '.join(actions)}")])
             new = actions[action](_text(run_id, "run_id", 100), _visitor(owner_key))
             return {"run_id": new or run_id}
 
     def rename_run(self, run_id: str, name: str, owner_key: str) -> dict:
         """Give a run another name."""
-        with told():
+        with answered():
             self.services.supervisor.rename(_text(run_id, "run_id", 100), _visitor(owner_key), _text(name, "name", 1000))
             return {"run_id": run_id, "name": self.db.run(run_id).name}
 
     def delete_run(self, run_id: str, owner_key: str) -> dict:
         """Remove a run that is not active, with all its files."""
-        with told():
+        with answered():
             self.services.supervisor.delete(_text(run_id, "run_id", 100), _visitor(owner_key))
             return {"run_id": run_id}
 
     def checkpoints(self, run_id: str) -> list:
         """The steps of a run's checkpoints, oldest first."""
-        with told():
+        with answered():
             return sampler.steps(self.root, self.db.run(_text(run_id, "run_id", 100)).id)
 
     def sample(
@@ -103,7 +103,7 @@ class Endpoints:
         top_k: int | None = None, top_p: float | None = None, seed: int = 1,
     ) -> Iterator[dict]:  # fmt: skip
         """Stream tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`."""
-        with told():
+        with answered():
             config = sampler.parse_sampling(
                 {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             )
@@ -116,7 +116,7 @@ class Endpoints:
 
     def upload_text(self, text: str) -> dict:
         """Keep a text to train on; `source` goes into `data.source` of a config."""
-        with told():
+        with answered():
             limit = self.services.settings.max_upload_bytes
             if not isinstance(text, str):
                 raise ConfigError([Problem("text", "a text is needed")])
@@ -124,14 +124,14 @@ class Endpoints:
 
     def probe(self, run_id: str, text: str, step: int | None = None) -> dict:
         """Attention of every head on any text: `tokens` and `attention[layer][head][query][key]`."""
-        with told():
+        with answered():
             run = self.db.run(_text(run_id, "run_id", 100))
             at, tokens, maps = sampler.attention(self.root, run.id, sampler.parse_step(step), _text(text, "text", 2000))
             return {"step": at, "tokens": tokens, "attention": maps.astype(float).round(4).tolist()}
 
     def download(self, run_id: str) -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration."""
-        with told():
+        with answered():
             run = self.db.run(_text(run_id, "run_id", 100))
             return {name: f"live/runs/{run.id}/{name}" for name in ("weights", "metrics.csv", "config.json")}
 

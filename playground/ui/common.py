@@ -11,6 +11,7 @@ import gradio as gr
 
 from models.knobs import ConfigError
 from playground.access import NotAllowed
+from playground.presets import PRESETS
 from playground.settings import Settings
 from playground.store import NoSuchRun, Store, StoreBusy
 from playground.supervisor import CannotDo, Supervisor
@@ -33,16 +34,30 @@ class Services:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what went wrong into a message for the person who asked, as text and never as HTML."""
+    """Turn what went wrong into a message on the page, where what looks like HTML is shown as text."""
     try:
         yield
     except PROBLEMS as error:
         raise gr.Error("<br>".join(html.escape(line) for line in str(error).splitlines()), print_exception=False) from None
 
 
-def run_of(wire: object) -> str:
-    """The run that is open in this page; raises CannotDo where there is none."""
+@contextmanager
+def answered() -> Iterator[None]:
+    """The same for a program that called an endpoint: plain text, a line per problem."""
+    try:
+        yield
+    except PROBLEMS as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def run_of(wire: object, advice: str = "no run is open; press Train, or open one in Runs") -> str:
+    """The run that is open in this page, or chosen in a table; raises CannotDo where there is none."""
     run_id = wire.get("run") if isinstance(wire, dict) else None
     if not isinstance(run_id, str):
-        raise CannotDo("no run is open; press Train, or open one in Runs")
+        raise CannotDo(advice)
     return run_id
+
+
+def preset_of(name: object) -> str:
+    """The name of a preset, from anything that a browser may send."""
+    return name if isinstance(name, str) and name in PRESETS else "default"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from playground.config import SOURCES, RunConfig
 from playground.data import corpora
 from playground.data.split import text_info
 from playground.presets import PRESETS
-from playground.supervisor import checked
+from playground.supervisor import CannotDo, checked
 from playground.ui import form
-from playground.ui.common import EVENT, Services, told
+from playground.ui.common import EVENT, Services, preset_of, told
 from playground.ui.panel import Panel
 
 OPEN_ORDER = (
@@ -57,7 +58,13 @@ class Design:
                         for spec in specs:
                             controls[spec.path] = form.control(spec, values[spec.path])
             with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
+<<<<<<< HEAD
                 self.picture = Panel("design", self.review("default", "", *(values[s.path] for s in form.SPECS))[0], elem_id="picture")
+=======
+                self.picture = Panel(
+                    "design", self.review("default", *(values[s.path] for s in form.SPECS))[0], events=("again",), elem_id="picture"
+                )
+>>>>>>> main
                 self.train = gr.Button("Train", variant="primary", elem_id="train")
                 self.compare = gr.Dropdown(
                     [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",
@@ -87,7 +94,12 @@ class Design:
             "trigger_mode": "always_last",
             **EVENT,
         }
+<<<<<<< HEAD
         gr.on([_edited(control) for control in [self.compare, *self.controls]], **review)
+=======
+        gr.on([_edited(control) for control in self.controls], **review)
+        self.picture.again(**review)  # asked for while this machine is still being measured
+>>>>>>> main
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         source = self.controls[[spec.path for spec in form.SPECS].index("data.source")]
         self.upload.upload(
@@ -100,7 +112,7 @@ class Design:
 
     def review(self, preset: str, compare: str, *values) -> list:
         """What the form amounts to, for the picture and the section labels. Never raises."""
-        base = PRESETS.get(preset, PRESETS["default"]).config
+        base = PRESETS[preset_of(preset)].config
         try:
             config = checked(parse(RunConfig, nested(form.read(values))), self.services.settings)
         except ConfigError as error:
@@ -111,7 +123,7 @@ class Design:
 
     def apply_preset(self, preset: str) -> list:
         """Fill every control from a preset."""
-        chosen = PRESETS.get(preset, PRESETS["default"])
+        chosen = PRESETS[preset_of(preset)]
         return [gr.update(info=chosen.sentence), *self.fill(chosen.config)]
 
     def fill(self, config: RunConfig) -> list:
@@ -125,8 +137,9 @@ class Design:
     def take_file(self, path: str) -> dict:
         """Keep an uploaded text and choose it."""
         with told():
-            name = Path(path).name
-            return self._choose(Path(path).read_bytes(), name)
+            if not isinstance(path, str):
+                raise CannotDo("no file has arrived; choose one again")
+            return self._choose(Path(path).read_bytes(), Path(path).name)
 
     def take_paste(self, text: str) -> dict:
         """Keep a pasted text and choose it."""
@@ -136,15 +149,14 @@ class Design:
     def start(self, visitor: str | None, preset: str, *values) -> list:
         """Queue the run and turn to it."""
         with told():
-            run_id = self.services.supervisor.submit(
-                nested(form.read(values)), Visitor.from_key(visitor), preset=preset if preset in PRESETS else ""
-            )
+            run_id = self.services.supervisor.submit(nested(form.read(values)), Visitor.from_key(visitor), preset=preset_of(preset))
         return [{"run": run_id, "mine": True}, gr.Tabs(selected="train")]
 
     # What the handlers use.
 
     def _choose(self, data: bytes, name: str) -> dict:
         source = corpora.add_bytes(self.services.settings.root, data, self.services.settings.max_upload_bytes)
+        gr.Info(f"Chosen: {html.escape(name)}, {len(data) / 1000:,.1f} kB of text.", duration=4)
         return gr.update(choices=self._source_choices(source, name), value=source)
 
     def _source_choices(self, chosen: str = "", name: str = "own text") -> list[tuple[str, str]]:
@@ -165,6 +177,7 @@ class Design:
             "flops": 3 * flops_per_token(config.model),
             "memory_bytes": estimate.memory_bytes(config),
             "seconds": estimate.run_seconds(config, machine) if machine else None,
+            "n_train": info.n_tokens - info.n_held_out,
             "tokens": None if config.train.max_steps is None else config.tokens_per_step * config.train.max_steps,
             "text": asdict(info),
             "formulas": formulas(config.model),
@@ -178,10 +191,11 @@ class Design:
 
 
 def _edited(control: gr.components.Component):
-    """The event of a person's edit. A text box does not report what is pasted as input, and a
-    dropdown reports each choice twice."""
+    """The event of a person's edit. A text box does not report what is pasted as input, a slider not
+    that it cut a typed number down to its range, and a dropdown reports each choice twice."""
     if isinstance(control, gr.Dropdown):
         return control.select
+<<<<<<< HEAD
     return control.change if isinstance(control, gr.Textbox) else control.input
 
 
@@ -241,3 +255,6 @@ def beside(config: RunConfig, name: str) -> dict:
 
     differs = [(name, said(mine[name]), said(theirs[name])) for name in mine if mine[name] != theirs[name]]
     return {"title": PRESETS[name].title, "formulas": formulas(other), "graph": asdict(graph(other)), "differs": differs}
+=======
+    return control.change if isinstance(control, gr.Textbox | gr.Slider) else control.input
+>>>>>>> main

@@ -48,30 +48,30 @@ class Runs:
 
     def open_run(self, visitor: str | None, table: object) -> list:
         with told():
-            run = self.services.db.run(run_of(table))
+            run = self.services.db.run(chosen_of(table))
             return [opened(run, visitor), gr.Tabs(selected="train")]
 
     def resume_run(self, visitor: str | None, table: object) -> list:
         with told():
-            run_id = run_of(table)
+            run_id = chosen_of(table)
             self.services.supervisor.resume(run_id, Visitor.from_key(visitor))
             return [opened(self.services.db.run(run_id), visitor), gr.Tabs(selected="train")]
 
     def continue_run(self, visitor: str | None, table: object) -> list:
         with told():
-            run_id = self.services.supervisor.continue_run(run_of(table), Visitor.from_key(visitor))
+            run_id = self.services.supervisor.continue_run(chosen_of(table), Visitor.from_key(visitor))
             return [opened(self.services.db.run(run_id), visitor), gr.Tabs(selected="train")]
 
     def copy_config(self, table: object) -> list:
         with told():
-            run = self.services.db.run(run_of(table))
+            run = self.services.db.run(chosen_of(table))
             config = RunFolder(self.services.settings.root, run.id).read_config()
         design = Design(self.services)
         return [gr.Tabs(selected="design"), gr.update(value=run.preset or "default"), *design.fill(config)]
 
     def rename_run(self, visitor: str | None, table: object, name: str) -> str:
         with told():
-            self.services.supervisor.rename(run_of(table), Visitor.from_key(visitor), str(name or ""))
+            self.services.supervisor.rename(chosen_of(table), Visitor.from_key(visitor), str(name or ""))
         return ""
 
     def delete_run(self, visitor: str | None, table: object, wire: object) -> dict:
@@ -79,9 +79,14 @@ class Runs:
         if isinstance(table, dict) and table.get("kept"):
             return gr.skip()
         with told():
-            run_id = run_of(table)
+            run_id = chosen_of(table)
             self.services.supervisor.delete(run_id, Visitor.from_key(visitor))
         return {"run": None, "mine": False} if isinstance(wire, dict) and wire.get("run") == run_id else gr.skip()
+
+
+def chosen_of(table: object) -> str:
+    """The run that is chosen in the table; raises CannotDo where there is none."""
+    return run_of(table, "choose a run in the table first")
 
 
 def opened(run: store.Run, visitor: str | None) -> dict:

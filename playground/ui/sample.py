@@ -10,6 +10,7 @@ import gradio as gr
 from models.knobs import Knobs
 from playground import sampler
 from playground.sampler import SampleConfig
+from playground.supervisor import CannotDo
 from playground.ui import form
 from playground.ui.common import EVENT, Services, told
 from playground.ui.panel import Panel
@@ -28,6 +29,7 @@ class Sample:
     def build(self) -> None:
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
+                self.seen = gr.State(None)
                 self.run = gr.Dropdown([], label="run", info="Any run, also one that is still training.", elem_id="sample-run")
                 self.step = gr.Dropdown(
                     [("newest", "latest")],
@@ -43,13 +45,14 @@ class Sample:
                 with gr.Row():
                     self.go = gr.Button("Write", variant="primary", elem_id="sample-go")
                     self.halt = gr.Button("Stop writing", elem_id="sample-halt")
-                defaults: Knobs = SampleConfig()
-                self.controls = [form.control(spec, getattr(defaults, spec.path.removeprefix("sample."))) for spec in self.specs]
             with gr.Column(scale=7, min_width=330):
                 self.panel = Panel("sample", elem_id="sample-text")
+                defaults: Knobs = SampleConfig()
+                with gr.Row(elem_classes="pg-open"):
+                    self.controls = [form.control(spec, getattr(defaults, spec.path.removeprefix("sample."))) for spec in self.specs]
 
     def wire(self, wire: Panel, tab: gr.Tab) -> None:
-        tab.select(self.list_runs, [wire, self.run], [self.run, self.step], **EVENT)
+        tab.select(self.list_runs, [wire, self.run, self.step, self.seen], [self.run, self.step, self.seen], **EVENT)
         self.run.select(self.list_steps, self.run, self.step, **EVENT)
         writing = gr.on(
             [self.go.click, self.prompt.submit], self.write, [self.run, self.step, self.prompt, *self.controls], self.panel,
@@ -57,21 +60,25 @@ class Sample:
         )  # fmt: skip
         self.halt.click(None, None, None, cancels=[writing], api_visibility="private")
 
-    def list_runs(self, wire: object, chosen: str | None) -> list:
-        """Runs that have a checkpoint, newest first; the open one is chosen."""
+    def list_runs(self, wire: object, chosen: str | None, step: str | None, seen: str | None) -> list:
+        """Runs that have a checkpoint, newest first. The open one is chosen when it has just been opened;
+        otherwise the choice stays."""
         root = self.services.settings.root
         runs = [run for run in self.services.db.runs() if sampler.steps(root, run.id)]
         choices = [(f"{run.name} · {run.state} at step {run.step:,} · {run.id}", run.id) for run in runs]
         here = wire.get("run") if isinstance(wire, dict) else None
         ids = [run.id for run in runs]
-        value = here if here in ids else chosen if chosen in ids else ids[0] if ids else None
-        return [gr.update(choices=choices, value=value), self.list_steps(value)]
+        preferred = [here, chosen] if here != seen else [chosen, here]
+        value = next((run_id for run_id in [*preferred, *ids] if run_id in ids), None)
+        return [gr.update(choices=choices, value=value), self.list_steps(value, step if value == chosen else "latest"), here]
 
-    def list_steps(self, run_id: str | None) -> dict:
+    def list_steps(self, run_id: str | None, chosen: str | None = "latest") -> dict:
         """The checkpoints of a run, newest first."""
         with told():
             there = sampler.steps(self.services.settings.root, run_id) if run_id else []
-        return gr.update(choices=[("newest", "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))], value="latest")
+        newest = f"newest (step {there[-1]:,} now)" if there else "newest"
+        choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
+        return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
 
     def write(self, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
         """Stream what the model writes; the page gets all tokens so far some twenty times a second."""
@@ -81,7 +88,9 @@ class Sample:
                 return
             flat = {spec.path.removeprefix("sample."): value for spec, value in zip(self.specs, values, strict=True)}
             config = sampler.parse_sampling(flat)
-            prompt = str(prompt or "")[:MAX_PROMPT]
+            prompt = prompt if isinstance(prompt, str) else ""
+            if len(prompt) > MAX_PROMPT:
+                raise CannotDo(f"the prompt has {len(prompt):,} characters; use at most {MAX_PROMPT:,}")
             tokens: list = []
             shown = time.monotonic()
             yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}

@@ -11,7 +11,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from playground.live import Live, asset_path, compressed
-from playground.settings import Settings
+from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.ui import page
@@ -32,6 +32,7 @@ class Mounted:
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; running runs go on."""
+    os.environ.update(calm_threads(os.environ))
     db = Store(settings.root)
     db.create()
     supervisor = Supervisor(settings, db)
@@ -57,12 +58,19 @@ def run(settings: Settings) -> None:
 def _launch(blocks, services: Services) -> None:
     live = Live(services.settings.root, services.db)
     blocks.launch(
-        server_port=int(os.environ.get("GRADIO_SERVER_PORT") or 7860),
+        server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
         theme=page.theme(), head=_head(),
         app_kwargs={"routes": [Mount("/live", app=Mounted(live.app(), "/live"))], "openapi_url": None, "docs_url": None, "redoc_url": None},
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
         ssr_mode=False, pwa=False, max_file_size=services.settings.max_upload_bytes,
     )  # fmt: skip
+
+
+def _port(text: str) -> int:
+    """Raises OSError, as a port that is taken does."""
+    if text and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise OSError(f"GRADIO_SERVER_PORT={text[:20]!r} is no port; use a number from 1 to 65535")
+    return int(text or 7860)
 
 
 def _head() -> str:

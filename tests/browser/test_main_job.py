@@ -168,8 +168,7 @@ def test_own_text_is_checked_and_trained_on(visit, app):
     page.set_input_files(
         "#upload input[type=file], input[type=file]", {"name": "bad.txt", "mimeType": "text/plain", "buffer": b"ab\xff\xfe" * 50}
     )
-    page.wait_for_selector(".toast-body")
-    assert "not UTF-8" in page.locator(".toast-body").first.inner_text()
+    page.locator(".toast-body", has_text="not UTF-8").wait_for()
     page.fill("#paste textarea", "the quick brown fox jumps over the lazy dog. " * 200)
     page.click("#use-paste")
     page.wait_for_function("document.querySelector('#picture').textContent.includes('9,000 characters')")
