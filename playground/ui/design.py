@@ -8,18 +8,15 @@ from pathlib import Path
 
 import gradio as gr
 
-from models.config import flops_per_token, n_params
-from models.graph import Graph, formulas, graph
-from models.knobs import SET, ConfigError, differences, flat, met, nested, parse
-from playground import estimate
+from models.knobs import ConfigError, differences, flat, nested, parse
 from playground.access import Visitor
 from playground.config import SOURCES, RunConfig
 from playground.data import corpora
-from playground.data.split import text_info
 from playground.presets import PRESETS
 from playground.supervisor import CannotDo, checked
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, told
+from playground.ui.facts import facts, searchable, section_id
 from playground.ui.panel import Panel
 
 OPEN_ORDER = (
@@ -58,13 +55,9 @@ class Design:
                         for spec in specs:
                             controls[spec.path] = form.control(spec, values[spec.path])
             with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
-<<<<<<< HEAD
-                self.picture = Panel("design", self.review("default", "", *(values[s.path] for s in form.SPECS))[0], elem_id="picture")
-=======
                 self.picture = Panel(
-                    "design", self.review("default", *(values[s.path] for s in form.SPECS))[0], events=("again",), elem_id="picture"
+                    "design", self.review("default", "", *(values[s.path] for s in form.SPECS))[0], events=("again",), elem_id="picture"
                 )
->>>>>>> main
                 self.train = gr.Button("Train", variant="primary", elem_id="train")
                 self.compare = gr.Dropdown(
                     [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",
@@ -94,12 +87,8 @@ class Design:
             "trigger_mode": "always_last",
             **EVENT,
         }
-<<<<<<< HEAD
         gr.on([_edited(control) for control in [self.compare, *self.controls]], **review)
-=======
-        gr.on([_edited(control) for control in self.controls], **review)
         self.picture.again(**review)  # asked for while this machine is still being measured
->>>>>>> main
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         source = self.controls[[spec.path for spec in form.SPECS].index("data.source")]
         self.upload.upload(
@@ -116,10 +105,9 @@ class Design:
         try:
             config = checked(parse(RunConfig, nested(form.read(values))), self.services.settings)
         except ConfigError as error:
-            facts = {"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in error.problems]}
-            return [facts, *(gr.skip() for _ in form.groups())]
-        facts = self._facts(config) | {"other": beside(config, compare) if compare in PRESETS else None}
-        return [facts, *self._section_labels(differences(config, base))]
+            wrong = {"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in error.problems]}
+            return [wrong, *(gr.skip() for _ in form.groups())]
+        return [facts(config, self.services.settings.root, compare), *self._section_labels(differences(config, base))]
 
     def apply_preset(self, preset: str) -> list:
         """Fill every control from a preset."""
@@ -165,26 +153,6 @@ class Design:
             choices.append((f"{name[:40]} ({chosen[7:13]})", chosen))
         return choices
 
-    def _facts(self, config: RunConfig) -> dict:
-        """Figures, formulas and the graph. Bytes, seconds, FLOPs per token of one training step."""
-        machine = estimate.load(self.services.settings.root)
-        info = text_info(config.data.source, config.data.tokenizer, self.services.settings.root)
-        drawn = graph(config.model)
-        return {
-            "problems": [],
-            "idle": idle(config),
-            "n_params": n_params(config.model),
-            "flops": 3 * flops_per_token(config.model),
-            "memory_bytes": estimate.memory_bytes(config),
-            "seconds": estimate.run_seconds(config, machine) if machine else None,
-            "n_train": info.n_tokens - info.n_held_out,
-            "tokens": None if config.train.max_steps is None else config.tokens_per_step * config.train.max_steps,
-            "text": asdict(info),
-            "formulas": formulas(config.model),
-            "graph": asdict(drawn),
-            "parts": by_part(drawn),
-        }
-
     def _section_labels(self, changed: dict) -> list:
         counts = {name: sum(spec.path in changed for spec in specs) for name, specs in form.groups().items()}
         return [gr.update(label=f"{name} ({count} changed)" if count else name) for name, count in counts.items()]
@@ -195,66 +163,4 @@ def _edited(control: gr.components.Component):
     that it cut a typed number down to its range, and a dropdown reports each choice twice."""
     if isinstance(control, gr.Dropdown):
         return control.select
-<<<<<<< HEAD
-    return control.change if isinstance(control, gr.Textbox) else control.input
-
-
-def section_id(name: str) -> str:
-    return f"section-{name.lower().replace(' ', '-')}"
-
-
-def searchable() -> list[dict]:
-    """Every knob with the words by which it can be found and the section it sits in."""
-    return [
-        {
-            "id": spec.elem_id,
-            "label": spec.knob.label,
-            "section": "" if spec.knob.open else f"in {spec.knob.group}",
-            "section_id": section_id(spec.knob.group),
-            "words": f"{spec.path} {spec.knob.label} {spec.knob.help} {spec.knob.group} {' '.join(spec.choices)} {spec.knob.paper}".lower(),
-        }
-        for spec in form.SPECS
-    ]
-
-
-def idle(config: RunConfig) -> list[dict]:
-    """The controls that have no effect with this config, each with what would give it one."""
-    values = flat(config)
-    found = []
-    for spec in form.SPECS:
-        if spec.knob.needs is None:
-            continue
-        field, wanted = spec.knob.needs
-        path = f"{spec.path.rpartition('.')[0]}.{field}"
-        if not met(spec.knob.needs, values[path]):
-            label = next(other.knob.label for other in form.SPECS if other.path == path)
-            words = "set" if wanted == SET else " or ".join("on" if value is True else str(value) for value in wanted)
-            found.append({"id": spec.elem_id, "message": f"No effect now: it needs {label} to be {words}."})
-    return found
-
-
-def by_part(drawn: Graph) -> list[tuple[str, int, int]]:
-    """(name, parameters, FLOPs per token of a forward pass) of each part, all layers together, and of the whole."""
-    rows = []
-    for node in drawn.nodes:
-        n_params, n_flops = (drawn.n_distinct, drawn.n_layer) if node.in_block else (1, 1)
-        if node.params or node.flops:
-            times = f" × {drawn.n_layer}" if node.in_block else ""
-            rows.append((f"{node.title}{times}", node.params * n_params, node.flops * n_flops))
-    return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
-
-
-def beside(config: RunConfig, name: str) -> dict:
-    """A preset's architecture to draw beside a config's, with the knobs in which they differ."""
-    other = PRESETS[name].config.model.model_copy(update={"vocab_size": config.model.vocab_size})
-    mine, theirs = config.model.model_dump(), other.model_dump()
-    words = {True: "on", False: "off", None: "automatic"}
-
-    def said(value: object) -> str:
-        return words[value] if value is None or isinstance(value, bool) else str(value)
-
-    differs = [(name, said(mine[name]), said(theirs[name])) for name in mine if mine[name] != theirs[name]]
-    return {"title": PRESETS[name].title, "formulas": formulas(other), "graph": asdict(graph(other)), "differs": differs}
-=======
     return control.change if isinstance(control, gr.Textbox | gr.Slider) else control.input
->>>>>>> main

@@ -217,6 +217,8 @@ def test_every_preset_with_a_familys_name_is_of_that_family(preset, tmp_path):
     gpt = drawn(config)
     to_transformers(gpt).save_pretrained(tmp_path)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert {loaded.config.bos_token_id, loaded.config.eos_token_id, loaded.config.pad_token_id} == {None}
+    assert loaded.generation_config.eos_token_id is None
     idx = torch.randint(V, (2, config.block_size))
     assert off(loaded(idx).logits, gpt(idx)) < 1e-5
     assert_same_weights(gpt, from_transformers(loaded))
@@ -310,9 +312,11 @@ def test_for_inference_missing_biases_are_zeros_and_shared_layers_copies():
     assert relaxed(config, closest(config)[0]).has_norm_bias
 
 
-def test_neighbouring_pairs_become_halves_with_qk_norms_too():
-    for preset in ("llama", "qwen3", "olmo2"):
-        config = ARCHITECTURES[preset].config.model_copy(update={"rope_interleaved": True})
+def test_neighbouring_pairs_become_halves_and_halves_neighbours_with_qk_norms_too():
+    for preset in ("llama", "qwen3", "olmo2", "gpt-j", "gpt-neox"):
+        config = ARCHITECTURES[preset].config
+        assert config.rotated > 4
+        config = config.model_copy(update={"rope_interleaved": not config.rope_interleaved})
         gpt = drawn(config)
         idx = torch.randint(V, (2, config.block_size))
         assert off(to_transformers(gpt)(idx).logits, gpt(idx)) < 1e-5
