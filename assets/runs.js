@@ -80,8 +80,10 @@
       said = now;
       props.value = { run: chosen, name: run ? run.name : null };
       document.body.dataset.chosen = run ? run.state : "none";
+      const hub = (run) => (run.no_family ? h("button", { type: "button", class: "pg-button", "aria-disabled": "true", onclick: (event) => { why.textContent = why.textContent ? "" : `${run.no_family}.`; } }, "transformers folder: not possible, why?") : link("transformers.zip", "transformers folder (zip)"));
+      const why = h("span", { class: "pg-faint", role: "status" });
       const link = (name, text) => h("a", { class: "pg-button", href: pg.address(`live/runs/${chosen}/${name}`).href, download: "" }, text);
-      links.replaceChildren(...(run ? [h("span", {}, `${run.name}: `), link("weights", "weights (safetensors)"), link("metrics.csv", "metrics (CSV)"), link("config.json", "configuration (JSON)")] : []));
+      links.replaceChildren(...(run ? [h("span", {}, `${run.name}: `), link("weights", "weights (safetensors)"), hub(run), link("metrics.csv", "metrics (CSV)"), link("config.json", "configuration (JSON)"), why] : []));
     }
 
     async function overlay() {

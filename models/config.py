@@ -196,7 +196,7 @@ class ModelConfig(Knobs):
     )  # fmt: skip
     qk_norm: Literal["none", "head", "full"] = knob(
         "none", group=ATTENTION, label="QK-norm", needs=WITH_ATTENTION,
-        help="RMSNorm on queries and keys before they meet: each head by itself, or the whole projection at once. Keeps scores from exploding.",
+        help="RMSNorm on queries and keys before they meet: each head by itself, or the whole projection at once. Keeps scores in bounds.",
         paper="Henry et al. 2020, arXiv:2010.04245; Dehghani et al. 2023, arXiv:2302.05442",
         choice_labels={"head": "per head", "full": "whole projection"},
     )  # fmt: skip
@@ -221,8 +221,9 @@ class ModelConfig(Knobs):
 
     position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = knob(
         "learned", group=POSITION, label="position",
-        help="How order is told: a learned or a sinusoidal vector per place, rotated queries and keys, a penalty on distance, or only the mask.",
-        paper="Su et al. 2021, arXiv:2104.09864 (RoPE); Press et al. 2021, arXiv:2108.12409 (ALiBi); Haviv et al. 2022, arXiv:2203.16634 (none)",
+        help="How order is told: a learned or sinusoidal vector per place, rotated queries and keys, a penalty on distance, or the mask alone.",
+        paper="Su et al. 2021, arXiv:2104.09864 (RoPE); Press et al. 2021, arXiv:2108.12409 (ALiBi); "
+        "Haviv et al. 2022, arXiv:2203.16634 (none)",
         choice_labels={"rope": "RoPE", "alibi": "ALiBi"},
     )  # fmt: skip
     rope_base: float = knob(
@@ -241,7 +242,7 @@ class ModelConfig(Knobs):
     activation: Literal["relu", "gelu", "gelu_tanh", "relu2", "silu", "swiglu", "geglu", "geglu_tanh"] = knob(
         "gelu", group=MLP, label="activation",
         help="The non-linearity of the MLP. The last three multiply by a second projection: gated linear units.",
-        paper="Hendrycks and Gimpel 2016, arXiv:1606.08415; So et al. 2021, arXiv:2109.08668 (ReLU squared); Shazeer 2020, arXiv:2002.05202",
+        paper="Hendrycks and Gimpel 2016, arXiv:1606.08415; So et al. 2021, arXiv:2109.08668 (ReLU²); Shazeer 2020, arXiv:2002.05202",
         choice_labels={
             "relu": "ReLU", "gelu": "GELU (exact)", "gelu_tanh": "GELU (tanh)", "relu2": "ReLU squared", "silu": "SiLU",
             "swiglu": "SwiGLU", "geglu": "GeGLU (exact)", "geglu_tanh": "GeGLU (tanh)",
@@ -257,7 +258,8 @@ class ModelConfig(Knobs):
     )  # fmt: skip
 
     bias: bool = knob(
-        True, group=EMBEDDING, label="biases", help="Whether projections and LayerNorms have biases, unless said otherwise for one of them.",
+        True, group=EMBEDDING, label="biases",
+        help="Whether projections and LayerNorms have biases, unless said otherwise for one of them.",
         paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     tie_weights: bool = knob(
@@ -284,7 +286,7 @@ class ModelConfig(Knobs):
 
     init: Literal["gpt2", "normal", "pytorch"] = knob(
         "gpt2", group=REGULAR, label="initialisation",
-        help="gpt2: normal, and residual projections smaller by 1/sqrt(2 n_layer). normal: the same everywhere. pytorch: the library's defaults.",
+        help="gpt2: normal, and residual projections smaller by 1/sqrt(2 n_layer). normal: the same everywhere. pytorch: its defaults.",
         paper="Radford et al. 2019 (GPT-2)", choice_labels={"gpt2": "GPT-2", "pytorch": "PyTorch"},
     )  # fmt: skip
     init_std: float = knob(
@@ -456,7 +458,8 @@ def activation_floats_per_token(config: ModelConfig) -> int:
     block = block_norms(config) * width
     if config.has_attention:
         explicit = config.attn_softcap is not None
-        block += width + 4 * inner + config.n_head + (config.p_attn_dropout > 0 or explicit) * (1 + explicit) * config.n_head * config.block_size
+        maps = (config.p_attn_dropout > 0 or explicit) * (1 + explicit)
+        block += width + 4 * inner + config.n_head + maps * config.n_head * config.block_size
     if config.has_mlp:
         block += width + (4 if config.gated else 2) * config.d_ff
     return config.n_layer * block + 2 * width + 3 * _vocab(config)

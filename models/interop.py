@@ -8,11 +8,13 @@ Shapes: H heads, G key and value heads, D head dimension.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from models.config import ModelConfig
@@ -24,7 +26,7 @@ from models.knobs import ConfigError, Problem, parse
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["UnsupportedArchitecture", "family_of", "from_transformers", "obstacles", "to_transformers"]
+__all__ = ["UnsupportedArchitecture", "family_of", "from_transformers", "obstacles", "to_files", "to_transformers"]
 
 
 def from_transformers(hf_model: PreTrainedModel, *, block_size: int | None = None) -> GPT:
@@ -55,20 +57,42 @@ def to_transformers(gpt: GPT, *, inference: bool = False) -> PreTrainedModel:
     """
     import transformers
 
-    dialect = DIALECTS[family_of(gpt.config, inference=inference)]
-    if inference:
-        gpt = _filled(gpt, relaxed(gpt.config, dialect.family))
-    config = gpt.config
-    options = {option: amount(config, knob) for option, knob in dialect.options.items()} | dialect.write(config)
-    if dialect.activation is not None:
-        options[dialect.activation] = dialect.family.activations[config.activation][0]
-    no_tokens = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    hf = transformers.AutoConfig.for_model(dialect.family.key, **options, **no_tokens)
+    dialect, gpt = _expressed(gpt, inference)
+    hf = transformers.AutoConfig.for_model(dialect.family.key, **_their_options(dialect, gpt.config))
     weight = gpt.wte.weight
     with torch.random.fork_rng(devices=[]):
         hf_model = transformers.AutoModelForCausalLM.from_config(hf, dtype=weight.dtype)
-    hf_model.load_state_dict(write_tensors(dialect, gpt.state_dict(), config))
+    hf_model.load_state_dict(write_tensors(dialect, gpt.state_dict(), gpt.config))
     return hf_model.to(weight.device).train(gpt.training)
+
+
+def to_files(gpt: GPT) -> dict[str, bytes]:
+    """The files from which `AutoModelForCausalLM.from_pretrained` makes a model that computes the same.
+
+    Written without transformers, for who has none. Raises UnsupportedArchitecture.
+    """
+    dialect, gpt = _expressed(gpt, inference=True)
+    dtype = str(gpt.wte.weight.dtype).removeprefix("torch.")
+    about = {"architectures": [dialect.model_class], "model_type": dialect.family.key, "dtype": dtype}
+    config = about | _their_options(dialect, gpt.config)
+    tied = {"head.weight"} if gpt.config.tie_weights else set()
+    ours = {name: tensor for name, tensor in gpt.state_dict().items() if name not in tied}
+    tensors = {name: tensor.contiguous() for name, tensor in write_tensors(dialect, ours, gpt.config).items()}
+    return {"config.json": json.dumps(config, indent=2).encode(), "model.safetensors": save(tensors, {"format": "pt"})}
+
+
+def _expressed(gpt: GPT, inference: bool) -> tuple[Dialect, GPT]:
+    """The dialect in which a model can be written, and the model as that has it. Raises UnsupportedArchitecture."""
+    dialect = DIALECTS[family_of(gpt.config, inference=inference)]
+    return dialect, _filled(gpt, relaxed(gpt.config, dialect.family)) if inference else gpt
+
+
+def _their_options(dialect: Dialect, config: ModelConfig) -> dict[str, Any]:
+    """A config in the family's words, without special tokens."""
+    options = {option: amount(config, knob) for option, knob in dialect.options.items()} | dialect.write(config)
+    if dialect.activation is not None:
+        options[dialect.activation] = dialect.family.activations[config.activation][0]
+    return options | {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 
 
 def read_tensors(

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-
 SET = ("set",)
 
 
@@ -243,7 +242,8 @@ def _idle(cls: type[Knobs], values: dict[str, Any]) -> list[tuple[str, str]]:
         if needs and name in values and needs[0] in values and values[name] != info.default and not met(needs, values[needs[0]]):
             wanted = "a value" if needs[1] == SET else " or ".join(map(str, needs[1]))
             default = "its default" if info.default is None else str(info.default)
-            found.append((name, f"{values[name]} has no effect here; it needs {needs[0]} to be {wanted}. Change that, or set this back to {default}"))
+            need = f"it needs {needs[0]} to be {wanted}"
+            found.append((name, f"{values[name]} has no effect here; {need}. Change that, or set this back to {default}"))
     return found
 
 

@@ -26,12 +26,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from models.knobs import differences, parse
-from playground import frames, plots, sampler, store
+from models.knobs import ConfigError, differences, parse
+from playground import export, frames, plots, sampler, store
 from playground.config import RunConfig
 from playground.data import tokenizers
 from playground.runs import RunFolder
 from playground.store import NoSuchRun, Run, Store, StoreBusy
+from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 FRESH_S = 0.15
@@ -81,6 +82,7 @@ class Live:
                 Route("/runs/{run_id}", self.run),
                 Route("/runs/{run_id}/attention", self.attention),
                 Route("/runs/{run_id}/weights", self.weights),
+                Route("/runs/{run_id}/transformers.zip", self.transformers),
                 Route("/runs/{run_id}/metrics.csv", self.metrics),
                 Route("/runs/{run_id}/config.json", self.config),
             ],
@@ -142,6 +144,16 @@ class Live:
             filename=f"{file_name(run)}-{step:06d}.safetensors", media_type="application/octet-stream",
         )  # fmt: skip
 
+    def transformers(self, request: Request) -> Response:
+        """A checkpoint as a folder that transformers loads, where a family of it has the architecture."""
+        run = self.db.run(request.path_params["run_id"])
+        step, name = _whole(request, "step", -1), file_name(run)
+        try:
+            data = export.transformers_zip(self.root, run.id, None if step < 0 else step, name)
+        except (CheckpointError, ConfigError) as error:
+            raise HTTPException(404, str(error)) from None
+        return Response(data, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}.zip"'})
+
     def metrics(self, request: Request) -> Response:
         run = self.db.run(request.path_params["run_id"])
         data = frames.to_csv(frames.metrics(self.db, [run.id]))
@@ -202,7 +214,7 @@ class Live:
         return status
 
     def _list(self) -> bytes:
-        return orjson.dumps([self.status(run) | {"differs": config_difference(run)} for run in self.db.runs()])
+        return orjson.dumps([self.status(run) | about_config(orjson.dumps(run.config)) for run in self.db.runs()])
 
     def _overlay(self, run_ids: list[str], x: str) -> bytes:
         names = {run_id: self.db.run(run_id).name for run_id in run_ids}
@@ -247,15 +259,13 @@ def seconds_left(run: Run) -> float | None:
     return max(0.0, min(guesses)) if guesses else None
 
 
-def config_difference(run: Run) -> list[str]:
-    """In words, the knobs in which a run differs from the default configuration."""
-    return _difference(orjson.dumps(run.config))
-
-
 @lru_cache(maxsize=2000)
-def _difference(config: bytes) -> list[str]:
-    changed = differences(parse(RunConfig, orjson.loads(config)), RunConfig())
-    return [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]
+def about_config(config: bytes) -> dict:
+    """In words, the knobs in which a config differs from the default, and why transformers could not load its model."""
+    config = parse(RunConfig, orjson.loads(config))
+    changed = differences(config, RunConfig())
+    differs = [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]
+    return {"differs": differs, "no_family": export.why_not(config.model)}
 
 
 def file_name(run: Run) -> str:

@@ -9,7 +9,6 @@ from models.attention import Attend, spread
 from models.config import ModelConfig
 from models.gpt import GPT
 
-
 KINDS = [
     {}, {"position": "alibi"}, {"window": 3}, {"window": 1}, {"window": 3, "window_pattern": "G"}, {"attn_scale": 0.3},
     {"position": "alibi", "window": 2}, {"attn_softcap": 0.7}, {"attn_softcap": 0.7, "window": 3, "position": "alibi"},

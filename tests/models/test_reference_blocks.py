@@ -83,7 +83,8 @@ def teaching_in_our_names(plain, of):
         rows = [of(getattr(head, part).weight) for part in ("query", "key", "value") for head in block.heads]
         ours[f"blocks.{i}.attn.f.qkv.weight"] = torch.cat(rows)
         for name, module in {
-            "attn.f.proj": block.proj, "mlp.f.up": block.wide, "mlp.f.proj": block.narrow, "attn.norm_in": block.ln1, "mlp.norm_in": block.ln2,
+            "attn.f.proj": block.proj, "mlp.f.up": block.wide, "mlp.f.proj": block.narrow, "attn.norm_in": block.ln1,
+            "mlp.norm_in": block.ln2,
         }.items():  # fmt: skip
             ours[f"blocks.{i}.{name}.weight"], ours[f"blocks.{i}.{name}.bias"] = of(module.weight), of(module.bias)
     return ours

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ import torch
 from safetensors.torch import load
 from starlette.testclient import TestClient
 
-from playground import frames, plots, store
+from playground import frames, plots, sampler, store
 from playground.access import Visitor, new_key
 from playground.config import RunConfig
 from playground.data.corpora import add_text
-from playground.live import Live, Shared, attention_dict, config_difference, file_name
+from playground.live import Live, Shared, about_config, attention_dict, file_name
 from playground.runs import RunFolder
+from playground.sampler import SampleConfig
 from playground.settings import from_environment
 from playground.store import Store
 from playground.supervisor import create_run
@@ -132,11 +135,11 @@ def test_assets_are_compressed_and_not_sent_twice(client):
 
 
 def test_the_list_says_what_differs_from_the_default(trained, client):
-    _, db, run_id = trained
+    run_id = trained[2]
     (run,) = client.get("/runs").json()
     assert run["id"] == run_id and run["name"] == "a <b>name</b>"
     assert "layers 2" in run["differs"] and not any("learning rate" in words for words in run["differs"])
-    assert config_difference(db.run(run_id)) == run["differs"]
+    assert run["no_family"] == ""
 
 
 def test_one_thread_computes_while_the_others_wait():
@@ -188,3 +191,29 @@ def test_frames_keep_what_is_not_finite(trained, tmp_path):
 def test_a_folder_is_needed_for_a_run(tmp_path):
     with pytest.raises(store.NoSuchRun):
         RunFolder(tmp_path, "../../etc")
+
+
+def test_a_run_downloads_as_a_folder_that_transformers_loads(trained, client, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+    root, db, run_id = trained
+    response = client.get(f"/runs/{run_id}/transformers.zip")
+    zipfile.ZipFile(io.BytesIO(response.content)).extractall(tmp_path)
+    folder = tmp_path / file_name(db.run(run_id))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ours = sampler.load(root, run_id, None)
+    ids = tokenizer("she sells", return_tensors="pt").input_ids
+    assert ids[0].tolist() == ours.tokenizer.encode("she sells").tolist()
+    torch.testing.assert_close(model(ids).logits, ours.model(ids), rtol=1e-5, atol=1e-5)
+    write = pipeline("text-generation", model=str(folder))
+    (said,) = write("she", max_new_tokens=8, do_sample=False)
+    greedy = "".join(token.text for token in sampler.sample(root, run_id, None, "she", SampleConfig(max_new_tokens=8, temperature=0)))
+    assert said["generated_text"] == "she" + greedy
+
+
+def test_where_no_family_fits_the_knob_is_named(trained, client):
+    _, db, run_id = trained
+    config = json.loads(json.dumps(db.run(run_id).config))
+    config["model"]["activation"], config["model"]["norm_type"] = "relu2", "rmsnorm"
+    said = about_config(json.dumps(config).encode())["no_family"]
+    assert "closest is" in said and ("activation" in said or "norm_type" in said)
