@@ -140,7 +140,7 @@ class ModelConfig(Knobs):
         paper="Xu et al. 2019, arXiv:1911.07013",
     )  # fmt: skip
     norm_eps: float | None = knob(
-        None, gt=0, le=1, group=NORM, label="epsilon", none_means="1e-5 for LayerNorm, 1e-6 for RMSNorm",
+        None, ge=1e-12, le=1, group=NORM, label="epsilon", none_means="1e-5 for LayerNorm, 1e-6 for RMSNorm",
         help="Added to the variance so that a norm never divides by zero.", paper="Ba et al. 2016, arXiv:1607.06450",
     )  # fmt: skip
     final_norm: bool | None = knob(
@@ -210,24 +210,24 @@ class ModelConfig(Knobs):
         paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
     attn_softcap: float | None = knob(
-        None, gt=0, le=1e6, group=ATTENTION, label="attention soft cap", none_means="off", needs=WITH_ATTENTION,
+        None, ge=0.01, le=1e6, group=ATTENTION, label="attention soft cap", none_means="off", needs=WITH_ATTENTION,
         help="Scores s become c tanh(s / c), never beyond c. Computed without the fused kernel, so slower.",
         paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
     attn_scale: float | None = knob(
-        None, gt=0, le=1e6, group=ATTENTION, label="attention scale", none_means="1 / sqrt(head size)", needs=WITH_ATTENTION,
+        None, ge=1e-6, le=1e6, group=ATTENTION, label="attention scale", none_means="1 / sqrt(head size)", needs=WITH_ATTENTION,
         help="What the products of queries and keys are multiplied by.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
 
     position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = knob(
         "learned", group=POSITION, label="position",
-        help="How order is told: a learned or sinusoidal vector per place, rotated queries and keys, a penalty on distance, or the mask alone.",
+        help="How order is told: a learned or sinusoidal vector per place, rotated queries and keys, a penalty on distance, or the mask.",
         paper="Su et al. 2021, arXiv:2104.09864 (RoPE); Press et al. 2021, arXiv:2108.12409 (ALiBi); "
         "Haviv et al. 2022, arXiv:2203.16634 (none)",
         choice_labels={"rope": "RoPE", "alibi": "ALiBi"},
     )  # fmt: skip
     rope_base: float = knob(
-        10_000.0, gt=0, le=1e9, group=POSITION, label="RoPE base", needs=WITH_ROPE,
+        10_000.0, ge=1, le=1e9, group=POSITION, label="RoPE base", needs=WITH_ROPE,
         help="The larger, the slower the slowest pair of numbers turns.", paper="Su et al. 2021, arXiv:2104.09864",
     )  # fmt: skip
     rope_fraction: float = knob(
@@ -280,7 +280,7 @@ class ModelConfig(Knobs):
         paper="Wang and Komatsuzaki 2021 (GPT-J)",
     )  # fmt: skip
     logit_softcap: float | None = knob(
-        None, gt=0, le=1e6, group=EMBEDDING, label="logit soft cap", none_means="off",
+        None, ge=0.01, le=1e6, group=EMBEDDING, label="logit soft cap", none_means="off",
         help="Scores s of the next token become c tanh(s / c), never beyond c.", paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
 
@@ -290,7 +290,7 @@ class ModelConfig(Knobs):
         paper="Radford et al. 2019 (GPT-2)", choice_labels={"gpt2": "GPT-2", "pytorch": "PyTorch"},
     )  # fmt: skip
     init_std: float = knob(
-        0.02, gt=0, le=10, group=REGULAR, label="standard deviation", needs=("init", ("gpt2", "normal")),
+        0.02, ge=1e-4, le=10, group=REGULAR, label="standard deviation", needs=("init", ("gpt2", "normal")),
         help="How far apart the first weights lie.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     init_zero_residual: bool = knob(

@@ -73,7 +73,7 @@ W = {"n_embd": 64}
         ({"model": {"n_embd": 3, "n_head": 4}}, "model.n_head", ["=3", "=4", "3 heads", "width of 4"], {"model": {"n_embd": 4}}),
         ({"model": {"final_norm": True, "norm_placement": "none"}},
          "model.final_norm", ["another placement"], {"model": {"final_norm": True}}),
-        ({"model": {"mlp_ratio": 0.01} | W}, "model.mlp_ratio", ["0.01", "=64", "0.0157"], {"model": {"mlp_ratio": 0.0157} | W}),
+        ({"model": {"mlp_ratio": 0.005} | W}, "model.mlp_ratio", ["0.005", "=64", "0.0157"], {"model": {"mlp_ratio": 0.0157} | W}),
         ({"optim": {"min_lr": 0.1, "lr": 0.01}}, "optim.min_lr", ["min_lr=0.1", "lr=0.01"], {"optim": {"min_lr": 0.01, "lr": 0.01}}),
         ({"train": {"max_steps": None}}, "train.max_steps", ["max_steps", "max_seconds"], {"train": {"max_steps": None, "max_seconds": 1}}),
         ({"train": {"batch_size": 4096}, "model": BIG}, "train", ["4096", "2,097,152"], {"train": {"batch_size": 512}, "model": BIG}),
