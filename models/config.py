@@ -104,25 +104,27 @@ class ModelConfig(Knobs):
     n_layer: int = knob(
         4, ge=1, le=64, slider=(1, 24), open=True, group=SHAPE, label="layers",
         help="How many blocks are stacked. Each one refines what the one before it wrote.",
+        paper="Vaswani et al. 2017",
     )  # fmt: skip
     n_head: int = knob(
         4, ge=1, le=64, slider=(1, 16), open=True, group=SHAPE, label="heads", unit="per layer",
         help="How many attention patterns each layer computes side by side. Must divide the width.",
-        paper="Vaswani et al. 2017, arXiv:1706.03762",
+        paper="Vaswani et al. 2017",
     )  # fmt: skip
     n_embd: int = knob(
         128, ge=1, le=4096, slider=(16, 768), step=16, open=True, group=SHAPE, label="width", unit="numbers per token",
         help="Length of the vector that carries each token through the model (n_embd).",
+        paper="Vaswani et al. 2017",
     )  # fmt: skip
     block_size: int = knob(
         64, ge=1, le=4096, slider=(8, 1024), step=8, open=True, group=SHAPE, label="context", unit="tokens",
-        help="How many tokens the model can look back on.",
+        help="How many tokens the model can look back on.", paper="Radford et al. 2018 (GPT-1)",
     )  # fmt: skip
 
     norm_placement: Literal["pre", "post", "sandwich", "output", "none"] = knob(
         "pre", open=True, group=NORM, label="norm placement",
         help="pre: x + f(norm(x)). post: norm(x + f(x)), needs warm-up when deep. sandwich: x + norm(f(norm(x))). output: x + norm(f(x)).",
-        paper="Xiong et al. 2020, arXiv:2002.04745; Ding et al. 2021, arXiv:2105.13290 (sandwich); OLMo 2, arXiv:2501.00656 (output)",
+        paper="Xiong et al. 2020, arXiv:2002.04745; sandwich: Ding et al. 2021, arXiv:2105.13290; output: OLMo 2, arXiv:2501.00656",
     )  # fmt: skip
     norm_type: Literal["layernorm", "rmsnorm"] = knob(
         "layernorm", group=NORM, label="norm type",

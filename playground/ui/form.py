@@ -52,9 +52,9 @@ def label(spec: Spec) -> str:
 
 
 def hint(spec: Spec) -> str:
-    """One or two sentences under the control; in the closed sections with the paper where there is one."""
+    """One or two sentences under the control, with the paper where there is one."""
     empty = f" Empty: {spec.knob.none_means}." if spec.optional and spec.kind in ("int", "float", "text") else ""
-    paper = f" {spec.knob.paper}." if spec.knob.paper and not spec.knob.open else ""
+    paper = f" {spec.knob.paper}." if spec.knob.paper else ""
     return spec.knob.help + empty + paper
 
 

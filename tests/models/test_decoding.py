@@ -6,6 +6,7 @@ import torch
 from models.config import ModelConfig
 from models.decoding import generate, next_token_logits, pick, window_start
 from models.gpt import GPT
+from models.knobs import parse
 
 V = 12
 
@@ -162,3 +163,29 @@ def test_generating_without_dropout_even_from_a_model_in_training():
     model = tiny(dropout=0.5)
     quiet = ids(generate(model, [1], max_new_tokens=10, temperature=0))
     assert ids(generate(model.train(), [1], max_new_tokens=10, temperature=0)) == quiet
+
+
+KINDS = [
+    {"position": "rope"}, {"position": "rope", "rope_fraction": 0.5, "rope_interleaved": True}, {"position": "alibi"},
+    {"position": "sinusoidal"}, {"position": "none"}, {"n_kv_head": 1}, {"n_kv_head": 2, "qk_norm": "head"}, {"qk_norm": "full", "head_dim": 6},
+    {"window": 3}, {"window": 3, "window_pattern": "LG", "position": "alibi"}, {"attn_softcap": 2.0, "logit_softcap": 3.0},
+    {"layout": "parallel"}, {"layout": "parallel_two_norms", "position": "rope"}, {"share_layers": True, "window": 2, "window_pattern": "GL"},
+    {"norm_placement": "sandwich", "embd_norm": True, "scale_embedding": True}, {"sublayers": "attention"}, {"sublayers": "mlp"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_with_a_cache_every_kind_of_attention_and_position_decodes_as_without(kind):
+    """Also past the context, where the older half of the window is forgotten at once and the rest read again from 0."""
+    torch.manual_seed(0)
+    base = {"vocab_size": 9, "n_layer": 3, "n_head": 4, "n_embd": 16, "block_size": 8}
+    model = GPT(parse(ModelConfig, base | kind)).double().eval()
+    for parameter in model.parameters():
+        parameter.data.normal_(0, 0.4)
+    tokens, state = torch.randint(9, (21,)).tolist(), None
+    for n in range(1, len(tokens) + 1):
+        cached, state = next_token_logits(model, tokens[:n], state)
+        window = tokens[window_start(n, 8) : n]
+        assert 1 <= len(window) <= 8
+        plain = model(torch.tensor([window]))[0, -1]
+        torch.testing.assert_close(cached, plain, rtol=0, atol=1e-11)
