@@ -138,7 +138,7 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
     # Float sums depend on the number of threads: what was chosen once is kept.
     torch.set_num_threads(run.threads or threads)
     split = load_split(config.data.source, config.data.tokenizer, root)
-    _check_text(folder, split.tokenizer)
+    _check_text(folder, split)
     state = TrainState(config, split, choose_device(config.train.device))
     checkpoints = Checkpoints(folder.checkpoints)
     newest = checkpoints.newest_to_resume()
@@ -160,12 +160,13 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
     return loop
 
 
-def _check_text(folder: RunFolder, tokenizer) -> None:
-    """The tokenizer is kept with the run; a text that has changed since cannot be gone on with."""
-    saved = tokenizer.to_json()
-    if not folder.tokenizer.exists():
+def _check_text(folder: RunFolder, split) -> None:
+    """The tokenizer and a digest of the text are kept with the run; a text that has changed since cannot be gone on with."""
+    saved, digest = split.tokenizer.to_json(), split.digest()
+    if not folder.text_digest.exists():
         publish(folder.tokenizer, saved.encode())
-    elif folder.tokenizer.read_text() != saved:
+        publish(folder.text_digest, digest.encode())
+    elif folder.tokenizer.read_text() != saved or folder.text_digest.read_text() != digest:
         from playground.data.corpora import CorpusError
 
         raise CorpusError("the text has changed since this run began (another Python version?); start a new run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,10 @@ class Split:
     train: np.ndarray
     held_out: np.ndarray
     tokenizer: Tokenizer
+
+    def digest(self) -> str:
+        """Identity of the text as tokens, hex."""
+        return hashlib.sha256(self.train.tobytes() + self.held_out.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from playground.training.events import Checkpoint, Event, Layers, Notice, Probe,
 from playground.training.state import TrainState
 
 SYNC_EVERY_S = 0.2
-PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.009, 0.006, 0.012
-EARLY_CREDIT_S = 0.12
+PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.006, 0.005, 0.01
+EARLY_CREDIT_S = 0.1
 KEEP_PROBES = 200
 CALMER = "try a lower learning rate or more warm-up"
 
@@ -172,13 +172,14 @@ class Loop:
         train, step = self.config.train, self.state.steps_done
         if step == 1 or step % train.log_interval == 0:
             self._record()
-        if any(step % every == 0 for every in (train.eval_interval, self.config.probe.interval, train.checkpoint_interval)):
+        looks = step % self.config.probe.interval == 0 and (self.probing.due() or self.sampling.due())
+        if looks or step % train.eval_interval == 0 or step % train.checkpoint_interval == 0:
             self._check_weights()
         if self.diverged is not None:
             return wanted
         if step % train.eval_interval == 0 and self.validating.due():
             self._validate()
-        if step % self.config.probe.interval == 0:
+        if looks:
             self._look()
         if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last one waits for the final loss
             self._save()
@@ -261,7 +262,7 @@ class Loop:
         return (tokens - before) / max(now - since, 1e-9)
 
     def _validate(self, whole: bool = False) -> None:
-        """The held-out loss, on a fixed span sized to cost about a fiftieth of the training between two, or on the whole."""
+        """The held-out loss, on a fixed span sized to cost about a hundredth of the training between two, or on the whole."""
         span = max(self.config.model.block_size, int(3 * VALIDATION_SHARE * self.config.train.eval_interval * self.config.tokens_per_step))
         with self.validating.measured():
             loss, count = self.state.held_out_loss(None if whole else span)
