@@ -161,7 +161,7 @@ class ProbeConfig(Knobs):
         help="Attention and activations are recorded this often, or less often where that would cost over 5% of the time.",
     )  # fmt: skip
     sample_tokens: int = knob(
-        160, ge=0, le=1000, group=RECORDING, label="live sample", unit="tokens",
+        100, ge=0, le=1000, group=RECORDING, label="live sample", unit="tokens",
         help="Length of the text that the model writes now and then while it trains. 0: none.",
     )  # fmt: skip
 

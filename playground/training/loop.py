@@ -26,8 +26,8 @@ from playground.training.events import Checkpoint, Event, Layers, Notice, Probe,
 from playground.training.state import TrainState
 
 SYNC_EVERY_S = 0.2
-PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.006, 0.005, 0.01
-EARLY_CREDIT_S = 0.1
+PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.006, 0.011, 0.008
+EARLY_CREDIT_S = 0.25
 KEEP_PROBES = 200
 CALMER = "try a lower learning rate or more warm-up"
 
