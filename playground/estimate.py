@@ -49,6 +49,15 @@ def run_seconds(config: RunConfig, machine: Machine) -> float:
     return min(limits)
 
 
+def scaled_seconds(config: RunConfig, other: RunConfig, tokens_per_s: float) -> float:
+    """Time of the whole run at the FLOP/s that another run reached."""
+    speed = tokens_per_s * flops_per_token(other.model) / flops_per_token(config.model)
+    limits = [] if config.train.max_seconds is None else [config.train.max_seconds]
+    if config.train.max_steps is not None:
+        limits.append(config.train.max_steps * config.tokens_per_step / speed)
+    return min(limits)
+
+
 def load(root: Path) -> Machine | None:
     """What was measured on this machine, if it was."""
     try:

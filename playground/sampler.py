@@ -27,8 +27,9 @@ class SampleConfig(Knobs):
     """How to draw the next token."""
 
     max_new_tokens: int = knob(
-        200, ge=1, le=2000, slider=(10, 1000), step=10, label="length", unit="tokens", help="How many tokens to write. Past the context, the older half of what was read is forgotten at once."
-    )
+        200, ge=1, le=2000, slider=(10, 1000), step=10, label="length", unit="tokens",
+        help="How many tokens to write. Past the context, the older half of what was read is forgotten at once.",
+    )  # fmt: skip
     temperature: float = knob(
         0.8, ge=0, le=10, slider=(0, 2), step=0.05, label="temperature",
         help="Below 1 the likely becomes likelier, above 1 chances even out; 0 always takes the likeliest.",

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from models.config import ModelConfig, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
-from models.knobs import SET, flat, met
+from models.knobs import SET, flat, met, parse
 from playground import estimate
 from playground.config import RunConfig
 from playground.data.split import text_info
 from playground.presets import PRESETS
+from playground.store import Store
 
 SPECS = RunConfig.specs()
 
@@ -21,7 +22,6 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
 
     Bytes, seconds, FLOPs per token of one training step.
     """
-    machine = estimate.load(root)
     info = text_info(config.data.source, config.data.tokenizer, root)
     drawn = graph(config.model)
     return {
@@ -30,7 +30,7 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
         "n_params": n_params(config.model),
         "flops": 3 * flops_per_token(config.model),
         "memory_bytes": estimate.memory_bytes(config),
-        "seconds": estimate.run_seconds(config, machine) if machine else None,
+        "seconds": seconds(config, root),
         "n_train": info.n_tokens - info.n_held_out,
         "tokens": None if config.train.max_steps is None else config.tokens_per_step * config.train.max_steps,
         "text": asdict(info),
@@ -39,6 +39,16 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
         "parts": by_part(drawn),
         "other": beside(config, compare) if isinstance(compare, str) and compare in PRESETS else None,
     }
+
+
+def seconds(config: RunConfig, root: Path) -> float | None:
+    """How long a run will take here: by what the machine was measured to do, or else as the newest run
+    that has a speed; None where there is nothing to go by yet."""
+    machine = estimate.load(root)
+    if machine is not None:
+        return estimate.run_seconds(config, machine)
+    known = next((run for run in Store(root).runs() if run.tokens_per_s), None)
+    return None if known is None else estimate.scaled_seconds(config, parse(RunConfig, known.config), known.tokens_per_s)
 
 
 def section_id(name: str) -> str:

@@ -9,7 +9,7 @@ from playground.store import Store
 
 def choose(page, control: str, option: str) -> None:
     page.click(f"#{control} input")
-    page.get_by_role("option", name=option, exact=True).click()
+    page.locator(f"#{control}").get_by_role("option", name=option, exact=True).click()
 
 
 def nodes(page, figure: int = 0) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_trained_llama_is_taken_home_as_a_folder_for_transformers(visit, app, 
     choose(page, "preset", "Llama")
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('RMSNorm')")
     for knob, value in (("model-n_layer", "1"), ("model-n_embd", "32"), ("train-max_steps", "8")):
-        box = page.locator(f"#{knob} input[type=number], #{knob} textarea").first
+        box = page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first
         box.fill(value)
         box.press("Tab")
     page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")

@@ -118,7 +118,8 @@ def test_figures_follow_every_choice_and_what_cannot_work_is_refused_beside_its_
     fill_number(page, "model-n_layer", 6)
     page.wait_for_function(f"document.querySelector('#picture dd').textContent != '{before}'")
     assert page.locator(".pg-times").text_content() == "× 6"
-    page.locator("#model-norm_placement").get_by_label("post").check()
+    page.click("#model-norm_placement input")
+    page.locator("#model-norm_placement").get_by_role("option", name="post", exact=True).click()
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('x = LN(x + Attn(x))')")
 
     fill_number(page, "model-n_head", 3)
@@ -154,7 +155,7 @@ def test_a_preset_fills_the_form(visit):
     page.get_by_role("option", name="Post-norm, no warm-up", exact=True).click()
     page.wait_for_function("document.querySelector('.pg-times').textContent == '× 12'")
     assert page.locator("#optim-warmup_steps input").input_value() == "0"
-    assert page.locator("#model-norm_placement").get_by_label("post").is_checked()
+    assert page.locator("#model-norm_placement input").input_value() == "post"
 
 
 def test_own_text_is_checked_and_trained_on(visit, app):

@@ -167,9 +167,11 @@ def test_generating_without_dropout_even_from_a_model_in_training():
 
 KINDS = [
     {"position": "rope"}, {"position": "rope", "rope_fraction": 0.5, "rope_interleaved": True}, {"position": "alibi"},
-    {"position": "sinusoidal"}, {"position": "none"}, {"n_kv_head": 1}, {"n_kv_head": 2, "qk_norm": "head"}, {"qk_norm": "full", "head_dim": 6},
+    {"position": "sinusoidal"}, {"position": "none"}, {"n_kv_head": 1}, {"n_kv_head": 2, "qk_norm": "head"},
+    {"qk_norm": "full", "head_dim": 6},
     {"window": 3}, {"window": 3, "window_pattern": "LG", "position": "alibi"}, {"attn_softcap": 2.0, "logit_softcap": 3.0},
-    {"layout": "parallel"}, {"layout": "parallel_two_norms", "position": "rope"}, {"share_layers": True, "window": 2, "window_pattern": "GL"},
+    {"layout": "parallel"}, {"layout": "parallel_two_norms", "position": "rope"}, 
+    {"share_layers": True, "window": 2, "window_pattern": "GL"},
     {"norm_placement": "sandwich", "embd_norm": True, "scale_embedding": True}, {"sublayers": "attention"}, {"sublayers": "mlp"},
 ]  # fmt: skip
 

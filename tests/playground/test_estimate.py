@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.config import ModelConfig
+from models.config import ModelConfig, flops_per_token
 from playground import estimate
 from playground.config import RunConfig, TrainConfig
 from playground.estimate import Machine
@@ -20,6 +20,16 @@ def test_time_grows_with_steps_and_is_cut_by_the_time_limit():
     short, long = (estimate.run_seconds(run_config(max_steps=n), MACHINE) for n in (100, 200))
     assert long == pytest.approx(2 * short)
     assert estimate.run_seconds(run_config(max_steps=10_000_000, max_seconds=5), MACHINE) == 5
+
+
+def test_another_runs_speed_is_carried_over_by_flops():
+    config, twice = run_config(max_steps=100), run_config(max_steps=100, batch_size=24)
+    per_s = config.tokens_per_step * 100 / 7.0
+    assert estimate.scaled_seconds(config, config, per_s) == pytest.approx(7.0)
+    assert estimate.scaled_seconds(twice, config, per_s) == pytest.approx(14.0)
+    deeper = config.model_copy(update={"model": MODEL.model_copy(update={"n_layer": 8})})
+    ratio = flops_per_token(deeper.model) / flops_per_token(MODEL)
+    assert estimate.scaled_seconds(deeper, config, per_s) == pytest.approx(7.0 * ratio)
 
 
 def test_speed_lies_between_the_measured_widths():
