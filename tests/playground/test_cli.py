@@ -119,7 +119,7 @@ def test_everything_that_is_wrong_is_said_at_once(command, root, tmp_path):
         "optim": "an object",
         "nonsense": "there is no such setting",
         "model.n_layer": "use a whole number from 1 up to 64",
-        "model.n_head": "try 2 heads, or a width of 99 or 102",
+        "model.n_head": "try 2 heads, a width of 99 or 102, or set a head size",
         "optim.lr": "use a number above 0",
         "train.batch_size": "'-1' is not possible here",
         "--model.vocab_size": "there is no such flag",
