@@ -25,9 +25,9 @@ from playground.training.checkpoints import Checkpoints
 from playground.training.events import Checkpoint, Event, Layers, Notice, Probe, Progress, Sample, Validation
 from playground.training.state import TrainState
 
-SYNC_EVERY_S = 0.2
-PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.006, 0.011, 0.008
-EARLY_CREDIT_S = 0.25
+SYNC_EVERY_S = 0.25
+PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.004, 0.01, 0.007
+EARLY_CREDIT_S = 0.08
 KEEP_PROBES = 200
 CALMER = "try a lower learning rate or more warm-up"
 
