@@ -108,7 +108,7 @@ def _execute(root, folder, db, run, threads, interruption, listener):
         loop = _prepare(root, folder, db, run, threads, link)
         outcome = loop.run()
         state, reason, final = outcome.state, outcome.reason, {"step": outcome.step, "seconds": outcome.seconds}
-    except Exception as error:
+    except Exception as error:  # the edge of the process: whatever it was, the run must not be left as running
         _log_traceback(folder)
         state, reason, final = store.FAILED, explain(error), {}
     _say_last_word(link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
