@@ -3,7 +3,7 @@
 (() => {
   const pg = window.playground, { h, number } = pg;
   /* Okabe and Ito's colours, the same thing always in the same one. */
-  const COLOUR = { train: "var(--pg-train)", val: "#D55E00", grad: "#009E73", lr: "#CC79A7", speed: "#E69F00" };
+  const COLOUR = { train: "var(--pg-train)", val: "#D55E00", grad: "#009E73", lr: "#CC79A7", speed: "#E69F00", floor: "#009E73" };
   const colour = (name) => (COLOUR[name].startsWith("var") ? pg.css(COLOUR[name].slice(4, -1)) : COLOUR[name]);
 
   let loading = null;
@@ -95,6 +95,8 @@
     const legend = h("div", { class: "pg-legend" },
       h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:color-mix(in srgb, ${COLOUR.train} 45%, transparent)` }, "training, each point"),
       h("span", { style: `--c:${COLOUR.val}` }, "held out, a part (star: all of it, at the end)"), h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"));
+    const floorLegend = h("span", { class: "pg-dotted", style: `--c:${COLOUR.floor}`, title: "the entropy of what cannot be predicted, on the very held-out tokens; no model can do better in the long run", hidden: true });
+    legend.append(floorLegend);
     root.append(
       head("Loss", "How surprised the model is by the next token, in nats per token. Lower is better.",
         h("label", {}, "smoothing ", smooth), h("label", {}, logX, " log x"), h("label", {}, logY, " log y"), h("label", {}, "over ", axis)),
@@ -110,11 +112,17 @@
       const xs = x() === "tokens" ? columns.step.map((s) => s * perStep) : columns[x()];
       return { x: xs.slice(start), y: columns.loss.slice(start) };
     };
-    /* A line across the plot at the loss of a model that knows nothing: the logarithm of the vocabulary. */
-    const blind = () => {
+    /* Lines across the plot: the loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible loss,
+       where the data come from a known definition. A floor of zero has no place on a logarithmic axis. */
+    const facts = () => current && current.series.facts && Object.fromEntries(Object.entries(current.series.facts).map(([name, values]) => [name, values.at(-1)]));
+    const across = (level, line) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line });
+    const lines = () => {
       if (!current) return [];
-      const level = Math.log(current.status.vocab_size);
-      return [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line: { color: pg.css("--body-text-color-subdued"), width: 1.2, dash: "dash" } }];
+      const floor = facts()?.floor ?? null;
+      floorLegend.hidden = floor === null;
+      floorLegend.textContent = floor === null ? "" : `best possible, ${Number(floor).toFixed(3)}${floor === 0 && logY.checked ? " (below a logarithmic axis)" : ""}`;
+      const blind = across(Math.log(current.status.vocab_size), { color: pg.css("--body-text-color-subdued"), width: 1.2, dash: "dash" });
+      return floor === null || (floor === 0 && logY.checked) ? [blind] : [blind, across(floor, { color: COLOUR.floor, width: 2, dash: "dot" })];
     };
     const smoothed = smoother("progress", "loss", () => Number(smooth.value), x);
     const draw = growing(place, () => [
@@ -124,8 +132,8 @@
       { columns: validations(false), name: "held out", mode: "lines+markers", line: { color: colour("val"), width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
     ], () => ({
       xaxis: { title: { text: { step: "step", tokens: "tokens trained on", seconds: "seconds of training" }[x()] }, type: logX.checked ? "log" : "linear", ...(logX.checked ? {} : { rangemode: "tozero" }) },
-      yaxis: { title: { text: "nats per token" }, type: logY.checked ? "log" : "linear" },
-      shapes: blind(),
+      yaxis: { title: { text: "nats per token" }, type: logY.checked ? "log" : "linear", ...(logY.checked ? {} : { rangemode: "tozero" }) },
+      shapes: lines(),
       uirevision: `${x()}${logX.checked}${logY.checked}`,
     }));
     const again = () => current && draw(current, true);
@@ -135,7 +143,7 @@
     return {
       update(run, change) {
         current = run.status ? run : null;
-        if (run.status && (change.reset || change.kinds.has("progress") || change.kinds.has("validation"))) draw(run, change.reset);
+        if (run.status && (change.reset || change.kinds.has("progress") || change.kinds.has("validation"))) draw(run, change.reset || change.kinds.has("facts"));
       },
     };
   };
@@ -166,10 +174,26 @@
   pg.kinds.writes = (root) => {
     const now = h("pre", { class: "pg-text" }), first = h("pre", { class: "pg-text pg-faint" });
     const nowTitle = h("h4", {}, "now"), firstTitle = h("h4", {}, "at first");
-    root.append(head("What it writes", "Always the same prompt and the same dice; only the weights differ."), nowTitle, now, firstTitle, first);
+    const question = head("What it writes", ""), written = h("div", {}, nowTitle, now, firstTitle, first), asked = h("div", { class: "pg-asked" });
+    root.append(question, written, asked);
+
+    /* A task with one right answer: each prompt, the answer of the model, right or wrong, and what it should have been. */
+    function answers(series) {
+      const last = (name) => series[name].at(-1), given = last("given"), expected = last("expected");
+      const rows = last("prompts").map((prompt, i) => {
+        const got = given[i].trim(), right = got === expected[i];
+        return h("tr", { class: right ? "pg-right" : "pg-wrong-answer" }, h("td", {}, h("span", { class: "pg-asked-prompt" }, prompt), " ", h("mark", {}, got || "–")), h("td", {}, right ? "✓" : `✗ ${expected[i]}`));
+      });
+      asked.replaceChildren(h("h4", {}, `at step ${number(series.step.at(-1))}`), h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "prompt and answer"), h("th", { scope: "col" }, "right?"))), h("tbody", {}, ...rows)));
+    }
     return {
       update(run) {
-        const sample = run.series.sample;
+        const sample = run.series.sample, series = run.series.answers;
+        question.querySelector("h3").textContent = series ? "What it answers" : "What it writes";
+        question.querySelector("p").textContent = series ? "Prompts it was never trained on; it always takes its likeliest symbol." : "Always the same prompt and the same dice; only the weights differ.";
+        written.hidden = Boolean(series);
+        asked.hidden = !series;
+        if (series) return answers(series);
         const show = (place, title, i, words) => {
           title.textContent = sample ? `${words}, step ${number(sample.step.at(i))}` : words;
           const text = sample ? (sample.prompt.at(i) + sample.text.at(i)).replace(/^\n+/, "") : "It has written nothing yet.";
@@ -177,6 +201,51 @@
         };
         show(now, nowTitle, -1, "now");
         show(first, firstTitle, 0, "at first");
+      },
+    };
+  };
+
+  /* Of a task: how often it is right on unseen examples, over time and by size. */
+  pg.kinds.accuracy = (root) => {
+    const now = h("span", { class: "pg-now" }), place = h("div", { class: "pg-plot pg-plot-middle" }), sizes = h("div", { class: "pg-plot pg-plot-middle" });
+    const legend = h("div", { class: "pg-legend" }, h("span", { style: `--c:${COLOUR.val}` }, "whole answers right"), h("span", { style: "--c:#56B4E9" }, "tokens of the answers right"));
+    const ceiling = h("span", { class: "pg-dotted", style: `--c:${COLOUR.floor}`, hidden: true }, "best possible, tokens");
+    legend.append(ceiling);
+    const byTime = h("div", {}, place, legend), bySize = h("div", { hidden: true }, sizes, h("p", { class: "pg-faint pg-size-words" }));
+    root.append(head("Accuracy on unseen examples", "How often it is right. None of these examples was ever trained on.", now), h("div", { class: "pg-accuracy-grid" }, byTime, bySize));
+    const fact = (run, name) => (run.series.facts ? run.series.facts[name].at(-1) : null);
+    let current = null;
+    const percent = { tickformat: ".0%", range: [-0.02, 1.02] };
+    const draw = growing(place, () => [
+      { columns: from("accuracy", "token"), name: "tokens", mode: "lines+markers", line: { color: "#56B4E9", width: 2 }, marker: { size: 5 }, hovertemplate: "%{y:.1%}" },
+      { columns: from("accuracy", "answer"), name: "answers", mode: "lines+markers", line: { color: COLOUR.val, width: 2.2 }, marker: { size: 6, symbol: "diamond" }, hovertemplate: "%{y:.1%}" },
+    ], () => {
+      const best = current && fact(current, "exact") === false ? fact(current, "ceiling") : null;
+      ceiling.hidden = best === null;
+      return { xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: percent, shapes: best === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: best, y1: best, line: { color: COLOUR.floor, width: 2, dash: "dot" } }] };
+    });
+    async function drawSizes(run) {
+      const series = run.series.accuracy, x = series.sizes.at(-1), y = series.by_size.at(-1), trained = fact(run, "trained_size"), unit = fact(run, "unit");
+      bySize.hidden = !x.length;
+      if (!x.length) return;
+      const Plotly = await pg.plotly();
+      const colours = x.map((size) => (size <= trained ? COLOUR.val : "#999999"));
+      const title = { text: `${unit} in the prompt` };
+      await Plotly.react(sizes, [{ type: "bar", x, y, marker: { color: colours }, hovertemplate: `%{x} ${unit}: %{y:.0%} of answers right<extra></extra>` }],
+        pg.layout({ hovermode: "closest", xaxis: { title }, yaxis: { ...percent, range: [0, 1.02] }, bargap: 0.25 }), pg.plotConfig);
+      const beyond = x.some((size) => size > trained);
+      bySize.querySelector(".pg-size-words").textContent = beyond ? `Whole answers right, by size. Orange: sizes it was trained on, up to ${trained}. Grey: longer than it has ever seen.` : "Whole answers right, by size. A larger context would also test longer ones.";
+    }
+    const again = () => { if (current && current.series.accuracy) { draw(current, true); drawSizes(current); } };
+    pg.onTheme.push(again);
+    return {
+      update(run, change) {
+        current = run.status ? run : null;
+        const series = run.series.accuracy;
+        now.textContent = series ? `${(100 * series.answer.at(-1)).toFixed(1)}% of answers` : "";
+        if (!run.status || !series || !(change.reset || change.kinds.has("accuracy"))) return;
+        draw(run, change.reset);
+        drawSizes(run);
       },
     };
   };

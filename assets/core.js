@@ -131,6 +131,7 @@ window.playground = (() => {
 
   function showState() {
     document.body.dataset.runState = run.status ? run.status.state : run.id ? "loading" : "none";
+    document.body.dataset.task = run.status && run.status.source.startsWith("task:") ? "yes" : "no";
   }
 
   function apply(answer) {
@@ -246,7 +247,7 @@ window.playground = (() => {
       facts.append(h("div", {}, h("dt", {}, label), value));
       return value;
     };
-    const parts = { step: fact("step"), time: fact("training time"), left: fact("time left"), train: fact("training loss, nats per token"), val: fact("held-out loss, nats per token"), speed: fact("speed, tokens per second"), params: fact("parameters") };
+    const parts = { step: fact("step"), time: fact("training time"), left: fact("time left"), train: fact("training loss, nats per token"), val: fact("held-out loss, nats per token"), bits: fact("the same, bits per byte"), speed: fact("speed, tokens per second"), params: fact("parameters") };
     root.append(empty, facts, reason, log);
     return {
       update(run) {
@@ -260,6 +261,9 @@ window.playground = (() => {
         parts.left.textContent = status.state === "running" ? duration(status.left_s) : "–";
         parts.train.textContent = number(status.train_loss, 3);
         parts.val.textContent = number(status.final_val_loss ?? status.val_loss, 3);
+        const bits = run.series.validation ? run.series.validation.bits_per_byte.at(-1) : null;
+        parts.bits.parentElement.hidden = status.source.startsWith("task:");
+        parts.bits.textContent = number(bits, 3);
         parts.speed.textContent = number(status.tokens_per_s);
         parts.params.textContent = number(status.n_params);
         const notices = run.series.notice ? run.series.notice.text.slice(-1) : [];

@@ -133,16 +133,27 @@
 
   pg.kinds.design = (root, { props, watch, trigger }) => {
     let timer = 0;
+    const again = pg.asking(root, () => trigger("again"));
     const problems = h("ul", { class: "pg-problems", hidden: true }), pictures = h("div", { class: "pg-pictures" }), formulas = h("pre", { class: "pg-formulas" });
-    const facts = h("dl", { class: "pg-facts pg-facts-design" }), text = h("p", { class: "pg-faint" }), rows = h("tbody");
+    const facts = h("dl", { class: "pg-facts pg-facts-design" }), rows = h("tbody");
     const table = h("details", { class: "pg-parts" }, h("summary", {}, "parameters and FLOPs by part"), h("table", {}, h("thead", {}, h("tr", {}, ...["part", "parameters", "FLOP per token, forward"].map((name) => h("th", { scope: "col" }, name)))), rows));
     const changes = h("div", { class: "pg-changes", hidden: true });
-    root.append(problems, h("div", { class: "pg-design-grid" }, pictures, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, changes, facts, table, text)));
+    root.append(problems, h("div", { class: "pg-design-grid" }, pictures, h("div", { class: "pg-side" }, h("h3", {}, "One block computes"), formulas, changes, facts, table)));
     const fact = (label, value, title) => h("div", { title: title || "" }, h("dt", {}, label), h("dd", {}, value));
     const figure = (title, graph, lines, other) => h("figure", {}, title ? h("figcaption", {}, h("strong", {}, title), h("code", {}, lines.join("\n"))) : null, draw(graph, other));
     const show = () => {
       const value = props.value;
       if (!value) return;
+      clearTimeout(timer);
+      const waits = value.waiting || value.missing;
+      root.classList.toggle("pg-stale", Boolean(waits));
+      if (waits) {
+        notes = { problems: [], idle: notes.idle };
+        note();
+        problems.hidden = true;
+        if (value.waiting) again(true);
+        return;
+      }
       notes = { problems: value.problems, idle: value.idle || notes.idle };
       note();
       problems.replaceChildren(...value.problems.map(({ path, message }) => h("li", {}, h("code", {}, path), " ", message)));
@@ -150,7 +161,7 @@
       document.body.dataset.design = value.problems.length ? "wrong" : "right";
       root.classList.toggle("pg-stale", value.problems.length > 0);
       if (value.problems.length) return;
-      const other = value.other;
+      const other = value.other, learns = value.learns;
       formulas.textContent = value.formulas.join("\n");
       pictures.replaceChildren(...(other ? [figure("this design", value.graph, value.formulas, other.graph), figure(other.title, other.graph, other.formulas, value.graph)] : [figure("", value.graph, [])]));
       pictures.classList.toggle("pg-two", Boolean(other));
@@ -161,11 +172,9 @@
         fact("a training step costs", `${compact(value.flops)}FLOP per token`),
         fact("memory while training", `about ${compact(value.memory_bytes)}B`),
         fact("time on this machine", value.seconds === null ? "measuring" : `about ${duration(value.seconds)}`, "if nothing else trains here"),
-        fact("learns from", value.tokens === null ? "as much as fits" : `${compact(value.tokens)} tokens`, value.tokens === null ? "" : `${(value.tokens / value.n_train).toPrecision(2)} times through the text`));
-      clearTimeout(timer);
+        fact("looks at", learns.total === null ? "as much as fits" : `${compact(learns.total)} ${learns.unit}`, learns.total === null ? "" : `${learns.times.toPrecision(2)} times what there is to train on`));
       if (value.seconds === null) timer = setTimeout(() => pg.visible(root) && trigger("again"), 3000);
       rows.replaceChildren(...value.parts.map(([name, params, flops]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, number(params)), h("td", {}, flops ? compact(flops) : "–"))));
-      text.textContent = `The text has ${number(value.text.n_chars)} characters: ${number(value.text.n_tokens)} tokens of ${number(value.text.vocab_size)} kinds, ${number(value.text.n_held_out)} of them held out.`;
     };
     watch("value", show);
     show();

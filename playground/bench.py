@@ -32,7 +32,11 @@ from playground.settings import Settings, calm_threads
 from playground.store import Store
 from playground.supervisor import REPOSITORY, Supervisor, create_run
 
-BARE, LOOP, RUN, WATCHED = "bare PyTorch loop", "training loop alone", "run with recording and probes", "the same, watched at 2 Hz"
+BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"
+RUN, WATCHED = "run with recording and probes", "the same, watched at 2 Hz"
+ROWS = (BARE, LOOP, PRELOADED, RUN, WATCHED)
+IN_PROCESS = (BARE, LOOP, PRELOADED)
+PRELOADED_BATCHES = 64
 LEFT_OUT = 0.25
 PAGE_INTERVAL_S = 0.5
 PATIENCE_S = 60.0
@@ -42,7 +46,7 @@ PATIENCE_S = 60.0
 class Results:
     """What was measured: tokens per second by row, seconds to the first loss, shares of training time."""
 
-    speeds: dict[str, list[float]] = field(default_factory=lambda: {BARE: [], LOOP: [], RUN: [], WATCHED: []})
+    speeds: dict[str, list[float]] = field(default_factory=lambda: {row: [] for row in ROWS})
     cold_s: list[float] = field(default_factory=list)
     warm_s: list[float] = field(default_factory=list)
     shares: dict[str, list[float]] = field(default_factory=lambda: {"recording": [], "validation": [], "checkpoints": []})
@@ -66,11 +70,10 @@ def bench(typed: Typed) -> int:
 def measure(config: RunConfig, settings: Settings, pairs: int) -> Results:
     """Every row in turn, `pairs` times, forwards and backwards."""
     results = Results()
-    rows = [BARE, LOOP, RUN, WATCHED]
     for i in range(pairs):
-        for row in rows if i % 2 == 0 else reversed(rows):
+        for row in ROWS if i % 2 == 0 else reversed(ROWS):
             _note(f"{i + 1} of {pairs}: {row}")
-            if row in (BARE, LOOP):
+            if row in IN_PROCESS:
                 results.speeds[row].append(_in_process(row, config, settings))
             elif row == RUN:
                 results.speeds[row].append(_worker(config, settings, results))
@@ -98,11 +101,11 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     import torch.nn.functional as F
 
     from models.gpt import GPT
-    from playground.data.split import complete, load_split
+    from playground.data import dataset
 
-    config = complete(config, root)
+    config = dataset.complete(config, root)
     train, shape = config.train, config.model
-    data = torch.from_numpy(load_split(config.data.source, config.data.tokenizer, root).train.astype("int64"))
+    draw = _task_rows(config, root) if config.data.task else _text_windows(config, root)
     torch.manual_seed(train.seed)
     model = GPT(shape).train()
     decayed, others = [p for p in model.parameters() if p.dim() >= 2], [p for p in model.parameters() if p.dim() < 2]
@@ -111,9 +114,7 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     clock = Clock(config)
     while not clock.over():
         for _ in range(train.accumulation):
-            starts = torch.randint(len(data) - shape.block_size, (train.batch_size,))
-            x = torch.stack([data[i : i + shape.block_size] for i in starts])
-            y = torch.stack([data[i + 1 : i + 1 + shape.block_size] for i in starts])
+            x, y = draw()
             logits = model(x)
             loss = F.cross_entropy(logits.view(-1, logits.size(-1)), y.view(-1)) / train.accumulation
             loss.backward()
@@ -125,15 +126,66 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     return clock.tokens_per_s()
 
 
-def loop_alone(config: RunConfig, root: Path) -> float:
+def _text_windows(config: RunConfig, root: Path):
+    import torch
+
+    from playground.data import dataset
+
+    data, width = torch.from_numpy(dataset.load(config.data, root).train.astype("int64")), config.model.block_size
+
+    def draw():
+        starts = torch.randint(len(data) - width, (config.train.batch_size,))
+        return torch.stack([data[i : i + width] for i in starts]), torch.stack([data[i + 1 : i + 1 + width] for i in starts])
+
+    return draw
+
+
+def _task_rows(config: RunConfig, root: Path):
+    import torch
+
+    from playground.data import dataset
+    from playground.data.batches import UNSCORED
+
+    data = dataset.load(config.data, root)
+    tokens = torch.from_numpy(data.train.tokens.astype("int64"))[:, : config.width + 1]
+    firsts = data.train.starts if config.data.scored == "answer" else data.train.starts * 0 + 1
+
+    def draw():
+        rows = torch.randint(len(tokens), (config.train.batch_size,)).tolist()
+        x, y = tokens[rows, :-1], tokens[rows, 1:].clone()
+        for i, row in enumerate(rows):
+            y[i, : firsts[row] - 1] = UNSCORED
+            y[i, data.train.ends[row] - 1 :] = UNSCORED
+        return x, y
+
+    return draw
+
+
+class Preloaded:
+    """The same few batches over and over, ready in memory: what a loop could reach that waits for no data."""
+
+    def __init__(self, batches: list):
+        self.batches, self.count = batches, 0
+
+    def next(self):
+        self.count += 1
+        return self.batches[self.count % len(self.batches)]
+
+
+def loop_preloaded(config: RunConfig, root: Path) -> float:
+    """The playground's loop, fed from memory instead of from the data set. Tokens per second."""
+    return loop_alone(config, root, preloaded=True)
+
+
+def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     """The playground's loop with nobody looking. Tokens per second."""
     import torch
 
-    from playground.data.split import complete, load_split
+    from playground.data import dataset
     from playground.training.loop import Loop
     from playground.training.state import TrainState
 
-    config = complete(config, root)
+    config = dataset.complete(config, root)
     clock = Clock(config)
 
     class Timed(TrainState):
@@ -142,7 +194,9 @@ def loop_alone(config: RunConfig, root: Path) -> float:
             clock.tick()
             return result
 
-    state = Timed(config, load_split(config.data.source, config.data.tokenizer, root), torch.device("cpu"))
+    state = Timed(config, dataset.load(config.data, root), torch.device("cpu"))
+    if preloaded:
+        state.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
     clock.start()
     Loop(state, root, observe=False).run()
     return clock.tokens_per_s()
@@ -340,9 +394,9 @@ def machine() -> dict:
     }
 
 
-def ratios(results: Results) -> dict[str, list[float]]:
-    """Each row over the bare loop of the same turn."""
-    return {row: [a / b for a, b in zip(speeds, results.speeds[BARE], strict=True)] for row, speeds in results.speeds.items()}
+def ratios(results: Results, base: str = BARE) -> dict[str, list[float]]:
+    """Each row over the bare loop, or another row, of the same turn."""
+    return {row: [a / b for a, b in zip(speeds, results.speeds[base], strict=True)] for row, speeds in results.speeds.items()}
 
 
 def _as_json(results: Results, facts: dict) -> dict:
@@ -353,6 +407,7 @@ def _as_json(results: Results, facts: dict) -> dict:
         "rows": rows,
         "cold_s": results.cold_s,
         "warm_s": results.warm_s,
+        "data_to_memory": ratios(results, PRELOADED)[LOOP],
         "shares": results.shares,
         "requests": results.requests,
     }
@@ -368,6 +423,8 @@ def _table(results: Results, facts: dict, seconds: float) -> str:
     ]
     for row, speeds in results.speeds.items():
         lines.append(f"{row:32} {_spread(speeds, ',.0f'):>28}   {_spread(to_bare[row], '.3f'):>22}")
+    fed = _spread(ratios(results, PRELOADED)[LOOP], ".3f")
+    lines += ["", f"{'the loop with its data, of the same fed from memory':52} {fed}"]
     lines += ["", "share of the run's training time, by its worker's own account"]
     names = {
         "recording": "probes, samples and recording",
@@ -405,7 +462,8 @@ def _note(text: str) -> None:
 if __name__ == "__main__":
     row, config_json, root = sys.argv[1:]
     try:
-        measured = {BARE: bare_loop, LOOP: loop_alone}[row](parse(RunConfig, json.loads(config_json)), Path(root))
+        measure_row = {BARE: bare_loop, LOOP: loop_alone, PRELOADED: loop_preloaded}[row]
+        measured = measure_row(parse(RunConfig, json.loads(config_json)), Path(root))
     except ConfigError as error:
         sys.exit(str(error))
     print(measured)

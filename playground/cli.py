@@ -20,7 +20,7 @@ from playground import sampler, store
 from playground.access import HOST
 from playground.config import DataConfig
 from playground.configure import CONFIG_FLAGS, config_from, settings_from
-from playground.data import corpora, split
+from playground.data import corpora, dataset, tasks
 from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
 from playground.foreground import finite
 from playground.foreground import train as train_here
@@ -90,13 +90,20 @@ def _overview() -> str:
 
 def train(typed: Typed) -> int:
     began = time.monotonic()
-    config, settings = config_from(typed, os.environ)
+    config, settings = config_from(typed, os.environ, _fetching(typed))
     db = _database(settings)
     preset, name = typed.text("preset") or "default", typed.text("name") or ""
     run_id = create_run(db, settings, config, HOST, state=store.STARTING, name=name, preset=preset)
     if not typed.as_json:
         _say(f"run {run_id} trains here; Ctrl-C stops it and keeps a checkpoint")
     return train_here(settings, db, run_id, as_json=typed.as_json, began=began)
+
+
+def _fetching(typed: Typed) -> corpora.Progress | None:
+    """Says on a terminal how far the text is that is being fetched."""
+    if typed.as_json or not sys.stderr.isatty():
+        return None
+    return lambda share, words: print(f"\r{words}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def resume(typed: Typed) -> int:
@@ -231,23 +238,41 @@ def _table(settings: Settings, rows: list[dict]) -> str:
 
 def data(typed: Typed) -> int:
     settings = _settings(typed)
-    sources = [_source(source, settings) for source in corpora.BUILT_IN.values()]
+    texts = [_text(name, settings) for name in corpora.BUILT_IN]
+    found = [*texts, *(_task(source, task) for source, task in tasks.TASKS.items())]
     if typed.as_json:
-        print(json.dumps(sources))
+        print(json.dumps(found))
         return 0
-    for source in sources:
-        print(f"{source['source']}: {source['about']}")
-        for name, sizes in source["tokenizers"].items():
+    for each in found:
+        print(f"{each['source']}: {each['about']}")
+        for name, sizes in each.get("tokenizers", {}).items():
             print(f"    --data.tokenizer {name}: {sizes['n_tokens']:,} tokens, vocabulary {sizes['vocab_size']:,}")
+        for name, default in each.get("settings", {}).items():
+            print(f"    --data.{name} {default}")
+    print("hub:OWNER/NAME:PATH or hub:OWNER/NAME:PATH:FIELD: a file of a public dataset on the Hugging Face Hub")
     print("a path to a text file in UTF-8, on the command line only: --data.source PATH")
     return 0
 
 
-def _source(source: corpora.Source, settings: Settings) -> dict:
-    (tokenizer,) = (spec for spec in DataConfig.specs() if spec.path == "tokenizer")
-    sizes = {kind: vars(split.text_info(source.name, kind, settings.root)) for kind in tokenizer.choices}
-    facts = {"source": source.name, "title": source.title, "about": source.about, "needs_network": source.needs_network}
-    return {**facts, "tokenizers": sizes}
+def _text(name: str, settings: Settings) -> dict:
+    """A built-in text, with its sizes where it is on this machine."""
+    source, kinds = corpora.BUILT_IN[name], ("char", "byte")
+    configs = {kind: DataConfig(source=name, tokenizer=kind) for kind in kinds if corpora.is_here(name, settings.root)}
+    known = {kind: dataset.about(config, settings.root) for kind, config in configs.items()}
+    sizes = ("n_chars", "n_tokens", "n_held_out", "vocab_size", "floor", "fingerprint")
+    return {
+        "source": name,
+        "title": corpora.title(name),
+        "about": source.about,
+        "needs_network": source.wanted is not None,
+        "tokenizers": {kind: {size: getattr(about, size) for size in sizes} for kind, about in known.items()},
+    }
+
+
+def _task(source: str, task: tasks.Task) -> dict:
+    defaults = DataConfig(source=source).model_dump()
+    settings = {name: defaults[name] for name in task.knobs}
+    return {"source": source, "title": task.title, "about": f"{task.rule} {task.about}", "paper": task.paper, "settings": settings}
 
 
 def bench(typed: Typed) -> int:

@@ -14,10 +14,11 @@ from typing import Any
 from models.knobs import ConfigError, Problem, nested, parse
 from playground.config import SOURCES, UPLOAD, RunConfig
 from playground.data import corpora
+from playground.data.hub import HUB
 from playground.flags import Flag, Typed, flags_of
 from playground.presets import PRESETS
 from playground.settings import Settings, find_root, from_environment
-from playground.supervisor import checked, collecting
+from playground.supervisor import checked, collecting, fetch
 
 CONFIG_FLAGS = (
     Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}."),
@@ -33,7 +34,7 @@ def settings_from(typed: Typed, environ: dict[str, str]) -> Settings | None:
     return None
 
 
-def config_from(typed: Typed, environ: dict[str, str]) -> tuple[RunConfig, Settings]:
+def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progress | None = None) -> tuple[RunConfig, Settings]:
     """The config that was asked for, its text copied into the root where a path was given.
 
     Raises ConfigError with every problem of flags, file, environment, values, text and limits.
@@ -41,23 +42,23 @@ def config_from(typed: Typed, environ: dict[str, str]) -> tuple[RunConfig, Setti
     problems, settings = typed.problems, settings_from(typed, environ)
     tree = _overlay(_overlay(_preset(typed), _config_file(typed)), nested(typed.settings))
     path = typed.settings.get("data.source")
-    if path is not None and (path in SOURCES or UPLOAD.fullmatch(path)):
+    if path is not None and (path in SOURCES or UPLOAD.fullmatch(path) or HUB.fullmatch(path)):
         path = None
     # A path is read into a folder that goes away, so that a refused command leaves nothing behind.
     with tempfile.TemporaryDirectory(prefix="playground-") as staging:
         if path is not None:
-            tree["data"]["source"] = "python-docs"
+            tree["data"]["source"] = "tiny-tales"
             with collecting(problems):
                 tree["data"]["source"] = corpora.add_path(Path(staging), path)
         with collecting(problems):
             config = parse(RunConfig, tree)
             limits = settings or Settings(root=find_root(environ, typed.text("root")))
+            if path is None:
+                fetch(config, limits, progress)
             checked(config, limits if path is None else replace(limits, root=Path(staging)))
     if problems:
         raise ConfigError(_distinct(problems))
-    if path is None:
-        corpora.load_text(config.data.source, settings.root)
-    else:
+    if path is not None:
         corpora.add_path(settings.root, path)
     return config, settings
 

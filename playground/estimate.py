@@ -31,7 +31,7 @@ class Machine:
 def memory_bytes(config: RunConfig) -> int:
     """While training in float32: weights, gradients, optimiser state, and what one batch keeps for its backward pass."""
     per_parameter = 16 if config.optim.name == "adamw" else 12
-    batch_tokens = config.train.batch_size * config.model.block_size
+    batch_tokens = config.train.batch_size * config.width
     return per_parameter * n_params(config.model) + 4 * batch_tokens * activation_floats_per_token(config.model)
 
 
@@ -88,14 +88,14 @@ def _measured_step(model: ModelConfig, batch_size: int) -> float:
     import numpy as np
     import torch
 
-    from playground.data.split import Split
+    from playground.data.dataset import TextData
     from playground.data.tokenizers import ByteTokenizer
     from playground.training.state import TrainState
 
     config = RunConfig()
     config = config.model_copy(update={"model": model, "train": config.train.model_copy(update={"batch_size": batch_size})})
     ids = np.arange(5000, dtype=np.uint8) % 64
-    state = TrainState(config, Split(ids, ids, ByteTokenizer()), torch.device("cpu"))
+    state = TrainState(config, TextData(ids, ids, ByteTokenizer()), torch.device("cpu"))
     times = []
     for _ in range(6):
         start = time.perf_counter()

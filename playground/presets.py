@@ -1,11 +1,16 @@
-"""Named starting points for a whole run: an architecture with a recipe that suits it. Plain data."""
+"""Named starting points for a whole run: an architecture with a recipe that suits it. Plain data.
+
+Each task has two: one that can learn it, and one, different in a single respect, that cannot.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from models import presets as architectures
+from models.config import ModelConfig
 from playground.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from playground.data.tasks import PREFIX, TASKS
 
 
 @dataclass(frozen=True)
@@ -17,12 +22,66 @@ class Preset:
     config: RunConfig
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Settings of a task on which two architectures differ: what is changed against `SMALL`, and in what words."""
+
+    data: dict
+    can: tuple[str, dict]
+    cannot: tuple[str, dict]
+    block_size: int
+    steps: int = 1500
+    lr: float = 3e-3
+    batch_size: int = 64
+    weight_decay: float = 0.1
+
+
+SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 64, "dropout": 0.0}
+TWO, ONE = ("two layers", {}), ("one layer", {"n_layer": 1})
+BLIND = ("one layer without positions", {"n_layer": 1, "position": "none"})
+NO_ATTENTION = ("no attention", {"sublayers": "mlp"})
+
+PAIRS: dict[str, Pair] = {
+    "copy": Pair({"length": 8, "alphabet": 8}, TWO, BLIND, block_size=34),
+    "reverse": Pair({"length": 8, "alphabet": 8}, TWO, BLIND, block_size=34),
+    "sort": Pair({"length": 8, "alphabet": 8}, TWO, NO_ATTENTION, block_size=34),
+    "selective-copy": Pair({"length": 5, "alphabet": 8, "blanks": 8}, TWO, BLIND, block_size=30),
+    "induction": Pair({"length": 12, "alphabet": 20}, TWO, ONE, block_size=40),
+    "recall": Pair({"pairs": 4, "alphabet": 8}, TWO, ONE, block_size=24, batch_size=128),
+    "addition": Pair({"digits": 2, "reverse_sum": True}, TWO, BLIND, block_size=20, steps=1000, batch_size=128),
+    "modular-addition": Pair({"modulus": 31}, ("one layer", {"n_layer": 1}), NO_ATTENTION, block_size=8, batch_size=256),
+    "parity": Pair({"length": 8}, ("attention and MLP", {"n_layer": 1}), ("no MLP", {"n_layer": 1, "sublayers": "attention"}),
+                   block_size=20, batch_size=128),
+    "majority": Pair({"length": 17}, ("one layer", {"n_layer": 1}), ("a window of 2 symbols", {"n_layer": 1, "window": 2}), block_size=40),
+    "dyck": Pair({"length": 12, "brackets": 3}, TWO, NO_ATTENTION, block_size=40),
+    "markov": Pair({"length": 40, "alphabet": 6, "order": 2}, ("one layer", {"n_layer": 1}), NO_ATTENTION, block_size=40),
+    "bigram": Pair({"length": 60, "alphabet": 5}, TWO, ONE, block_size=60),
+}  # fmt: skip
+
+
+def _of_pair(name: str, pair: Pair, which: str) -> Preset:
+    """One half of a pair as a preset."""
+    words, changes = getattr(pair, which)
+    task = TASKS[PREFIX + name]
+    judgement = "which is enough" if which == "can" else "which is not enough"
+    return Preset(
+        f"{task.title}: {words}{'' if which == 'can' else ' (cannot)'}",
+        f"{task.rule} With {words}, {judgement}. {task.paper}.",
+        RunConfig(
+            model=ModelConfig(**SMALL | {"block_size": pair.block_size} | changes),
+            data=DataConfig(source=PREFIX + name, **pair.data),
+            optim=OptimConfig(lr=pair.lr, warmup_steps=50, weight_decay=pair.weight_decay),
+            train=TrainConfig(max_steps=pair.steps, batch_size=pair.batch_size, eval_interval=50),
+        ),
+    )
+
+
 _DEFAULT = RunConfig()
 
 PRESETS: dict[str, Preset] = {
     "default": Preset(
         "Small GPT",
-        "Four pre-norm layers that learn to write like the Python documentation in about a minute on two CPU cores.",
+        "Four pre-norm layers that learn to write short stories in about a minute on two CPU cores.",
         _DEFAULT,
     ),
     **{
@@ -48,4 +107,6 @@ PRESETS: dict[str, Preset] = {
             train=TrainConfig(max_steps=1000),
         ),
     ),
+    **{name: _of_pair(name, pair, "can") for name, pair in PAIRS.items()},
+    **{f"{name}-cannot": _of_pair(name, pair, "cannot") for name, pair in PAIRS.items()},
 }

@@ -23,7 +23,7 @@ class RunFolder:
         self.path = root / "runs" / run_id
         self.config = self.path / "config.json"
         self.tokenizer = self.path / "tokenizer.json"
-        self.text_digest = self.path / "text.sha256"
+        self.data_digest = self.path / "data.sha256"
         self.log = self.path / "worker.log"
         self.lock = self.path / "lock"
         self.checkpoints = self.path / "checkpoints"

@@ -20,9 +20,7 @@ from models.knobs import ConfigError, Problem, parse
 from playground import locks, store
 from playground.access import Visitor
 from playground.config import RunConfig
-from playground.data import corpora
-from playground.data.corpora import BUILT_IN
-from playground.data.split import complete
+from playground.data import corpora, dataset
 from playground.runs import RunFolder
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
@@ -49,10 +47,8 @@ def check_limits(config: RunConfig, settings: Settings) -> None:
     steps = config.train.max_steps
     if steps is not None and steps > settings.max_steps:
         problems.append(Problem("train.max_steps", f"{steps:,} is more than this playground's limit; use at most {settings.max_steps:,}"))
-    source = BUILT_IN.get(config.data.source)
-    if source is not None and source.needs_network and not settings.hub:
-        others = " or ".join(other.name for other in BUILT_IN.values() if not other.needs_network)
-        problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {others}"))
+    if corpora.from_hub(config.data.source) and not settings.hub:
+        problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(corpora.OFFLINE)}"))
     if problems:
         raise ConfigError(problems)
 
@@ -63,10 +59,8 @@ def create_run(
 ) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
+    fetch(config, settings)
     config = checked(config, settings)
-    if not corpora.is_here(config.data.source, settings.root):
-        corpora.load_text(config.data.source, settings.root)  # fetched now, so that a failure starts nothing
-        check_probe(config, settings.root)
     run_id = store.new_run_id()
     folder = RunFolder(settings.root, run_id)
     folder.create(config)
@@ -81,13 +75,18 @@ def create_run(
     return run_id
 
 
+def fetch(config: RunConfig, settings: Settings, progress: corpora.Progress | None = None) -> None:
+    """Bring the text of a config from the Hub where it is needed and allowed. Raises ConfigError."""
+    if settings.hub and not corpora.is_here(config.data.source, settings.root):
+        corpora.fetch(config.data.source, settings.root, settings.max_upload_bytes, progress)
+
+
 def checked(config: RunConfig, settings: Settings) -> RunConfig:
-    """A config completed from its text, within the limits; raises ConfigError with every problem. Fetches nothing."""
+    """A config completed from its data, within the limits; raises ConfigError with every problem. Fetches nothing."""
     problems: list[Problem] = []
     with collecting(problems):
-        config = complete(config, settings.root)
-        if corpora.is_here(config.data.source, settings.root):
-            check_probe(config, settings.root)
+        config = dataset.complete(config, settings.root)
+        check_probe(config, settings.root)
     with collecting(problems):
         check_limits(config, settings)
     if problems:
@@ -108,9 +107,7 @@ def check_probe(config: RunConfig, root: Path) -> None:
     """Raises UnknownCharacters where the probe text cannot be read by the run's tokenizer."""
     if config.probe.text is None:
         return
-    from playground.data.split import load_split
-
-    tokenizer = load_split(config.data.source, config.data.tokenizer, root).tokenizer
+    tokenizer = dataset.tokenizer(config.data, root)
     if not len(tokenizer.encode(config.probe.text, "probe.text")):
         raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character, or leave the choice to the run")])
 

@@ -128,7 +128,7 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
     """Build the loop, at the newest checkpoint if there is one. Raises ConfigError, CheckpointError, OSError."""
     import torch
 
-    from playground.data.split import load_split
+    from playground.data import dataset
     from playground.training.checkpoints import CheckpointError, Checkpoints
     from playground.training.devices import choose_device
     from playground.training.loop import Loop
@@ -137,9 +137,9 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
     config = folder.read_config()
     # Float sums depend on the number of threads: what was chosen once is kept.
     torch.set_num_threads(run.threads or threads)
-    split = load_split(config.data.source, config.data.tokenizer, root)
-    _check_text(folder, split)
-    state = TrainState(config, split, choose_device(config.train.device))
+    data = dataset.load(config.data, root)
+    _check_data(folder, data)
+    state = TrainState(config, data, choose_device(config.train.device))
     checkpoints = Checkpoints(folder.checkpoints)
     newest = checkpoints.newest_to_resume()
     if newest is not None:
@@ -160,16 +160,16 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
     return loop
 
 
-def _check_text(folder: RunFolder, split) -> None:
-    """The tokenizer and a digest of the text are kept with the run; a text that has changed since cannot be gone on with."""
-    saved, digest = split.tokenizer.to_json(), split.digest()
-    if not folder.text_digest.exists():
+def _check_data(folder: RunFolder, data) -> None:
+    """The tokenizer and a digest of the data are kept with the run; data that have changed since cannot be gone on with."""
+    saved, digest = data.tokenizer.to_json(), data.about.digest
+    if not folder.data_digest.exists():
         publish(folder.tokenizer, saved.encode())
-        publish(folder.text_digest, digest.encode())
-    elif folder.tokenizer.read_text() != saved or folder.text_digest.read_text() != digest:
-        from playground.data.corpora import CorpusError
+        publish(folder.data_digest, digest.encode())
+    elif folder.tokenizer.read_text() != saved or folder.data_digest.read_text() != digest:
+        from playground.data.errors import CorpusError
 
-        raise CorpusError("the text has changed since this run began (another Python version?); start a new run")
+        raise CorpusError("the data have changed since this run began (another Python version?); start a new run")
 
 
 def _drop_probes_after(folder: Path, step: int) -> None:
@@ -209,7 +209,7 @@ def warm_up() -> None:
     import torch
 
     from playground.config import RunConfig
-    from playground.data.split import Split
+    from playground.data.dataset import TextData
     from playground.data.tokenizers import ByteTokenizer
     from playground.training.loop import Loop  # noqa: F401  (imported for its time)
     from playground.training.state import TrainState
@@ -217,7 +217,7 @@ def warm_up() -> None:
     config = RunConfig()
     config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 256, "n_layer": 1})})
     ids = np.zeros(1000, dtype=np.uint8)
-    TrainState(config, Split(ids, ids, ByteTokenizer()), torch.device("cpu")).step()
+    TrainState(config, TextData(ids, ids, ByteTokenizer()), torch.device("cpu")).step()
 
 
 def measure_machine(root: Path, threads: int) -> None:

@@ -1,35 +1,40 @@
-"""Batches of windows for training and validation.
+"""Batches for training and validation.
 
-Knows nothing of text. Shapes: B batch, T time (block_size), N tokens of a split.
+Knows nothing of text and tasks. Shapes: B batch, T time, N tokens of a split or examples of a task.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+UNSCORED = -100  # the target that cross-entropy leaves out
 
-class Batches:
-    """Windows at random places of the training split; resident on the device.
+
+class Batches(ABC):
+    """Random draws from what is trained on; resident on the device.
 
     The places come from a CPU generator of its own, so that they do not depend on the device
     or on anything else that draws random numbers. `state` restores the position exactly.
     """
 
-    def __init__(self, ids: np.ndarray, batch_size: int, block_size: int, seed: int, device: torch.device):
-        self.ids = torch.from_numpy(ids).to(device)  # (N,)
-        self.batch_size, self.device = batch_size, device
-        self.span = torch.arange(block_size + 1, device=device)  # (T + 1,)
+    def __init__(self, n_places: int, batch_size: int, seed: int, device: torch.device):
+        self.n_places, self.batch_size, self.device = n_places, batch_size, device
         self.generator = torch.Generator().manual_seed(seed)
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, both (B, T) int64."""
-        starts = torch.randint(len(self.ids) - len(self.span) + 1, (self.batch_size, 1), generator=self.generator)
-        windows = self.ids[starts.to(self.device) + self.span].long()  # (B, T + 1)
-        return windows[:, :-1], windows[:, 1:]
+        """Inputs and targets, both (B, T) int64; a target that does not count is `UNSCORED`."""
+        places = torch.randint(self.n_places, (self.batch_size, 1), generator=self.generator)
+        return self._take(places.to(self.device))
+
+    @abstractmethod
+    def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:  # (B, 1) -> 2 x (B, T)
+        """What lies at these places."""
 
     @property
     def state(self) -> Tensor:
@@ -40,9 +45,40 @@ class Batches:
         self.generator.set_state(state)
 
 
-def windows(
-    ids: np.ndarray, block_size: int, batch_size: int, device: torch.device, at_most: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+class Windows(Batches):
+    """Windows at random places of a text of (N,) ids."""
+
+    def __init__(self, ids: np.ndarray, batch_size: int, block_size: int, seed: int, device: torch.device):
+        super().__init__(len(ids) - block_size, batch_size, seed, device)
+        self.ids = torch.from_numpy(ids).to(device)  # (N,)
+        self.span = torch.arange(block_size + 1, device=device)  # (T + 1,)
+
+    def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        windows = self.ids[places + self.span].long()  # (B, T + 1)
+        return windows[:, :-1], windows[:, 1:]
+
+
+class Rows(Batches):
+    """Whole examples: `tokens` (N, T + 1) and `targets` (N, T)."""
+
+    def __init__(self, tokens: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, device: torch.device):
+        super().__init__(len(tokens), batch_size, seed, device)
+        self.tokens, self.targets = torch.from_numpy(tokens).to(device), torch.from_numpy(targets).to(device)
+
+    def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        rows = places[:, 0]
+        return self.tokens[rows, :-1].long(), self.targets[rows].long()
+
+
+class Chunk(NamedTuple):
+    """Some held-out sequences: `inputs` and `targets` (B, T); `answers` (B, T) bool says where the answer of a task is."""
+
+    inputs: Tensor
+    targets: Tensor
+    answers: Tensor | None = None
+
+
+def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.device, at_most: int | None = None) -> Iterator[Chunk]:
     """Non-overlapping windows in order, (B, T) inputs and targets; a rest shorter than a window is left out.
 
     `at_most` takes that many of them, spread evenly from one end to the other.
@@ -53,4 +89,11 @@ def windows(
     for first in range(0, count, batch_size):
         places = starts[first : first + batch_size, None] + np.arange(block_size + 1)  # (B, T + 1)
         chunk = torch.from_numpy(ids[places].astype(np.int64)).to(device)
-        yield chunk[:, :-1], chunk[:, 1:]
+        yield Chunk(chunk[:, :-1], chunk[:, 1:])
+
+
+def targets_of(tokens: np.ndarray, firsts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(N, T) int16 targets for (N, T + 1) examples, of which the tokens from `firsts` up to `ends` count."""
+    places = np.arange(1, tokens.shape[1])
+    counts = (places >= firsts[:, None]) & (places < ends[:, None])
+    return np.where(counts, tokens[:, 1:].astype(np.int16), np.int16(UNSCORED))

@@ -1,137 +1,177 @@
-"""Where texts come from: built in, from the Hub, or brought by a person.
+"""Where texts come from: made here, part of Python, from the Hub, or brought by a person.
 
 Knows nothing of tokens. A text that somebody brought is kept under ROOT/corpora by the sha256
-of its UTF-8 bytes, and named `upload:SHA256`.
+of its UTF-8 bytes, and named `upload:SHA256`; one from the Hub is kept the same way, beside a note
+of where it came from. Only `fetch` uses the network.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from models.knobs import ConfigError, Problem
-from playground.config import UPLOAD
+from playground.config import TEXTS, UPLOAD, DataConfig
+from playground.data import hub, tales
+from playground.data.errors import CorpusError
+from playground.data.hub import HUB
 from playground.files import publish
+
+TALES_CHARS = 1_200_000
+SLICE_CHARS = 8_000_000
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+Progress = Callable[[float | None, str], None]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus. `held_out_at`: the character where the held-out part begins, None for the last tenth;
+    `held_out_nats`: -log p of that part, where the text comes from a known distribution; `edition`: which
+    one of several it is, in words."""
+
+    text: str
+    held_out_at: int | None = None
+    held_out_nats: float | None = None
+    edition: str = ""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A built-in corpus: what it is called, what it is, how to get it, what is known without getting it."""
+    """A built-in corpus: `read` makes it without the network, or `wanted` says what to fetch from the Hub."""
 
-    name: str
-    title: str
     about: str
-    read: Callable[[Path], str]
-    needs_network: bool = False
-    n_chars: int | None = None
-    vocab_size: int | None = None
+    read: Callable[[DataConfig], Text] | None = None
+    wanted: hub.HubText | None = None
+    clean: Callable[[str], str] = str
+    sha256: str | None = None
 
 
-class CorpusError(ConfigError):
-    """A text that cannot be had or used, said with what can be done instead."""
-
-    def __init__(self, message: str):
-        super().__init__([Problem("data.source", message)])
+def _tiny_tales(config: DataConfig) -> Text:
+    made = tales.tales(config.seed, TALES_CHARS)
+    return Text(made.text, made.held_out_at, made.held_out_nats, f"edition {tales.VERSION}, seed {config.seed}")
 
 
-def _python_docs(root: Path) -> str:
+def _python() -> str:
+    return f"of Python {sys.version.split()[0]}"
+
+
+def _python_docs(config: DataConfig) -> Text:
     from pydoc_data.topics import topics
 
-    return "\n\n".join(topics[name] for name in sorted(topics))
+    return Text("\n\n".join(topics[name] for name in sorted(topics)), edition=_python())
 
 
-SHAKESPEARE_REPO = "karpathy/tiny_shakespeare"
-SHAKESPEARE_REVISION = "refs/convert/parquet"
-SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-SHAKESPEARE_SPLITS = ("train", "validation", "test")
-
-
-def _tiny_shakespeare(root: Path) -> str:
-    """The three parquet splits of the Hub's converted copy, joined and checked by sha256, cached under the root."""
-    cached = root / "corpora" / f"{SHAKESPEARE_SHA256}.txt"
-    if cached.exists():
-        return _read(cached)
-    text = _from_hub()
-    found = hashlib.sha256(text.encode()).hexdigest()
-    if found != SHAKESPEARE_SHA256:
-        raise CorpusError(
-            f"what {SHAKESPEARE_REPO} on the Hugging Face Hub holds now is not Tiny Shakespeare as it is known "
-            f"(sha256 {found[:12]}… instead of {SHAKESPEARE_SHA256[:12]}…); choose python-docs, or upload the text yourself"
-        )
-    add_text(root, text)
-    return text
-
-
-def _from_hub() -> str:
-    """The splits in order, all of one commit. `token=False`: a host's token must not open private data to visitors."""
-    import httpx2  # what huggingface_hub talks HTTP with
-    import huggingface_hub
-    import pandas
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        api = huggingface_hub.HfApi(token=False)
-        repo = api.repo_info(SHAKESPEARE_REPO, repo_type="dataset", revision=SHAKESPEARE_REVISION, timeout=10)
-        names = sorted(file.rfilename for file in repo.siblings or [])
-        wanted = [name for split in SHAKESPEARE_SPLITS for name in names if f"/{split}/" in f"/{name}" and name.endswith(".parquet")]
-        paths = [
-            huggingface_hub.hf_hub_download(SHAKESPEARE_REPO, name, repo_type="dataset", revision=repo.sha, token=False) for name in wanted
-        ]
-        return "".join("".join(pandas.read_parquet(path, columns=["text"])["text"]) for path in paths)
-    except (LocalEntryNotFoundError, HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise CorpusError(
-            f"Tiny Shakespeare could not be fetched from the Hugging Face Hub ({type(error).__name__}); "
-            "choose python-docs, which needs no network, or upload or paste a text"
-        ) from error
+def _python_stdlib(config: DataConfig) -> Text:
+    """Every module of the standard library but its tests, in the order of their names."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    left_out = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__", "pydoc_data", "encodings"}
+    paths = [path for path in sorted(folder.rglob("*.py")) if not left_out & set(path.relative_to(folder).parts)]
+    if not paths:
+        raise CorpusError("this Python came without the source of its standard library; choose tiny-tales or python-docs")
+    return Text("\n\n".join(path.read_text("utf-8", "replace").strip() for path in paths) + "\n", edition=_python())
 
 
 BUILT_IN: dict[str, Source] = {
-    source.name: source
-    for source in (
-        Source(
-            "python-docs", "Python documentation",
-            "The language reference that ships with Python: real English about code. Varies a little by Python version.",
-            _python_docs,
-        ),
-        Source(
-            "tiny-shakespeare", "Tiny Shakespeare",
-            "A million characters of Shakespeare's plays, fetched once from the Hugging Face Hub.",
-            _tiny_shakespeare, needs_network=True, n_chars=1_115_394, vocab_size=65,
-        ),
-    )
+    "tiny-tales": Source(
+        "Short stories from a grammar written for this playground, so the best possible loss is known. Any number of them, by seed.",
+        read=_tiny_tales,
+    ),
+    "python-docs": Source(
+        "The language reference that ships with Python: real English about code. Varies a little by Python version.", read=_python_docs
+    ),
+    "python-stdlib": Source(
+        "The source code of the Python that runs this: real programs, with their comments. Varies by Python version.", read=_python_stdlib
+    ),
+    "tiny-shakespeare": Source(
+        "A million characters of Shakespeare's plays, fetched once from the Hugging Face Hub.",
+        wanted=hub.TINY_SHAKESPEARE, sha256=SHAKESPEARE_SHA256,
+    ),
+    "tiny-stories": Source(
+        "Short stories for children, written by a large model (Eldan and Li 2023, arXiv:2305.07759): a slice of eight million "
+        "characters, fetched once from the Hugging Face Hub.",
+        wanted=hub.TINY_STORIES, clean=hub.clean_stories,
+    ),
 }  # fmt: skip
+assert BUILT_IN.keys() == TEXTS.keys()
+OFFLINE = tuple(name for name, source in BUILT_IN.items() if source.wanted is None)
 
 
-@lru_cache(maxsize=4)
-def load_text(source: str, root: Path) -> str:
-    """The whole text of a source; raises CorpusError where it cannot be had."""
-    if source in BUILT_IN:
-        return BUILT_IN[source].read(root)
-    match = UPLOAD.fullmatch(source)
-    if not match:
-        raise CorpusError(f"{source[:80]!r} is not a data source; use one of {', '.join(BUILT_IN)}, or upload or paste a text")
-    path = root / "corpora" / f"{match[1]}.txt"
+def read(config: DataConfig, root: Path) -> Text:
+    """The whole text, without the network; raises CorpusError where it cannot be had."""
+    source = config.source
+    if source in OFFLINE:
+        return BUILT_IN[source].read(config)
+    digest = _digest(source, root)
+    if digest is None:
+        raise CorpusError(f"{title(source)} is not on this machine yet; fetch it, or choose {' or '.join(OFFLINE)}")
+    path = _path(root, digest)
     if not path.exists():
-        raise CorpusError(f"the uploaded text {match[1][:12]}… is no longer here; upload it again")
-    return _read(path)
+        raise CorpusError(f"the uploaded text {digest[:12]}… is no longer here; upload it again")
+    note = _note(source, root)
+    edition = "" if note is None else f"commit {note['commit'][:12]}" + ("" if note["whole"] else ", the beginning only")
+    with open(path, encoding="utf-8", newline="") as file:
+        return Text(file.read(), edition=edition)
+
+
+def identity(config: DataConfig, root: Path) -> list:
+    """What the text depends on, to tell one from another without reading it."""
+    source = config.source
+    if source == "tiny-tales":
+        return [source, tales.VERSION, config.seed, TALES_CHARS]
+    if source in OFFLINE:
+        return [source, sys.version, sysconfig.get_paths()["stdlib"]]
+    return ["text", _digest(source, root)]
+
+
+def title(source: str) -> str:
+    """What people call it."""
+    if source in TEXTS:
+        return TEXTS[source]
+    return source.removeprefix("hub:") if HUB.fullmatch(source) else "own text"
 
 
 def is_here(source: str, root: Path) -> bool:
     """Whether the text can be read without the network."""
-    known = BUILT_IN.get(source)
-    return known is None or not known.needs_network or (root / "corpora" / f"{SHAKESPEARE_SHA256}.txt").exists()
+    return not from_hub(source) or _digest(source, root) is not None
+
+
+def from_hub(source: str) -> bool:
+    return bool(HUB.fullmatch(source)) or (source in BUILT_IN and source not in OFFLINE)
+
+
+def fetch(source: str, root: Path, max_chars: int, progress: Progress | None = None) -> None:
+    """Bring a text from the Hub and keep it, with a note of its commit; one that is here already is left as it is.
+
+    Raises CorpusError, and keeps nothing then.
+    """
+    if is_here(source, root):
+        return
+    known = BUILT_IN.get(source, Source("", wanted=None))
+    wanted = known.wanted or hub.HubText.parse(source)
+    found = hub.fetch(wanted, min(max_chars, SLICE_CHARS) if source in BUILT_IN else max_chars, progress)
+    text = known.clean(found.text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if known.sha256 not in (None, digest):
+        raise CorpusError(
+            f"what the Hugging Face Hub holds now is not {title(source)} as it is known (sha256 {digest[:12]}… instead of "
+            f"{known.sha256[:12]}…); choose {' or '.join(OFFLINE)}, or upload the text yourself"
+        )
+    add_text(root, text)
+    note = {"source": source, "sha256": digest, "commit": found.commit, "whole": found.whole, "read_bytes": found.n_read_bytes}
+    publish(_note_path(source, root), json.dumps(note).encode())
 
 
 def add_text(root: Path, text: str) -> str:
     """Keep a text; returns its source name `upload:SHA256`. The same text is kept once."""
     data = text.encode()
     digest = hashlib.sha256(data).hexdigest()
-    folder = root / "corpora"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{digest}.txt"
+    path = _path(root, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         publish(path, data)
     return f"upload:{digest}"
@@ -139,20 +179,34 @@ def add_text(root: Path, text: str) -> str:
 
 def add_bytes(root: Path, data: bytes, max_bytes: int) -> str:
     """Check that uploaded bytes are usable text and keep them; raises CorpusError with the remedy."""
-    if len(data) > max_bytes:
-        raise CorpusError(f"the text has {len(data) / 1e6:.1f} MB; this playground takes at most {max_bytes / 1e6:.1f} MB, so cut it first")
+    return add_files(root, [("the text", data)], max_bytes)
+
+
+def add_files(root: Path, files: Iterable[tuple[str, bytes]], max_bytes: int) -> str:
+    """Several files, (name, bytes) each, as one text with an empty line between two. Raises CorpusError naming the file."""
+    files = list(files)
+    total = sum(len(data) for _, data in files)
+    if total > max_bytes:
+        raise CorpusError(
+            f"{_all(files)} has {total / 1e6:.1f} MB; this playground takes at most {max_bytes / 1e6:.1f} MB, so cut it first"
+        )
+    text = "\n\n".join(decoded(name, data) for name, data in files)
+    if not text.strip():
+        raise CorpusError(f"{_all(files)} is empty; choose a file with text in it")
+    return add_text(root, text)
+
+
+def decoded(name: str, data: bytes) -> str:
+    """UTF-8 to text with \\n at line ends; raises CorpusError with the offset of the first byte that is wrong."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise CorpusError("the text is in UTF-16; save it as UTF-8")
+        raise CorpusError(f"{name} is in UTF-16; save it as UTF-8")
     if b"\0" in data:
-        raise CorpusError(f"this looks like a binary file (a zero byte at offset {data.index(0):,}); save it as plain text in UTF-8")
+        raise CorpusError(f"{name} looks like a binary file (a zero byte at offset {data.index(0):,}); save it as plain text in UTF-8")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         offset = error.start + len(data) - len(error.object)  # a byte order mark is not counted by the decoder
-        raise CorpusError(f"the text is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset:,}); save it as UTF-8") from None
-    if not text.strip():
-        raise CorpusError("the text is empty; choose a file with text in it")
-    return add_text(root, text.replace("\r\n", "\n"))
+        raise CorpusError(f"{name} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset:,}); save it as UTF-8") from None
 
 
 def add_path(root: Path, path: str) -> str:
@@ -164,6 +218,34 @@ def add_path(root: Path, path: str) -> str:
     return add_bytes(root, data, max_bytes=2**31)
 
 
-def _read(path: Path) -> str:
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read()
+def _all(files: list) -> str:
+    return files[0][0] if len(files) == 1 else f"what was chosen, {len(files)} files together,"
+
+
+def _path(root: Path, digest: str) -> Path:
+    return root / "corpora" / f"{digest}.txt"
+
+
+def _note_path(source: str, root: Path) -> Path:
+    return root / "corpora" / f"hub-{hashlib.sha256(source.encode()).hexdigest()[:24]}.json"
+
+
+def _note(source: str, root: Path) -> dict | None:
+    try:
+        return json.loads(_note_path(source, root).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _digest(source: str, root: Path) -> str | None:
+    """The sha256 under which a text is kept; None for one that has not been fetched."""
+    match = UPLOAD.fullmatch(source)
+    if match:
+        return match[1]
+    if not from_hub(source):
+        raise CorpusError(f"{source[:80]!r} is not a data source; use one of {', '.join(BUILT_IN)}, or upload or paste a text")
+    known = BUILT_IN.get(source)
+    if known is not None and known.sha256 is not None and _path(root, known.sha256).exists():
+        return known.sha256  # uploaded by somebody, or copied here: the same text
+    note = _note(source, root)
+    return note["sha256"] if note is not None and _path(root, note["sha256"]).exists() else None

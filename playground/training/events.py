@@ -40,13 +40,59 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class Validation(Event):
-    """Held-out loss over `n_tokens` tokens; `whole` where that is the whole held-out split."""
+    """Held-out loss over `n_tokens` tokens; `whole` where that is the whole held-out split.
+
+    `bits_per_byte` is the same loss per UTF-8 byte of text, which does not depend on how the text is cut into tokens.
+    """
 
     kind: ClassVar[str] = "validation"
     loss: float
     n_tokens: int
     whole: bool
     seconds: float
+    bits_per_byte: float | None = None
+
+
+@dataclass(frozen=True)
+class Accuracy(Event):
+    """Of a task, on unseen examples: the share of the answers' tokens that are the model's first choice, and of answers all of
+    whose tokens are; `by_size[i]` is the latter among examples of `sizes[i]` units."""
+
+    kind: ClassVar[str] = "accuracy"
+    token: float
+    answer: float
+    n_examples: int
+    sizes: list[int]
+    by_size: list[float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answers(Event):
+    """What the model answers to the same few held-out prompts, always taking the likeliest token."""
+
+    kind: ClassVar[str] = "answers"
+    prompts: list[str]
+    expected: list[str]
+    given: list[str]
+
+
+@dataclass(frozen=True)
+class Facts(Event):
+    """What is known of the data before the run: see `dataset.About`, whose fields these are; None where nobody knows."""
+
+    kind: ClassVar[str] = "facts"
+    source: str
+    data: str
+    title: str
+    edition: str
+    fingerprint: str
+    floor: float | None
+    floor_bits: float | None
+    ceiling: float | None
+    exact: bool
+    unit: str
+    trained_size: int | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +141,9 @@ class Notice(Event):
     text: str
 
 
-KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in (Progress, Validation, Layers, Sample, Probe, Checkpoint, Notice)}
+KINDS: dict[str, type[Event]] = {
+    cls.kind: cls for cls in (Progress, Validation, Accuracy, Answers, Facts, Layers, Sample, Probe, Checkpoint, Notice)
+}
 
 
 def from_json(kind: str, step: int, body: str) -> Event:

@@ -6,11 +6,12 @@ wanted is asked of it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -19,16 +20,30 @@ import torch
 from torch import Tensor
 
 from models.decoding import generate
-from playground.data.tokenizers import StreamDecoder, UnknownCharacters
+from playground.data.dataset import TaskData
+from playground.data.tokenizers import StreamDecoder, Tokenizer, UnknownCharacters
 from playground.training import probes
 from playground.training.checkpoints import Checkpoints
-from playground.training.events import Checkpoint, Event, Layers, Notice, Probe, Progress, Sample, Validation
+from playground.training.events import (
+    Accuracy,
+    Answers,
+    Checkpoint,
+    Event,
+    Facts,
+    Layers,
+    Notice,
+    Probe,
+    Progress,
+    Sample,
+    Validation,
+)
 from playground.training.state import TrainState
 
 SYNC_EVERY_S = 0.25
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.004, 0.01, 0.007
+TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
 EARLY_CREDIT_S = 0.08
-KEEP_PROBES = 200
+KEEP_PROBES, N_ANSWERS = 200, 8
 CALMER = "try a lower learning rate or more warm-up"
 
 
@@ -120,8 +135,9 @@ class Loop:
         self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
         self.config = state.config
         self.checkpoints = Checkpoints(folder / "checkpoints")
-        self.tokenizer = state.split.tokenizer
-        self.probing, self.sampling, self.validating = (Pacer(s) for s in (PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE))
+        self.data, self.tokenizer = state.data, state.data.tokenizer
+        self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
+        self.probing, self.sampling, self.validating = (Pacer(s) for s in (PROBE_SHARE, SAMPLE_SHARE, self.validation_share))
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)
         self.train_loss: float | None = None
         self.val_loss: float | None = None
@@ -140,6 +156,7 @@ class Loop:
         self.last_sync = 0.0
         wanted = Wanted()
         if self.observe and state.steps_done == 0:
+            self._introduce()
             self._look()
             self._save()
         while (ending := self._ending(wanted)) is None:
@@ -150,6 +167,13 @@ class Loop:
             if self.observe:
                 wanted = self._after_step(wanted)
         return self._finish(*ending)
+
+    def _introduce(self) -> None:
+        """Say what is known of the data."""
+        known = self.data.about
+        if known is not None:
+            told = {each.name: getattr(known, each.name) for each in fields(Facts) if hasattr(known, each.name)}
+            self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
 
     def _ending(self, wanted: Wanted) -> tuple[str, str] | None:
         """(state, reason) once the run is over."""
@@ -263,11 +287,34 @@ class Loop:
 
     def _validate(self, whole: bool = False) -> None:
         """The held-out loss, on a fixed span sized to cost about a hundredth of the training between two, or on the whole."""
-        span = max(self.config.model.block_size, int(3 * VALIDATION_SHARE * self.config.train.eval_interval * self.config.tokens_per_step))
+        state = self.state
+        span = max(self.config.width, int(3 * self.validation_share * self.config.train.eval_interval * self.config.tokens_per_step))
         with self.validating.measured():
-            loss, count = self.state.held_out_loss(None if whole else span)
-        self.val_loss = loss
-        self.link.emit(Validation(self.state.steps_done, loss=loss, n_tokens=count, whole=whole, seconds=self.state.seconds))
+            score = state.held_out(None if whole else span)
+            by_size = state.by_size(None if whole else FEW_EXAMPLES)
+        self.val_loss = score.loss
+        self.link.emit(
+            Validation(
+                state.steps_done,
+                loss=score.loss,
+                n_tokens=score.n_tokens,
+                whole=whole,
+                seconds=state.seconds,
+                bits_per_byte=score.bits_per_byte,
+            )
+        )
+        if score.token_accuracy is not None:
+            self.link.emit(
+                Accuracy(
+                    state.steps_done,
+                    token=score.token_accuracy,
+                    answer=score.answer_accuracy,
+                    n_examples=score.n_examples,
+                    sizes=list(by_size),
+                    by_size=[each.answer_accuracy for each in by_size.values()],
+                    seconds=state.seconds,
+                )
+            )
 
     def _look(self, always: bool = False) -> None:
         """Probe and sample, each only as often as its cost allows."""
@@ -289,26 +336,34 @@ class Loop:
 
     def _sample(self) -> None:
         """What the model writes now. Draws from a generator of its own: training is not disturbed."""
-        prompt = self._sample_prompt()
-        decoder = StreamDecoder(self.tokenizer)
-        model = self.state.model
+        n_tokens, step = self.config.probe.sample_tokens, self.state.steps_done
+        with contextlib.suppress(FloatingPointError):  # about to diverge, which the loss will say
+            if isinstance(self.data, TaskData) and self.data.about.exact:
+                asked = _within(self.data.prompts(N_ANSWERS), n_tokens, self.tokenizer)
+                given = [self._written(prompt, len(self.tokenizer.encode(answer)), temperature=0.0) for prompt, answer in asked]
+                self.link.emit(Answers(step, [prompt for prompt, _ in asked], [answer for _, answer in asked], given))
+            else:
+                prompt = self._sample_prompt()
+                self.link.emit(Sample(step, prompt=prompt, text=self._written(prompt, n_tokens, temperature=0.8)))
+
+    def _written(self, prompt: str, n_tokens: int, temperature: float) -> str:
+        decoder, model = StreamDecoder(self.tokenizer), self.state.model
         try:
             choices = generate(
                 model,
                 self.tokenizer.encode(prompt).tolist(),
-                max_new_tokens=self.config.probe.sample_tokens,
-                temperature=0.8,
+                max_new_tokens=n_tokens,
+                temperature=temperature,
                 generator=torch.Generator().manual_seed(0),
                 n_runners_up=0,
             )
-            text = "".join(decoder.push(choice.token) for choice in choices)
-        except FloatingPointError:  # about to diverge, which the loss will say
-            return
+            return "".join(decoder.push(choice.token) for choice in choices)
         finally:
             model.train()
-        self.link.emit(Sample(self.state.steps_done, prompt=prompt, text=text))
 
     def _sample_prompt(self) -> str:
+        if isinstance(self.data, TaskData):
+            return self.data.prompts(1)[0][0]
         try:
             self.tokenizer.encode("\n")
             return "\n"
@@ -356,14 +411,19 @@ class Loop:
         """The config's probe text, or a line of the held-out text. Raises UnknownCharacters."""
         text = self.config.probe.text
         if text is None:
-            text = a_line(self.tokenizer.decode(self.state.split.held_out[:20_000].tolist()))
+            text = self.data.probe_text()
         return text, self._cut(self.tokenizer.encode(text, "probe.text"))
 
     def _cut(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[: min(probes.MAX_PROBE_TOKENS, self.config.model.block_size)]
 
 
-def a_line(text: str) -> str:
-    """The first line of a text with enough words to look at; failing that, the text's beginning."""
-    lines = (line.strip() for line in text.splitlines())
-    return next((line for line in lines if len(line) >= 40 and "  " not in line), text[:200])
+def _within(asked: list[tuple[str, str]], n_tokens: int, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    """As many (prompt, answer) as have answers of `n_tokens` tokens in all, but at least one."""
+    total, kept = 0, []
+    for prompt, answer in asked:
+        total += len(tokenizer.encode(answer))
+        if kept and total > n_tokens:
+            break
+        kept.append((prompt, answer))
+    return kept

@@ -5,14 +5,18 @@ Knows nothing of recording. `step()` is the whole training step.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.gpt import GPT
 from playground.config import RunConfig
-from playground.data.batches import Batches, windows
-from playground.data.split import Split
+from playground.data.batches import UNSCORED, Chunk
+from playground.data.dataset import Data, TaskData
 from playground.training.checkpoints import (
     CheckpointError,
     CheckpointInfo,
@@ -26,6 +30,20 @@ from playground.training.devices import autocast, choose_dtype
 from playground.training.optim import Schedule, build_optimizer
 
 
+@dataclass(frozen=True)
+class Score:
+    """How well a model does on held-out data: `loss` in nats per token over `n_tokens` scored tokens, and as bits per UTF-8 byte
+    of the text they stand for; of a task, the share of the answers' tokens that are the model's first choice, and of answers all
+    of whose tokens are (so that greedy decoding would give exactly this answer)."""
+
+    loss: float
+    n_tokens: int
+    bits_per_byte: float
+    token_accuracy: float | None = None
+    answer_accuracy: float | None = None
+    n_examples: int = 0
+
+
 class TrainState:
     """Model, optimiser, place in the data, random state, and the counts of steps and seconds.
 
@@ -33,13 +51,14 @@ class TrainState:
     bit-identical to an undisturbed one on the same machine, torch and thread count.
     """
 
-    def __init__(self, config: RunConfig, split: Split, device: torch.device):
-        self.config, self.split, self.device = config, split, device
+    def __init__(self, config: RunConfig, data: Data, device: torch.device):
+        self.config, self.data, self.device = config, data, device
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
         self.optimizer = build_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim, config.train.max_steps, config.train.max_seconds)
-        self.batches = Batches(split.train, config.train.batch_size, config.model.block_size, config.train.seed, device)
+        self.batches = data.batches(config.train.batch_size, config.width, config.train.seed, device)
+        self.n_bytes = torch.from_numpy(data.tokenizer.n_bytes).to(device)  # (V,)
         self.precision = autocast(device, choose_dtype(config.train.dtype, device))
         self.steps_done = 0
         self.seconds = 0.0
@@ -73,23 +92,49 @@ class TrainState:
         return total
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> ()
+        return F.cross_entropy(self._logits(inputs).view(-1, self.config.model.vocab_size), targets.reshape(-1))
+
+    def _logits(self, inputs: Tensor) -> Tensor:  # (B, T) -> (B, T, V)
         with self.precision:
-            logits = self.model(inputs)  # (B, T, V)
-        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
+            return self.model(inputs)
+
+    def held_out(self, max_tokens: int | None = None) -> Score:
+        """Over the whole held-out part, or with `max_tokens` always over the same few tokens of it, spread over the whole."""
+        width = self.config.width
+        return self._score(self.data.chunks(width, self.device, None if max_tokens is None else max(1, max_tokens // width)))
+
+    def by_size(self, at_most: int | None = None) -> dict[int, Score]:
+        """Of a task: unseen examples (`at_most` so many) of one size each, also of sizes beyond those trained on, as far as the context holds."""
+        if not isinstance(self.data, TaskData):
+            return {}
+        fits = [size for size, examples in self.data.by_size.items() if examples.ends.max() - 1 <= self.config.model.block_size]
+        return {size: self._score(self.data.sized_chunks(size, self.device, at_most)) for size in fits}
 
     @torch.no_grad()
-    def held_out_loss(self, max_tokens: int | None = None) -> tuple[float, int]:
-        """Mean loss in nats per token over non-overlapping windows of the held-out split, and how many
-        tokens that were: all of them, or with `max_tokens` always the same few, spread over the whole split."""
-        width = self.config.model.block_size
-        at_most = None if max_tokens is None else max(1, max_tokens // width)
+    def _score(self, chunks: Iterable[Chunk]) -> Score:
         self.model.eval()
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        for inputs, targets in windows(self.split.held_out, width, max(1, 8192 // width), self.device, at_most):
-            total += self._loss(inputs, targets).cpu().double() * targets.numel()
-            count += targets.numel()
+        nats, tokens, n_bytes, right, asked, solved, examples = torch.zeros(7, dtype=torch.float64)
+        for inputs, targets, answers in chunks:
+            logits = self._logits(inputs)
+            scored = targets != UNSCORED
+            nats += F.cross_entropy(logits.view(-1, logits.size(-1)).float(), targets.reshape(-1), reduction="sum").cpu().double()
+            tokens += scored.sum().cpu()
+            n_bytes += self.n_bytes[targets[scored]].sum().cpu()
+            if answers is not None:
+                hits = logits.argmax(-1) == targets  # (B, T)
+                right += (hits & answers).sum().cpu()
+                asked += answers.sum().cpu()
+                solved += (hits | ~answers).all(1).sum().cpu()
+                examples += len(targets)
         self.model.train()
-        return (total / count).item(), count
+        return Score(
+            loss=(nats / tokens).item(),
+            n_tokens=int(tokens),
+            bits_per_byte=(nats / n_bytes).item() / math.log(2),
+            token_accuracy=(right / asked).item() if asked else None,
+            answer_accuracy=(solved / examples).item() if examples else None,
+            n_examples=int(examples),
+        )
 
     def save(self, checkpoints: Checkpoints, train_loss: float | None, val_loss: float | None) -> None:
         """Publish a checkpoint from which `restore` goes on exactly. Raises OSError on a full disk."""
@@ -107,7 +152,7 @@ class TrainState:
             torch=torch.__version__,
             threads=torch.get_num_threads(),
         )
-        metadata = {"config": self.config.model_dump_json(), "tokenizer": self.split.tokenizer.to_json(), "step": str(self.steps_done)}
+        metadata = {"config": self.config.model_dump_json(), "tokenizer": self.data.tokenizer.to_json(), "step": str(self.steps_done)}
         checkpoints.save(info, model_weights(self.model), state, metadata)
 
     def restore(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import gradio as gr
 
 from models.knobs import ConfigError
 from playground.access import NotAllowed
+from playground.errands import Errands
 from playground.presets import PRESETS
 from playground.settings import Settings
 from playground.store import NoSuchRun, Store, StoreBusy
@@ -30,6 +31,7 @@ class Services:
     settings: Settings
     db: Store
     supervisor: Supervisor
+    errands: Errands = field(default_factory=Errands)
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from models.config import ModelConfig, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
 from models.knobs import SET, flat, met, parse
 from playground import estimate
-from playground.config import RunConfig
-from playground.data.split import text_info
+from playground.config import DataConfig, RunConfig
+from playground.data import corpora, dataset, tasks
+from playground.data.dataset import About
+from playground.data.tokenizers import Tokenizer, UnknownCharacters
 from playground.presets import PRESETS
 from playground.store import Store
 
@@ -22,7 +24,7 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
 
     Bytes, seconds, FLOPs per token of one training step.
     """
-    info = text_info(config.data.source, config.data.tokenizer, root)
+    known = dataset.about(config.data, root)
     drawn = graph(config.model)
     return {
         "problems": [],
@@ -31,14 +33,95 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
         "flops": 3 * flops_per_token(config.model),
         "memory_bytes": estimate.memory_bytes(config),
         "seconds": seconds(config, root),
-        "n_train": info.n_tokens - info.n_held_out,
-        "tokens": None if config.train.max_steps is None else config.tokens_per_step * config.train.max_steps,
-        "text": asdict(info),
+        "data": about_data(config, known),
+        "learns": learns(config, known),
         "formulas": formulas(config.model),
         "graph": asdict(drawn),
         "parts": by_part(drawn),
         "other": beside(config, compare) if isinstance(compare, str) and compare in PRESETS else None,
     }
+
+
+def learns(config: RunConfig, known: About) -> dict:
+    """How much a run looks at, and how many times that is what there is."""
+    steps, train = config.train.max_steps, config.train
+    sequences = None if steps is None else steps * train.batch_size * train.accumulation
+    total = sequences if sequences is None or known.kind == "task" else sequences * config.width
+    times = None if total is None else total / known.n_train
+    return {"total": total, "unit": "examples" if known.kind == "task" else "tokens", "times": times}
+
+
+def about_data(config: RunConfig, known: About) -> dict:
+    """What the data panel says. Sizes in characters, tokens and examples; the floor in nats per token and bits per character."""
+    task = config.data.task
+    shown = {name: getattr(known, name) for name in (
+        "kind", "title", "edition", "fingerprint", "n_chars", "n_tokens", "n_train", "n_held_out", "vocab_size", "floor", "floor_bits",
+        "ceiling", "preview", "shown", "n_different", "exact",
+    )}  # fmt: skip
+    if task is None:
+        source = corpora.BUILT_IN.get(config.data.source)
+        return shown | {"lead": "" if source is None else source.about, "warnings": warnings(config, known)}
+    name = config.data.source.removeprefix(tasks.PREFIX)
+    pair = [(PRESETS[preset].title, preset) for preset in (name, f"{name}-cannot")]
+    return shown | {"lead": task.rule, "about": task.about, "paper": task.paper, "pair": pair, "scored": config.data.scored, "warnings": []}
+
+
+def warnings(config: RunConfig, known: About) -> list[str]:
+    """Where a text is too short for what is asked of it."""
+    found, times = [], learns(config, known)["times"]
+    if known.n_train < n_params(config.model) / 20:
+        found.append(
+            f"The text is short for this model: {known.n_train:,} tokens to train on, and {n_params(config.model):,} parameters. "
+            "It will learn the text by heart; watch the held-out loss rise."
+        )
+    elif times is not None and times > 20:
+        found.append(f"This run reads the text {times:,.0f} times: it will learn parts of it by heart. Watch the held-out loss.")
+    if known.n_held_out < 20 * config.model.block_size:
+        windows = known.n_held_out // config.model.block_size
+        found.append(f"Only {windows:,} windows are held out, so the held-out loss is a rough figure.")
+    return found
+
+
+def tokens(sentence: str, config: RunConfig, root: Path, waiting: dict[str, str]) -> list[dict]:
+    """A sentence under each tokenizer: pieces for people, `known` false where the tokenizer has never seen it.
+    `waiting` says of a tokenizer that is not ready what is being done."""
+    rows = []
+    for kind, data in variants(config).items():
+        if kind in waiting:
+            rows.append({"kind": kind, "waiting": waiting[kind]})
+            continue
+        tokenizer = dataset.tokenizer(data, root)
+        cut = {"vocab_size": tokenizer.vocab_size, "tokens": pieces(sentence, tokenizer)}
+        rows.append({"kind": kind, "n_bytes": len(sentence.encode("utf-8", "replace")), **cut})
+    return rows
+
+
+def variants(config: RunConfig) -> dict[str, DataConfig]:
+    """The data of a config under each tokenizer; a task has only its own."""
+    if config.data.task is not None:
+        return {"its own": config.data}
+    bpe_vocab = config.data.bpe_vocab
+    changes = {"char": {"bpe_vocab": 1000}, "byte": {"bpe_vocab": 1000}, "bpe": {"bpe_vocab": bpe_vocab}}
+    return {kind: config.data.model_copy(update={"tokenizer": kind, "fingerprint": None, **change}) for kind, change in changes.items()}
+
+
+def pieces(sentence: str, tokenizer: Tokenizer) -> list[list]:
+    """[text, whether it is known] of each token."""
+    try:
+        return [[tokenizer.token(i), True] for i in tokenizer.encode(sentence).tolist()]
+    except UnknownCharacters:
+        return [[piece, True] if _reads(piece, tokenizer) else [piece, False] for piece in _parts(sentence, tokenizer)]
+
+
+def _parts(sentence: str, tokenizer: Tokenizer) -> list[str]:
+    return sentence.split() if tokenizer.kind == "word" else list(sentence)
+
+
+def _reads(piece: str, tokenizer: Tokenizer) -> bool:
+    try:
+        return len(tokenizer.encode(piece)) > 0
+    except UnknownCharacters:
+        return False
 
 
 def seconds(config: RunConfig, root: Path) -> float | None:
@@ -80,7 +163,8 @@ def idle(config: RunConfig) -> list[dict]:
         path = f"{spec.path.rpartition('.')[0]}.{field}"
         if not met(spec.knob.needs, values[path]):
             label = next(other.knob.label for other in SPECS if other.path == path)
-            words = "set" if wanted == SET else " or ".join("on" if value is True else str(value) for value in wanted)
+            words = "set" if wanted == SET else " or ".join("on" if value is True else str(value) for value in wanted[:3])
+            words += " or others like it" if len(wanted) > 3 else ""
             found.append({"id": spec.elem_id, "message": f"No effect now: it needs {label} to be {words}."})
     return found
 

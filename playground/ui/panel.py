@@ -10,7 +10,7 @@ import gradio as gr
 
 from playground.live import ASSETS
 
-SCRIPTS = ("core.js", "charts.js", "heads.js", "design.js", "sample.js", "runs.js")
+SCRIPTS = ("core.js", "charts.js", "heads.js", "data.js", "design.js", "sample.js", "runs.js")
 
 
 def asset_url(name: str) -> str:

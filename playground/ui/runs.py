@@ -39,7 +39,7 @@ class Runs:
         self.resume.click(self.resume_run, chosen, [wire, tabs], **EVENT)
         self.further.click(self.continue_run, chosen, [wire, tabs], **EVENT)
         filled = self.copy.click(self.copy_config, self.table, [tabs, design.preset, *design.controls], **EVENT)
-        filled.then(design.review, design.reviewed, [design.picture, *design.sections.values()], queue=False, **EVENT)
+        filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
         self.rename.click(self.rename_run, [*chosen, self.name], self.name, **EVENT)
         self.delete.click(
             self.delete_run, [*chosen, wire], wire,

@@ -15,6 +15,7 @@ def build() -> None:
             Panel("loss", elem_id="loss")
         with gr.Column(scale=4, min_width=300):
             Panel("writes", elem_id="writes")
+    Panel("accuracy", elem_id="accuracy")
     with gr.Row(equal_height=False):
         for kind in ("gradnorm", "rate", "speed"):
             with gr.Column(scale=1, min_width=260):

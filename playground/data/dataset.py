@@ -1,0 +1,336 @@
+"""What a run learns from, ready to be trained on: a text as tokens, or the examples of a task.
+
+Prepared once per root under ROOT/prepared and memory-mapped from there, so that several runs share one copy. Imports no torch
+before batches are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.config import ModelConfig
+from playground.config import DataConfig, RunConfig
+from playground.data import corpora, examples, tokenizers
+from playground.data.errors import CorpusError
+from playground.data.tasks import Examples
+from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
+
+HELD_OUT = 0.1
+KEEP_PREPARED = 24
+PREVIEW_CHARS, N_SHOWN = 700, 8
+FORMAT = 1  # of the prepared files and of how a text is cut: raise it whenever either changes
+
+Progress = Callable[[float | None, str], None]
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of the data of a run before it starts.
+
+    `kind` is text or task; sizes in characters, UTF-8 bytes and tokens, of a task in examples (`n_train`, `n_held_out`)
+    and tokens of the longest. `floor`: the best possible loss in nats per scored token of the held-out part, and
+    `floor_bits` the same in bits per character; `ceiling`: how many of the held-out answers' tokens the best guess gets right;
+    None where nobody knows. `n_bytes_held_out`, `n_tokens_held_out`: to turn nats per token into bits per byte.
+    """
+
+    kind: str
+    title: str
+    edition: str
+    fingerprint: str
+    digest: str
+    vocab_size: int
+    n_chars: int
+    n_tokens: int
+    n_train: int
+    n_held_out: int
+    floor: float | None = None
+    floor_bits: float | None = None
+    ceiling: float | None = None
+    preview: str = ""
+    shown: tuple[tuple[str, str], ...] = ()
+    n_different: int | None = None
+    exact: bool = False
+    unit: str = ""
+    trained_size: int | None = None
+
+
+@dataclass(frozen=True)
+class TextData:
+    """`train` and `held_out` are (N,) unsigned ids."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+    tokenizer: Tokenizer
+    about: About | None = None
+
+    def batches(self, batch_size: int, width: int, seed: int, device):
+        from playground.data.batches import Windows
+
+        return Windows(self.train, batch_size, width, seed, device)
+
+    def chunks(self, width: int, device, at_most: int | None = None) -> Iterator:
+        """The held-out windows, or `at_most` of them, always the same."""
+        from playground.data.batches import windows
+
+        return windows(self.held_out, width, max(1, 8192 // width), device, at_most)
+
+    def probe_text(self) -> str:
+        """A line of the held-out text with enough words to look at; failing that, its beginning."""
+        text = self.tokenizer.decode(self.held_out[:20_000].tolist())
+        lines = (line.strip() for line in text.splitlines())
+        return next((line for line in lines if len(line) >= 40 and "  " not in line), text[:200])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Examples as `examples.split` cuts them; `scored` is answer or all."""
+
+    train: Examples
+    held_out: Examples
+    by_size: dict[int, Examples]
+    tokenizer: Tokenizer
+    scored: str
+    about: About | None = None
+
+    def batches(self, batch_size: int, width: int, seed: int, device):
+        from playground.data.batches import Rows
+
+        tokens = self.train.tokens[:, : width + 1]
+        return Rows(tokens, self._targets(self.train, tokens), batch_size, seed, device)
+
+    def chunks(self, width: int, device, at_most: int | None = None) -> Iterator:
+        """The held-out examples, or the first `at_most` of them."""
+        yield from self._chunks(self.held_out, device, at_most)
+
+    def sized_chunks(self, size: int, device, at_most: int | None = None) -> Iterator:
+        """Unseen examples of one size."""
+        yield from self._chunks(self.by_size[size], device, at_most)
+
+    def prompts(self, count: int) -> list[tuple[str, str]]:
+        """(prompt, answer) of the first held-out examples."""
+        return [_spelled(self.held_out, i, self.tokenizer) for i in range(min(count, len(self.held_out)))]
+
+    def probe_text(self) -> str:
+        """The first held-out example, its answer included."""
+        return self.tokenizer.decode(self.held_out.tokens[0, : self.held_out.ends[0]].tolist())
+
+    def _targets(self, drawn: Examples, tokens: np.ndarray) -> np.ndarray:
+        from playground.data.batches import targets_of
+
+        return targets_of(tokens, drawn.starts if self.scored == "answer" else np.ones_like(drawn.starts), drawn.ends)
+
+    def _chunks(self, drawn: Examples, device, at_most: int | None) -> Iterator:
+        import torch
+
+        from playground.data.batches import UNSCORED, Chunk, targets_of
+
+        count = len(drawn) if at_most is None else min(at_most, len(drawn))
+        size = max(1, 16_384 // drawn.tokens.shape[1])
+        for first in range(0, count, size):
+            part = drawn[slice(first, min(first + size, count))]
+            tokens = part.tokens[:, : part.ends.max()].astype(np.int64)
+            answers = targets_of(tokens, part.starts, part.ends) != UNSCORED
+            rows = (tokens[:, :-1], self._targets(part, tokens).astype(np.int64), answers)
+            yield Chunk(*(torch.from_numpy(np.ascontiguousarray(row)).to(device) for row in rows))
+
+
+Data = TextData | TaskData
+
+
+def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Data:
+    """The data of a run, prepared where it was not yet. Fetches nothing; raises CorpusError."""
+    folder = prepare(config, root, progress)
+    about, tokenizer = _read_about(folder), tokenizers.load((folder / "tokenizer.json").read_text())
+    if config.task is None:
+        return TextData(_mapped(folder / "train.npy"), _mapped(folder / "held_out.npy"), tokenizer, about)
+    parts = {path.name: _load_examples(path) for path in folder.iterdir() if path.is_dir()}
+    by_size = {int(name): parts[name] for name in sorted(parts.keys() - {"train", "held_out"}, key=int)}
+    return TaskData(parts["train"], parts["held_out"], by_size, tokenizer, config.scored, about)
+
+
+def tokenizer(config: DataConfig, root: Path) -> Tokenizer:
+    """The tokenizer of the data, prepared where they were not yet. Fetches nothing; raises CorpusError."""
+    return tokenizers.load((prepare(config, root) / "tokenizer.json").read_text())
+
+
+def about(config: DataConfig, root: Path) -> About:
+    """What is known of the data, prepared where it was not yet. Fetches nothing; raises CorpusError."""
+    return _read_about(prepare(config, root))
+
+
+def is_prepared(config: DataConfig, root: Path) -> bool:
+    """Whether `about` would answer at once."""
+    return (_folder(config, root) / "about.json").exists()
+
+
+def prepare(config: DataConfig, root: Path, progress: Progress | None = None) -> Path:
+    """The folder of the prepared data. Two that prepare the same at once do not disturb each other."""
+    folder = _folder(config, root)
+    if (folder / "about.json").exists():
+        os.utime(folder)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
+        inside = Path(making) / "data"
+        inside.mkdir()
+        write = _write_text if config.task is None else _write_task
+        write(config, root, inside, progress or (lambda share, words: None))
+        try:
+            inside.rename(folder)
+        except OSError:
+            if not (folder / "about.json").exists():
+                raise
+    _drop_oldest(folder.parent)
+    return folder
+
+
+def complete(config: RunConfig, root: Path) -> RunConfig:
+    """Fill in what follows from the data, and check that it is long enough; raises ConfigError."""
+    known = about(config.data, root)
+    check_length(known, config.model)
+    if config.data.fingerprint not in (None, known.fingerprint):
+        raise CorpusError(
+            f"the text is not the one this configuration was made with (fingerprint {known.fingerprint}, not {config.data.fingerprint}: "
+            "another Python version, perhaps); start a new run"
+        )
+    model = config.model.model_copy(update={"vocab_size": known.vocab_size})
+    return config.model_copy(update={"model": model, "data": config.data.model_copy(update={"fingerprint": known.fingerprint})})
+
+
+def check_length(known: About, model: ModelConfig) -> None:
+    """Raises CorpusError where the held-out part of a text holds no whole window (the training part then does)."""
+    needed = model.block_size + 1
+    if known.kind == "text" and known.n_held_out < needed:
+        largest = known.n_held_out - 1
+        remedy = f"use a context (model.block_size) of at most {largest}, or a longer text" if largest >= 1 else "use a longer text"
+        raise CorpusError(
+            f"the text has {known.n_tokens:,} tokens, so {known.n_held_out:,} are held out, "
+            f"fewer than one window of {needed} (context + 1); {remedy}"
+        )
+
+
+def n_train(n_chars: int) -> int:
+    return int(n_chars * (1 - HELD_OUT))
+
+
+def _write_text(config: DataConfig, root: Path, folder: Path, progress: Progress) -> None:
+    progress(None, "reading the text")
+    source = corpora.read(config, root)
+    text = source.text
+    cut = n_train(len(text)) if source.held_out_at is None else source.held_out_at
+    words = "learning the tokens" if config.tokenizer == "bpe" else "collecting the characters"
+    tokenizer = tokenizers.build(config.tokenizer, text, text[:cut], config.bpe_vocab, lambda share: progress(share, words))
+    progress(None, "cutting the text into tokens")
+    kind = np.uint8 if tokenizer.vocab_size <= 256 else np.uint16 if tokenizer.vocab_size <= 65536 else np.uint32
+    train, held_out = (tokenizer.encode(part, "data.source").astype(kind) for part in (text[:cut], text[cut:]))
+    _save(folder / "train.npy", train)
+    _save(folder / "held_out.npy", held_out)
+    nats, n_held_out_chars = source.held_out_nats, max(1, len(text) - cut)
+    _finish(folder, tokenizer, About(
+        kind="text", title=corpora.title(config.source), edition=source.edition,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16], digest=_sha256(train, held_out),
+        vocab_size=tokenizer.vocab_size, n_chars=len(text),
+        n_tokens=len(train) + len(held_out), n_train=len(train), n_held_out=len(held_out),
+        floor=None if nats is None else nats / max(1, len(held_out)),
+        floor_bits=None if nats is None else nats / np.log(2) / n_held_out_chars,
+        preview=text[:PREVIEW_CHARS],
+    ))  # fmt: skip
+
+
+def _write_task(config: DataConfig, root: Path, folder: Path, progress: Progress) -> None:
+    task, p = config.task, config.params
+    progress(None, "drawing examples")
+    cut = examples.split(task, p)
+    vocabulary = task.vocabulary(p)
+    tokenizer = CharTokenizer("".join(vocabulary)) if all(len(token) == 1 for token in vocabulary) else WordTokenizer(vocabulary)
+    ids = np.array([int(tokenizer.encode(token)[0]) for token in vocabulary])  # a tokenizer has an order of its own
+    parts = {"train": cut.train, "held_out": cut.held_out, **{str(size): part for size, part in cut.by_size.items()}}
+    for name, part in parts.items():
+        _save_examples(folder / name, part, ids)
+    scored = _scored(cut.held_out, config.scored)
+    tokens = (_load_examples(folder / name).tokens for name in ("train", "held_out"))
+    sizes = task.sizes(p)
+    _finish(folder, tokenizer, About(
+        kind="task", title=task.title, edition="", fingerprint=_key(config, root)[:16], digest=_sha256(*tokens),
+        vocab_size=len(vocabulary), n_chars=0, n_tokens=int(cut.train.ends.sum()), n_train=len(cut.train), n_held_out=len(cut.held_out),
+        floor=float(cut.held_out.nats[scored].mean()), ceiling=float(cut.held_out.sure[_scored(cut.held_out, "answer")].mean()),
+        shown=tuple(_spelled(_load_examples(folder / "held_out"), i, tokenizer) for i in range(min(N_SHOWN, len(cut.held_out)))),
+        n_different=task.n_different(p), exact=task.exact, unit="" if sizes is None else sizes.unit,
+        trained_size=None if sizes is None else sizes.longest,
+    ))  # fmt: skip
+
+
+def _scored(drawn: Examples, scored: str) -> np.ndarray:
+    """(N, L) which tokens count. The first is never predicted."""
+    places = np.arange(drawn.tokens.shape[1])
+    first = drawn.starts if scored == "answer" else np.ones_like(drawn.starts)
+    return (places >= first[:, None]) & (places < drawn.ends[:, None])
+
+
+def _spelled(drawn: Examples, row: int, tokenizer: Tokenizer) -> tuple[str, str]:
+    tokens, start, end = drawn.tokens[row].tolist(), int(drawn.starts[row]), int(drawn.ends[row])
+    return tokenizer.decode(tokens[:start]), tokenizer.decode(tokens[start:end])
+
+
+def _save_examples(folder: Path, drawn: Examples, ids: np.ndarray) -> None:
+    folder.mkdir()
+    _save(folder / "tokens.npy", ids[drawn.tokens].astype(np.uint8 if len(ids) <= 256 else np.int16))
+    for name, kind in (("starts", np.int32), ("ends", np.int32), ("nats", np.float32), ("sure", np.float32)):
+        _save(folder / f"{name}.npy", getattr(drawn, name).astype(kind))
+
+
+def _load_examples(folder: Path) -> Examples:
+    return Examples(*(_mapped(folder / f"{name}.npy") for name in ("tokens", "starts", "ends", "nats", "sure")))
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Shared with every process that reads it; written to by none (a write would go to a private copy)."""
+    return np.lib.format.open_memmap(path, mode="c")
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def _finish(folder: Path, tokenizer: Tokenizer, known: About) -> None:
+    (folder / "tokenizer.json").write_text(tokenizer.to_json())
+    (folder / "about.json").write_text(json.dumps(asdict(known)))
+
+
+def _read_about(folder: Path) -> About:
+    data = json.loads((folder / "about.json").read_text())
+    return About(**{**data, "shown": tuple(tuple(pair) for pair in data["shown"])})
+
+
+def _key(config: DataConfig, root: Path) -> str:
+    """Identity of the data as prepared, hex."""
+    if config.task is None:
+        made_of = [corpora.identity(config, root), config.tokenizer, config.bpe_vocab if config.tokenizer == "bpe" else None]
+    else:
+        made_of = [config.source, {name: getattr(config, name) for name in (*config.task.knobs, "seed")}, config.scored]
+    return hashlib.sha256(json.dumps([FORMAT, *made_of]).encode()).hexdigest()
+
+
+def _folder(config: DataConfig, root: Path) -> Path:
+    return root / "prepared" / _key(config, root)[:32]
+
+
+def _sha256(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+
+
+def _drop_oldest(folder: Path) -> None:
+    """Prepared data can be made again: the least recently used go. A worker that has them mapped keeps them."""
+    found = sorted((path for path in folder.glob("[0-9a-f]*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for path in found[:-KEEP_PREPARED]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,70 @@
+"""Work that takes longer than an answer may: done once in a thread, asked about until it is done.
+
+Knows nothing of what it does. Whoever asks for the same thing meanwhile waits for the same errand.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+PATIENCE_S = 0.6
+AT_ONCE = 2
+
+Report = Callable[[float | None, str], None]
+
+
+@dataclass
+class Errand:
+    """`share` done, None where nobody knows; `words` say what is being done."""
+
+    share: float | None = None
+    words: str = "waiting for its turn"
+    error: Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Errands:
+    """All the errands of one app; at most `AT_ONCE` at a time."""
+
+    def __init__(self) -> None:
+        self._lock, self._turns = threading.Lock(), threading.Semaphore(AT_ONCE)
+        self._running: dict[Hashable, Errand] = {}
+
+    def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S) -> Errand | None:
+        """Begin `do(report)`, or join whoever has. None once it is done, within the patience; the errand while it
+        goes on; raises what it raised, once, so that asking again begins anew."""
+        with self._lock:
+            errand = self._running.get(key)
+            if errand is None:
+                errand = self._running[key] = Errand()
+                threading.Thread(target=self._run, args=(errand, do), daemon=True).start()
+        return self._settled(key, errand, patience_s)
+
+    def about(self, key: Hashable) -> Errand | None:
+        """As `go`, for an errand that is running or has just ended; None where there is none."""
+        with self._lock:
+            errand = self._running.get(key)
+        return None if errand is None else self._settled(key, errand, 0.0)
+
+    def _settled(self, key: Hashable, errand: Errand, patience_s: float) -> Errand | None:
+        if not errand.done.wait(patience_s):
+            return errand
+        with self._lock:
+            self._running.pop(key, None)
+        if errand.error is not None:
+            raise errand.error
+        return None
+
+    def _run(self, errand: Errand, do: Callable[[Report], object]) -> None:
+        def report(share: float | None, words: str) -> None:
+            errand.share, errand.words = share, words
+
+        try:
+            with self._turns:
+                do(report)
+        except Exception as error:  # the edge of a thread: whoever asked is told
+            errand.error = error
+        finally:
+            errand.done.set()

@@ -1,0 +1,202 @@
+"""The data side of the Design tab: what a text or task is, bringing one's own, and how tokenizers cut a sentence."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import gradio as gr
+
+from models.knobs import ConfigError, nested, parse
+from playground.config import DATA, SOURCES, TASK, RunConfig
+from playground.data import corpora, dataset, hub, tasks
+from playground.data.hub import HUB
+from playground.presets import PAIRS
+from playground.supervisor import CannotDo
+from playground.ui import facts, form
+from playground.ui.common import EVENT, Services, preset_of, told
+from playground.ui.panel import Panel
+
+PATHS = [spec.path for spec in form.SPECS]
+SOURCE = PATHS.index("data.source")
+SENTENCE = "Once upon a time, the little robot said: “héllo, world!”"
+AGAIN = {"queue": False, "trigger_mode": "always_last", **EVENT}
+
+
+class DataForm:
+    """Builds its part of the form and owns its handlers."""
+
+    def __init__(self, services: Services):
+        self.services = services
+
+    def build(self, section) -> None:
+        """`section(name)` builds a section of the form."""
+        self.panel = Panel("data", events=("fetch", "demonstrate"), elem_id="data-panel")
+        section(TASK)
+        section(DATA)
+        with gr.Accordion("Your own text", open=False, elem_id="section-own-text"):
+            self.upload = gr.UploadButton(
+                "Upload text files", file_count="multiple", file_types=["text", ".txt", ".md", ".py", ".csv", ".json"], elem_id="upload"
+            )
+            self.paste = gr.Textbox(
+                label="or paste it here", lines=4, max_lines=8, elem_id="paste", placeholder="At least a few thousand characters."
+            )
+            self.use_paste = gr.Button("Use the pasted text", elem_id="use-paste", size="sm")
+            with gr.Group(visible=self.services.settings.hub):
+                self.repo = gr.Textbox(
+                    label="or a public dataset on the Hugging Face Hub", max_lines=1, max_length=120, elem_id="hub-repo",
+                    placeholder="OWNER/NAME", info="Fetched once and kept here. Nothing else leaves this machine.",
+                )  # fmt: skip
+                self.list_files = gr.Button("List its files", size="sm", elem_id="hub-list")
+                self.path = gr.Dropdown([], label="file", allow_custom_value=True, elem_id="hub-path", info="Text, CSV, Parquet or JSONL.")
+                self.field = gr.Textbox(
+                    label="column or field", max_lines=1, max_length=60, elem_id="hub-field", info="Of a table; leave it empty for a text."
+                )
+                self.use_hub = gr.Button("Fetch and use it", size="sm", elem_id="hub-use")
+        with gr.Accordion("Tokens: how a sentence is cut", open=False, elem_id="section-tokens") as self.cutting:
+            self.sentence = gr.Textbox(SENTENCE, label="a sentence of yours", max_lines=3, max_length=400, elem_id="sentence")
+            self.tokens = Panel("tokens", events=("again",), elem_id="tokens")
+
+    def wire(self, source: gr.Dropdown, controls: list, review: dict, apply_preset, preset_outputs: list) -> None:
+        """`review` are the arguments of the event that reviews the whole form."""
+        cut = {"fn": self.cut, "inputs": [self.sentence, *controls], "outputs": self.tokens, **AGAIN}
+        source.select(self.choose, controls, controls, **EVENT).then(**review)
+        for taken in (
+            self.upload.upload(
+                self.take_files, self.upload, source, show_progress="minimal", concurrency_limit=None, api_visibility="private"
+            ),
+            self.use_paste.click(self.take_paste, self.paste, source, **EVENT),
+        ):
+            taken.then(self.choose, controls, controls, **EVENT).then(**review)
+        self.list_files.click(self.listed, self.repo, self.path, **EVENT)
+        self.use_hub.click(self.take_hub, [self.repo, self.path, self.field], source, **EVENT).then(
+            self.choose, controls, controls, **EVENT
+        ).then(self.fetch, source, None, **EVENT).then(**review)
+        self.panel.fetch(self.fetch, source, None, **EVENT).then(**review)
+        chosen = self.panel.demonstrate(self.demonstrate, None, preset_outputs[0], **EVENT)
+        chosen.then(apply_preset, preset_outputs[0], preset_outputs, **EVENT).then(**review)
+        self.sentence.change(**cut)
+        self.tokens.again(**cut)  # asked for by the panel where it can be seen
+
+    # Handlers.
+
+    def choose(self, *values) -> list:
+        """A source has been chosen: settings that it does not read go back to their defaults, those that it reads to its own."""
+        given = dict(zip(PATHS, values, strict=True))
+        source = given["data.source"]
+        task, wanted = tasks.named(source) if isinstance(source, str) else None, {}
+        if task is not None:
+            wanted = {f"data.{name}": value for name, value in PAIRS[task.name].data.items()} | {"data.tokenizer": "char"}
+        own = [spec for spec in form.SPECS if (spec.path.startswith("data.") and spec.knob.needs is not None) or spec.path in wanted]
+        changes = {spec.path: form.shown_value(spec, wanted.get(spec.path, spec.default)) for spec in own}
+        if given["data.tokenizer"] == "bpe" and task is None:
+            changes.pop("data.bpe_vocab")
+        if task is not None and isinstance(given["model.block_size"], int | float):
+            needed = task.longest(tasks.Params(**PAIRS[task.name].data)) - 1
+            changes |= {"model.block_size": max(needed, int(given["model.block_size"]))}
+        return [gr.update(value=changes[path]) if path in changes else gr.skip() for path in PATHS]
+
+    def demonstrate(self, event: gr.EventData) -> str:
+        """One of the two presets of a task."""
+        return preset_of(event._data.get("preset") if isinstance(event._data, dict) else None)
+
+    def take_files(self, paths: list[str]) -> dict:
+        """Keep uploaded texts as one and choose it."""
+        with told():
+            if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+                raise CannotDo("no file has arrived; choose one again")
+            files = [(Path(path).name, Path(path).read_bytes()) for path in paths]
+            name = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
+            return self._chosen(files, name)
+
+    def take_paste(self, text: str) -> dict:
+        """Keep a pasted text and choose it."""
+        with told():
+            return self._chosen([("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], "pasted text")
+
+    def listed(self, repo: str) -> dict:
+        """The readable files of a dataset, for the list of choices."""
+        with told():
+            self._hub_is_on()
+            found = hub.listing(str(repo or "").strip()[:120])
+        choices = [(f"{name} ({size / 1e6:,.1f} MB)", name) for name, size in found]
+        return gr.update(choices=choices, value=choices[0][1] if choices else None)
+
+    def take_hub(self, repo: str, path: str, field: str) -> dict:
+        """Choose a file of a dataset; it is fetched next."""
+        with told():
+            self._hub_is_on()
+            parts = [str(part or "").strip() for part in (repo, path, field)]
+            source = "hub:" + ":".join(part for part in parts if part)
+            hub.HubText.parse(source)
+        return gr.update(choices=source_choices(source), value=source)
+
+    def fetch(self, source: str) -> None:
+        """Begin to bring a text from the Hub; the panel follows it."""
+        with told():
+            self._hub_is_on()
+            if not isinstance(source, str) or not corpora.from_hub(source):
+                raise CannotDo("this text is not on the Hub; choose another")
+            self.services.errands.go(("fetch", source), lambda report: self._fetch(source, report), patience_s=0.1)
+
+    def cut(self, sentence: str, *values) -> list:
+        """The sentence under each tokenizer of the chosen data. Never raises."""
+        try:
+            config = parse(RunConfig, nested(form.read(values)))
+            waiting = {}
+            for kind, data in facts.variants(config).items():
+                errand = self.preparing(data)
+                if errand is not None:
+                    waiting[kind] = errand
+            return facts.tokens(str(sentence or "")[:400], config, self.services.settings.root, waiting)
+        except ConfigError as error:
+            return [{"kind": "", "waiting": str(error)}]
+
+    # What they and the review of the form use.
+
+    def progress(self, config: RunConfig) -> dict | None:
+        """What is being done before the data can be looked at, for the panel; None once they are here. Raises ConfigError."""
+        source, root = config.data.source, self.services.settings.root
+        errand = self.services.errands.about(("fetch", source))
+        if errand is not None:
+            return {"waiting": f"Fetching {corpora.title(source)}: {errand.words}", "share": errand.share}
+        if not corpora.is_here(source, root):
+            return {"missing": corpora.title(source), "allowed": self.services.settings.hub}
+        words = self.preparing(config.data)
+        return None if words is None else {"waiting": words}
+
+    def preparing(self, data) -> str | None:
+        """Prepare data in the background; what is being done, or None once it is."""
+        root = self.services.settings.root
+        if not corpora.is_here(data.source, root):
+            raise corpora.CorpusError(f"{corpora.title(data.source)} is not on this machine yet; fetch it first")
+        if dataset.is_prepared(data, root):
+            return None
+        key = ("prepare", data.model_copy(update={"fingerprint": None}).model_dump_json())
+        errand = self.services.errands.go(key, lambda report: dataset.prepare(data, root, report))
+        if errand is None:
+            return None
+        return errand.words + ("" if errand.share is None else f", {errand.share:.0%}")
+
+    def _fetch(self, source: str, report) -> None:
+        settings = self.services.settings
+        corpora.fetch(source, settings.root, settings.max_upload_bytes, report)
+
+    def _chosen(self, files: list[tuple[str, bytes]], name: str) -> dict:
+        source = corpora.add_files(self.services.settings.root, files, self.services.settings.max_upload_bytes)
+        size = sum(len(data) for _, data in files)
+        gr.Info(f"Chosen: {html.escape(name)}, {size / 1000:,.1f} kB of text.", duration=4)
+        return gr.update(choices=source_choices(source, name), value=source)
+
+    def _hub_is_on(self) -> None:
+        if not self.services.settings.hub:
+            raise CannotDo("the host has switched off texts from the Hub; upload the text instead")
+
+
+def source_choices(chosen: str = "", name: str = "own text") -> list[tuple[str, str]]:
+    """Every built-in source, and the one that was brought."""
+    choices = [(title, source) for source, title in SOURCES.items()]
+    if chosen and chosen not in SOURCES:
+        words = chosen.removeprefix("hub:") if HUB.fullmatch(chosen) else f"{name[:40]} ({chosen[7:13]})"
+        choices.append((words, chosen))
+    return choices
