@@ -37,7 +37,7 @@
       h("div", { class: "pg-examples", tabindex: "0", role: "list", "aria-label": "held-out examples, the answer marked" },
         ...value.shown.map(([prompt, answer]) => h("div", { role: "listitem" }, h("span", {}, prompt), /\s/.test(prompt) ? " " : "", h("mark", {}, answer)))),
       h("dl", { class: "pg-facts" },
-        fact("different examples", value.n_different < 1e15 ? number(value.n_different) : `about ${value.n_different.toExponential(1).replace("e+", " × 10^")}`),
+        fact("different examples", value.n_different >= 1e300 ? "more than 10^300" : value.n_different < 1e15 ? number(value.n_different) : `about ${value.n_different.toExponential(1).replace("e+", " × 10^")}`),
         fact("held out", `${number(value.n_held_out)} examples`, "one in ten of all there are is never trained on, chosen by a hash of its tokens"),
         fact("best possible loss", floor, value.scored === "answer" ? "on the tokens of the answer" : "on all tokens, most of which nobody can know"),
         value.exact ? null : fact("best possible accuracy", `${(100 * value.ceiling).toFixed(1)}% of tokens`)),
@@ -51,6 +51,7 @@
     const show = () => {
       const value = props.value;
       if (!value) return;
+      if (pg.dataChanged && (value.waiting || value.missing)) pg.dataChanged();
       if (value.waiting) return root.replaceChildren(pg.waiting(value.waiting, value.share));
       if (value.missing) {
         const words = value.allowed ? `${value.missing} is not on this machine yet.` : `${value.missing} is not on this machine, and the host has switched off the Hub.`;

@@ -24,10 +24,11 @@
 
   pg.kinds.runs = (root, { props, trigger }) => {
     const axis = h("select", { id: "overlay-x", "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"));
+    const measure = h("select", { id: "overlay-y", "aria-label": "what is compared" }, h("option", { value: "loss" }, "loss"), h("option", { value: "bits" }, "bits per byte"), h("option", { value: "accuracy" }, "accuracy"));
     const headRow = h("tr"), body = h("tbody"), table = h("table", { class: "pg-table" }, h("thead", {}, headRow), body), wrap = h("div", { class: "pg-table-wrap" }, table);
     const empty = h("div", { class: "pg-empty" }, h("h3", {}, "No runs yet"), h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Design to start the first."));
     const overlayBox = h("div", { class: "pg-overlay", hidden: true }), plot = h("div", { class: "pg-plot pg-plot-big" }), links = h("div", { class: "pg-links" });
-    overlayBox.append(pg.head("Losses of the ticked runs", "Thin: training, smoothed. Thick: held out.", h("label", {}, "over ", axis)), plot);
+    overlayBox.append(pg.head("The ticked runs", "Loss thin: training, smoothed; thick: held out. Bits per byte compare models whose tokenizers differ; accuracy is that of tasks.", h("label", {}, "show ", measure), h("label", {}, "over ", axis)), plot);
     root.append(pg.head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."), empty, wrap, links, overlayBox);
     let runs = [], sort = { key: "created", down: true }, chosen = null, ticked = new Set(), timer = 0, drawn = "";
 
@@ -90,18 +91,18 @@
       const ids = [...ticked].filter((id) => runs.some((r) => r.id === id));
       overlayBox.hidden = ids.length === 0;
       if (!ids.length) { drawn = ""; return; }
-      const key = [axis.value, ...ids.map((id) => { const r = runs.find((x) => x.id === id); return `${id}${r.name}${r.step}${r.final_val_loss}`; })].join();
+      const key = [axis.value, measure.value, ...ids.map((id) => { const r = runs.find((x) => x.id === id); return `${id}${r.name}${r.step}${r.final_val_loss}`; })].join();
       if (key === drawn) return;
       drawn = key;
       try {
-        const [figure, Plotly] = await Promise.all([pg.get(`live/overlay?x=${axis.value}&runs=${ids.map(encodeURIComponent).join(",")}`), pg.plotly()]);
-        const look = pg.layout({ showlegend: true, hovermode: "x", legend: figure.layout.legend, margin: figure.layout.margin, xaxis: { title: figure.layout.xaxis.title }, yaxis: { title: figure.layout.yaxis.title } });
+        const [figure, Plotly] = await Promise.all([pg.get(`live/overlay?x=${axis.value}&y=${measure.value}&runs=${ids.map(encodeURIComponent).join(",")}`), pg.plotly()]);
+        const look = pg.layout({ showlegend: true, hovermode: "x", legend: figure.layout.legend, margin: figure.layout.margin, xaxis: { title: figure.layout.xaxis.title }, yaxis: { title: figure.layout.yaxis.title, ...(measure.value === "accuracy" ? { tickformat: ".0%" } : {}) }, shapes: figure.layout.shapes || [] });
         await Plotly.react(plot, figure.data, look, pg.plotConfig);
       } catch (error) {
         drawn = "";
       }
     }
-    axis.addEventListener("change", overlay);
+    for (const tool of [axis, measure]) tool.addEventListener("change", overlay);
     pg.onTheme.push(() => { drawn = ""; overlay(); });
 
     async function refresh() {

@@ -11,8 +11,10 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from models.knobs import ConfigError, Problem
@@ -238,7 +240,9 @@ def _table(settings: Settings, rows: list[dict]) -> str:
 
 def data(typed: Typed) -> int:
     settings = _settings(typed)
-    texts = [_text(name, settings) for name in corpora.BUILT_IN]
+    with tempfile.TemporaryDirectory(prefix="playground-") as staging:  # looking creates nothing
+        root = settings.root if settings.root.exists() else Path(staging)
+        texts = [_text(name, root) for name in corpora.BUILT_IN]
     found = [*texts, *(_task(source, task) for source, task in tasks.TASKS.items())]
     if typed.as_json:
         print(json.dumps(found))
@@ -254,11 +258,11 @@ def data(typed: Typed) -> int:
     return 0
 
 
-def _text(name: str, settings: Settings) -> dict:
+def _text(name: str, root: Path) -> dict:
     """A built-in text, with its sizes where it is on this machine."""
     source, kinds = corpora.BUILT_IN[name], ("char", "byte")
-    configs = {kind: DataConfig(source=name, tokenizer=kind) for kind in kinds if corpora.is_here(name, settings.root)}
-    known = {kind: dataset.about(config, settings.root) for kind, config in configs.items()}
+    configs = {kind: DataConfig(source=name, tokenizer=kind) for kind in kinds if corpora.is_here(name, root)}
+    known = {kind: dataset.about(config, root) for kind, config in configs.items()}
     sizes = ("n_chars", "n_tokens", "n_held_out", "vocab_size", "floor", "fingerprint")
     return {
         "source": name,

@@ -18,7 +18,7 @@ from playground.data.hub import HUB
 from playground.flags import Flag, Typed, flags_of
 from playground.presets import PRESETS
 from playground.settings import Settings, find_root, from_environment
-from playground.supervisor import checked, collecting, fetch
+from playground.supervisor import check_limits, checked, collecting, fetch
 
 CONFIG_FLAGS = (
     Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}."),
@@ -44,7 +44,9 @@ def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progres
     path = typed.settings.get("data.source")
     if path is not None and (path in SOURCES or UPLOAD.fullmatch(path) or HUB.fullmatch(path)):
         path = None
-    # A path is read into a folder that goes away, so that a refused command leaves nothing behind.
+    if any(name.startswith("data.") for name in typed.settings):
+        tree["data"]["fingerprint"] = None  # a file's is that of the data which the flags now change
+    # What is new here is made in a folder that goes away, so that a refused command leaves nothing behind.
     with tempfile.TemporaryDirectory(prefix="playground-") as staging:
         if path is not None:
             tree["data"]["source"] = "tiny-tales"
@@ -53,9 +55,14 @@ def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progres
         with collecting(problems):
             config = parse(RunConfig, tree)
             limits = settings or Settings(root=find_root(environ, typed.text("root")))
-            if path is None:
-                fetch(config, limits, progress)
-            checked(config, limits if path is None else replace(limits, root=Path(staging)))
+            to_fetch = limits.hub and not corpora.is_here(config.data.source, limits.root)
+            if to_fetch and problems:
+                check_limits(config, limits)
+            else:
+                if to_fetch:
+                    fetch(config, limits, progress)
+                new = path is not None or not limits.root.exists()
+                checked(config, replace(limits, root=Path(staging)) if new else limits)
     if problems:
         raise ConfigError(_distinct(problems))
     if path is not None:

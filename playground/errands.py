@@ -52,7 +52,8 @@ class Errands:
         if not errand.done.wait(patience_s):
             return errand
         with self._lock:
-            self._running.pop(key, None)
+            if self._running.get(key) is errand:  # whoever else has waited may have begun anew already
+                del self._running[key]
         if errand.error is not None:
             raise errand.error
         return None

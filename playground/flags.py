@@ -148,7 +148,8 @@ def help_text(usage: str, about: str, flags: Iterable[Flag]) -> str:
         lines += ["", f"{group}:" if group else "options:"]
         for flag in members:
             lines.append(f"  --{flag.name} {flag.metavar}".rstrip())
-            lines += textwrap.wrap(flag.help, 94, initial_indent="      ", subsequent_indent="      ")
+            indents = {"initial_indent": "      ", "subsequent_indent": "      "}
+            lines += textwrap.wrap(flag.help, 94, break_on_hyphens=False, **indents)
     return "\n".join(lines)
 
 

@@ -6,16 +6,20 @@ import pandas as pd
 
 from playground.store import Row, Store
 
-COLUMNS = ("run_id", "step", "tokens", "seconds", "train_loss", "val_loss", "val_tokens", "whole_split", "grad_norm", "lr", "tokens_per_s")
+COLUMNS = (
+    "run_id", "step", "tokens", "seconds", "train_loss", "val_loss", "val_bits_per_byte", "val_tokens", "whole_split", "token_accuracy",
+    "answer_accuracy", "grad_norm", "lr", "tokens_per_s",
+)  # fmt: skip
+KINDS = ("progress", "validation", "accuracy")
 
 
 def metrics(db: Store, run_ids: list[str]) -> pd.DataFrame:
-    """Training points and validations of some runs in the order they were recorded.
+    """Training points, validations and accuracies of some runs in the order they were recorded.
 
-    Losses in nats per token, `seconds` of training, `tokens` trained on. A row is a training point
-    (`val_loss` empty) or a validation (`train_loss` empty).
+    Losses in nats per token, `seconds` of training, `tokens` trained on, accuracies as shares. Each row is one of
+    the three, and the columns of the other two are empty.
     """
-    rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=("progress", "validation"))]
+    rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -23,8 +27,11 @@ def _tidy(run_id: str, row: Row) -> dict:
     body = row.body
     if row.kind == "progress":
         values = {name: body[name] for name in ("tokens", "seconds", "grad_norm", "lr", "tokens_per_s")} | {"train_loss": body["loss"]}
-    else:
+    elif row.kind == "validation":
         values = {"seconds": body["seconds"], "val_loss": body["loss"], "val_tokens": body["n_tokens"], "whole_split": body["whole"]}
+        values["val_bits_per_byte"] = body.get("bits_per_byte")
+    else:
+        values = {"seconds": body["seconds"], "token_accuracy": body["token"], "answer_accuracy": body["answer"]}
     return {"run_id": run_id, "step": row.step, **values}
 
 

@@ -123,9 +123,11 @@ class Live:
         """A figure of several runs' losses, for plotly in the browser."""
         wanted = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:MAX_OVERLAY]
         x = request.query_params.get("x", "step")
-        if x not in plots.X_TITLES:
-            raise HTTPException(400, f"x is one of {', '.join(plots.X_TITLES)}")
-        return _json(self.shared.get(("overlay", x, *wanted), lambda: self._overlay(wanted, x)))
+        y = request.query_params.get("y", "loss")
+        for name, value, known in (("x", x, plots.X_TITLES), ("y", y, plots.Y_AXES)):
+            if value not in known:
+                raise HTTPException(400, f"{name} is one of {', '.join(known)}")
+        return _json(self.shared.get(("overlay", x, y, *wanted), lambda: self._overlay(wanted, x, y)))
 
     def attention(self, request: Request) -> Response:
         """Every head's map of the newest recorded probe, or of `step`, of the run's probe text."""
@@ -216,9 +218,11 @@ class Live:
     def _list(self) -> bytes:
         return orjson.dumps([self.status(run) | about_config(orjson.dumps(run.config)) for run in self.db.runs()])
 
-    def _overlay(self, run_ids: list[str], x: str) -> bytes:
+    def _overlay(self, run_ids: list[str], x: str, y: str) -> bytes:
         names = {run_id: self.db.run(run_id).name for run_id in run_ids}
-        return plots.overlay(frames.metrics(self.db, run_ids), names, x).to_json().encode()
+        floors = {row.body["floor"] for run_id in run_ids for row in self.db.events(run_id, kinds=("facts",))}
+        floor = floors.pop() if len(floors) == 1 else None
+        return plots.overlay(frames.metrics(self.db, run_ids), names, x, y, floor).to_json().encode()
 
     def _attention(self, run_id: str, step: int) -> bytes:
         folder = RunFolder(self.root, run_id)

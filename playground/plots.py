@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 import plotly.graph_objects as go
 
 # Okabe and Ito 2008: told apart also by colour-blind people. Black is left to the text.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+FLOOR = "#009E73"
 X_TITLES = {"step": "step", "tokens": "tokens trained on", "seconds": "seconds of training"}
 
 
-def overlay(frame: pd.DataFrame, names: dict[str, str], x: str = "step") -> go.Figure:
-    """Losses of several runs over one axis: training thin, validation thick, one colour per run.
+class YAxis(NamedTuple):
+    """A column of `frames.metrics` and how it is said."""
 
-    `frame` as `frames.metrics` makes it, `names` from run id to what the legend says, `x` one of
-    step, tokens, seconds.
+    column: str
+    title: str
+    hover: str
+
+
+Y_AXES = {
+    "loss": YAxis("val_loss", "loss (nats per token)", "%{y:.3f} nats per token, held out"),
+    "bits": YAxis("val_bits_per_byte", "held-out loss (bits per byte)", "%{y:.3f} bits per byte, held out"),
+    "accuracy": YAxis("answer_accuracy", "answers right (share)", "%{y:.1%} of answers right"),
+}
+
+
+def overlay(frame: pd.DataFrame, names: dict[str, str], x: str = "step", y: str = "loss", floor: float | None = None) -> go.Figure:
+    """Several runs over one axis, one colour per run: held-out values thick, training losses thin.
+
+    `frame` as `frames.metrics` makes it, `names` from run id to what the legend says, `x` one of step, tokens, seconds,
+    `y` one of loss, bits, accuracy; `floor`: the best possible loss, where it is the same for all.
     """
-    figure = go.Figure()
+    figure, shown = go.Figure(), Y_AXES[y]
     for number, (run_id, name) in enumerate(names.items()):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
         mine = frame[frame["run_id"] == run_id]
-        train, val = mine[mine["train_loss"].notna()], mine[mine["val_loss"].notna() & mine["whole_split"].eq(False)]
+        train = mine[mine["train_loss"].notna()]
+        held_out = mine[mine[shown.column].notna() & ~mine["whole_split"].eq(True)]
         label = escape(name)
+        if y == "loss":
+            figure.add_scatter(
+                x=_axis(train, train, x), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",
+                line={"color": colour, "width": 1.3}, hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
+            )  # fmt: skip
         figure.add_scatter(
-            x=_axis(train, train, x), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",
-            line={"color": colour, "width": 1.3}, hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
+            x=_axis(held_out, train, x), y=held_out[shown.column].tolist(), name=label, legendgroup=run_id, showlegend=y != "loss",
+            mode="lines+markers", line={"color": colour, "width": 2.5}, marker={"size": 6},
+            hovertemplate=shown.hover + "<extra>" + label + "</extra>",
         )  # fmt: skip
-        figure.add_scatter(
-            x=_axis(val, train, x), y=val["val_loss"].tolist(), name=label, legendgroup=run_id, showlegend=False, mode="lines+markers",
-            line={"color": colour, "width": 2.5}, marker={"size": 6},
-            hovertemplate="%{y:.3f} nats per token, held out<extra>" + label + "</extra>",
-        )  # fmt: skip
+    if floor is not None and y == "loss":
+        figure.add_hline(floor, line={"color": FLOOR, "width": 2, "dash": "dot"})
     figure.update_layout(
-        xaxis_title=X_TITLES[x], yaxis_title="loss (nats per token)", hovermode="x",
+        xaxis_title=X_TITLES[x], yaxis_title=shown.title, hovermode="x",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, margin={"l": 56, "r": 12, "t": 8, "b": 44},
         template=None, uirevision="overlay",
     )  # fmt: skip

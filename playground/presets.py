@@ -34,6 +34,7 @@ class Pair:
     lr: float = 3e-3
     batch_size: int = 64
     weight_decay: float = 0.1
+    n_head: int = 4
 
 
 SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 64, "dropout": 0.0}
@@ -46,7 +47,7 @@ PAIRS: dict[str, Pair] = {
     "reverse": Pair({"length": 8, "alphabet": 8}, TWO, BLIND, block_size=34),
     "sort": Pair({"length": 8, "alphabet": 8}, TWO, NO_ATTENTION, block_size=34),
     "selective-copy": Pair({"length": 5, "alphabet": 8, "blanks": 8}, TWO, BLIND, block_size=30),
-    "induction": Pair({"length": 12, "alphabet": 20}, TWO, ONE, block_size=40),
+    "induction": Pair({"length": 16, "alphabet": 26}, TWO, ONE, block_size=52, steps=600, n_head=2),
     "recall": Pair({"pairs": 4, "alphabet": 8}, TWO, ONE, block_size=24, batch_size=128),
     "addition": Pair({"digits": 2, "reverse_sum": True}, TWO, BLIND, block_size=20, steps=1000, batch_size=128),
     "modular-addition": Pair({"modulus": 31}, ("one layer", {"n_layer": 1}), NO_ATTENTION, block_size=8, batch_size=256),
@@ -68,7 +69,7 @@ def _of_pair(name: str, pair: Pair, which: str) -> Preset:
         f"{task.title}: {words}{'' if which == 'can' else ' (cannot)'}",
         f"{task.rule} With {words}, {judgement}. {task.paper}.",
         RunConfig(
-            model=ModelConfig(**SMALL | {"block_size": pair.block_size} | changes),
+            model=ModelConfig(**SMALL | {"block_size": pair.block_size, "n_head": pair.n_head} | changes),
             data=DataConfig(source=PREFIX + name, **pair.data),
             optim=OptimConfig(lr=pair.lr, warmup_steps=50, weight_decay=pair.weight_decay),
             train=TrainConfig(max_steps=pair.steps, batch_size=pair.batch_size, eval_interval=50),

@@ -130,7 +130,7 @@ def load(root: Path, run_id: str, step: int | None) -> _Loaded:
 def first_token(tokenizer: Tokenizer) -> int:
     """What an empty prompt stands for: a line break where the tokenizer has one, else its first token."""
     try:
-        return int(tokenizer.encode("\n")[0])
+        return next(iter(tokenizer.encode("\n").tolist()), 0)
     except ConfigError:
         return 0
 

@@ -6,14 +6,17 @@ before batches are asked for.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,10 +29,13 @@ from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
 
 HELD_OUT = 0.1
 KEEP_PREPARED = 24
+ABANDONED_S = 24 * 3600.0
 PREVIEW_CHARS, N_SHOWN = 700, 8
+MOST_COUNTED = 10**300
 FORMAT = 1  # of the prepared files and of how a text is cut: raise it whenever either changes
 
 Progress = Callable[[float | None, str], None]
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class About:
     ceiling: float | None = None
     preview: str = ""
     shown: tuple[tuple[str, str], ...] = ()
-    n_different: int | None = None
+    n_different: float | None = None
     exact: bool = False
     unit: str = ""
     trained_size: int | None = None
@@ -148,8 +154,11 @@ Data = TextData | TaskData
 
 def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Data:
     """The data of a run, prepared where it was not yet. Fetches nothing; raises CorpusError."""
-    folder = prepare(config, root, progress)
-    about, tokenizer = _read_about(folder), tokenizers.load((folder / "tokenizer.json").read_text())
+    return _prepared(config, root, lambda folder: _load(config, folder), progress)
+
+
+def _load(config: DataConfig, folder: Path) -> Data:
+    about, tokenizer = _read_about(folder), _read_tokenizer(folder)
     if config.task is None:
         return TextData(_mapped(folder / "train.npy"), _mapped(folder / "held_out.npy"), tokenizer, about)
     parts = {path.name: _load_examples(path) for path in folder.iterdir() if path.is_dir()}
@@ -159,23 +168,31 @@ def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Da
 
 def tokenizer(config: DataConfig, root: Path) -> Tokenizer:
     """The tokenizer of the data, prepared where they were not yet. Fetches nothing; raises CorpusError."""
-    return tokenizers.load((prepare(config, root) / "tokenizer.json").read_text())
+    return _prepared(config, root, _read_tokenizer)
 
 
 def about(config: DataConfig, root: Path) -> About:
     """What is known of the data, prepared where it was not yet. Fetches nothing; raises CorpusError."""
-    return _read_about(prepare(config, root))
+    return _prepared(config, root, _read_about)
+
+
+def _prepared(config: DataConfig, root: Path, read: Callable[[Path], Read], progress: Progress | None = None) -> Read:
+    """Read from the prepared folder; once more where another process, short of room, has dropped it in between."""
+    try:
+        return read(prepare(config, root, progress))
+    except FileNotFoundError:
+        return read(prepare(config, root, progress))
 
 
 def is_prepared(config: DataConfig, root: Path) -> bool:
     """Whether `about` would answer at once."""
-    return (_folder(config, root) / "about.json").exists()
+    return _is_whole(_folder(config, root))
 
 
 def prepare(config: DataConfig, root: Path, progress: Progress | None = None) -> Path:
-    """The folder of the prepared data. Two that prepare the same at once do not disturb each other."""
+    """The folder of the prepared data; a damaged one is made anew. Two that prepare the same at once do not disturb each other."""
     folder = _folder(config, root)
-    if (folder / "about.json").exists():
+    if _is_whole(folder):
         os.utime(folder)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -184,11 +201,7 @@ def prepare(config: DataConfig, root: Path, progress: Progress | None = None) ->
         inside.mkdir()
         write = _write_text if config.task is None else _write_task
         write(config, root, inside, progress or (lambda share, words: None))
-        try:
-            inside.rename(folder)
-        except OSError:
-            if not (folder / "about.json").exists():
-                raise
+        _put_in_place(inside, folder)
     _drop_oldest(folder.parent)
     return folder
 
@@ -199,7 +212,7 @@ def complete(config: RunConfig, root: Path) -> RunConfig:
     check_length(known, config.model)
     if config.data.fingerprint not in (None, known.fingerprint):
         raise CorpusError(
-            f"the text is not the one this configuration was made with (fingerprint {known.fingerprint}, not {config.data.fingerprint}: "
+            f"the data are not those this configuration was made with (fingerprint {known.fingerprint}, not {config.data.fingerprint}: "
             "another Python version, perhaps); start a new run"
         )
     model = config.model.model_copy(update={"vocab_size": known.vocab_size})
@@ -207,15 +220,12 @@ def complete(config: RunConfig, root: Path) -> RunConfig:
 
 
 def check_length(known: About, model: ModelConfig) -> None:
-    """Raises CorpusError where the held-out part of a text holds no whole window (the training part then does)."""
-    needed = model.block_size + 1
-    if known.kind == "text" and known.n_held_out < needed:
-        largest = known.n_held_out - 1
-        remedy = f"use a context (model.block_size) of at most {largest}, or a longer text" if largest >= 1 else "use a longer text"
-        raise CorpusError(
-            f"the text has {known.n_tokens:,} tokens, so {known.n_held_out:,} are held out, "
-            f"fewer than one window of {needed} (context + 1); {remedy}"
-        )
+    """Raises CorpusError where a part of a text holds no whole window. Merged well, the training part can be the shorter one."""
+    needed, shorter = model.block_size + 1, min(known.n_held_out, known.n_train)
+    if known.kind == "text" and shorter < needed:
+        remedy = f"use a context (model.block_size) of at most {shorter - 1}, or a longer text" if shorter >= 2 else "use a longer text"
+        parts = f"{known.n_held_out:,} are held out" if shorter == known.n_held_out else f"{known.n_train:,} are trained on"
+        raise CorpusError(f"the text has {known.n_tokens:,} tokens, so {parts}, fewer than one window of {needed} (context + 1); {remedy}")
 
 
 def n_train(n_chars: int) -> int:
@@ -264,7 +274,7 @@ def _write_task(config: DataConfig, root: Path, folder: Path, progress: Progress
         vocab_size=len(vocabulary), n_chars=0, n_tokens=int(cut.train.ends.sum()), n_train=len(cut.train), n_held_out=len(cut.held_out),
         floor=float(cut.held_out.nats[scored].mean()), ceiling=float(cut.held_out.sure[_scored(cut.held_out, "answer")].mean()),
         shown=tuple(_spelled(_load_examples(folder / "held_out"), i, tokenizer) for i in range(min(N_SHOWN, len(cut.held_out)))),
-        n_different=task.n_different(p), exact=task.exact, unit="" if sizes is None else sizes.unit,
+        n_different=float(min(task.n_different(p), MOST_COUNTED)), exact=task.exact, unit="" if sizes is None else sizes.unit,
         trained_size=None if sizes is None else sizes.longest,
     ))  # fmt: skip
 
@@ -305,6 +315,33 @@ def _save(path: Path, values: np.ndarray) -> None:
 def _finish(folder: Path, tokenizer: Tokenizer, known: About) -> None:
     (folder / "tokenizer.json").write_text(tokenizer.to_json())
     (folder / "about.json").write_text(json.dumps(asdict(known)))
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    (folder / "files.json").write_text(json.dumps(sizes))
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file that was written is there, as long as it was."""
+    try:
+        sizes = json.loads((folder / "files.json").read_text())
+        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Move it to where it belongs, unless another was quicker; a damaged one goes away with the folder that `made` is in."""
+    for name in ("damaged", "again"):
+        with contextlib.suppress(OSError):
+            made.rename(folder)
+        if _is_whole(folder):
+            return
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(made.parent / name)
+    made.rename(folder)
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
+    return tokenizers.load((folder / "tokenizer.json").read_text())
 
 
 def _read_about(folder: Path) -> About:
@@ -332,5 +369,6 @@ def _sha256(*arrays: np.ndarray) -> str:
 def _drop_oldest(folder: Path) -> None:
     """Prepared data can be made again: the least recently used go. A worker that has them mapped keeps them."""
     found = sorted((path for path in folder.glob("[0-9a-f]*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for path in found[:-KEEP_PREPARED]:
+    abandoned = [path for path in folder.glob(".making-*") if time.time() - path.stat().st_mtime > ABANDONED_S]
+    for path in [*found[:-KEEP_PREPARED], *abandoned]:
         shutil.rmtree(path, ignore_errors=True)

@@ -340,14 +340,17 @@ class Loop:
         with contextlib.suppress(FloatingPointError):  # about to diverge, which the loss will say
             if isinstance(self.data, TaskData) and self.data.about.exact:
                 asked = _within(self.data.prompts(N_ANSWERS), n_tokens, self.tokenizer)
-                given = [self._written(prompt, len(self.tokenizer.encode(answer)), temperature=0.0) for prompt, answer in asked]
-                self.link.emit(Answers(step, [prompt for prompt, _ in asked], [answer for _, answer in asked], given))
+                given = [self._chosen(prompt, len(self.tokenizer.encode(answer)), temperature=0.0) for prompt, answer in asked]
+                answers = [self.tokenizer.decode(ids) for ids in given]
+                self.link.emit(Answers(step, [prompt for prompt, _ in asked], [answer for _, answer in asked], answers))
             else:
-                prompt = self._sample_prompt()
-                self.link.emit(Sample(step, prompt=prompt, text=self._written(prompt, n_tokens, temperature=0.8)))
+                prompt, decoder = self._sample_prompt(), StreamDecoder(self.tokenizer)
+                text = "".join(map(decoder.push, self._chosen(prompt, n_tokens, temperature=0.8)))
+                self.link.emit(Sample(step, prompt=prompt, text=text))
 
-    def _written(self, prompt: str, n_tokens: int, temperature: float) -> str:
-        decoder, model = StreamDecoder(self.tokenizer), self.state.model
+    def _chosen(self, prompt: str, n_tokens: int, temperature: float) -> list[int]:
+        """The tokens that the model puts behind a prompt."""
+        model = self.state.model
         try:
             choices = generate(
                 model,
@@ -357,18 +360,17 @@ class Loop:
                 generator=torch.Generator().manual_seed(0),
                 n_runners_up=0,
             )
-            return "".join(decoder.push(choice.token) for choice in choices)
+            return [choice.token for choice in choices]
         finally:
             model.train()
 
     def _sample_prompt(self) -> str:
         if isinstance(self.data, TaskData):
             return self.data.prompts(1)[0][0]
-        try:
-            self.tokenizer.encode("\n")
-            return "\n"
-        except UnknownCharacters:
-            return self.tokenizer.decode(self.probe_tokens[:1].tolist())
+        with contextlib.suppress(UnknownCharacters):
+            if len(self.tokenizer.encode("\n")):
+                return "\n"
+        return self.tokenizer.decode(self.probe_tokens[:1].tolist())
 
     def _save(self) -> None:
         if self.state.steps_done == self.last_saved:

@@ -172,7 +172,7 @@ def test_own_text_is_checked_and_trained_on(visit, app):
     page.locator(".toast-body", has_text="not UTF-8").wait_for()
     page.fill("#paste textarea", "the quick brown fox jumps over the lazy dog. " * 200)
     page.click("#use-paste")
-    page.wait_for_function("document.querySelector('#picture').textContent.includes('9,000 characters')")
+    page.wait_for_function("document.querySelector('#data-panel').textContent.includes('9,000')")
     run_id = small_run(page, steps=20)
     wait_state(page, "finished")
     assert Store(app.root).run(run_id).config["data"]["source"].startswith("upload:")
