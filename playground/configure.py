@@ -16,7 +16,7 @@ from playground.config import SOURCES, UPLOAD, RunConfig
 from playground.data import corpora
 from playground.data.hub import HUB
 from playground.flags import Flag, Typed, flags_of
-from playground.presets import PRESETS
+from playground.presets import PRESETS, with_source
 from playground.settings import Settings, find_root, from_environment
 from playground.supervisor import check_limits, checked, collecting, fetch
 
@@ -40,7 +40,8 @@ def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progres
     Raises ConfigError with every problem of flags, file, environment, values, text and limits.
     """
     problems, settings = typed.problems, settings_from(typed, environ)
-    tree = _overlay(_overlay(_preset(typed), _config_file(typed)), nested(typed.settings))
+    changes = _overlay(_config_file(typed), nested(typed.settings))
+    tree = _overlay(with_source(_preset(typed), changes), changes)
     path = typed.settings.get("data.source")
     if path is not None and (path in SOURCES or UPLOAD.fullmatch(path) or HUB.fullmatch(path)):
         path = None

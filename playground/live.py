@@ -30,6 +30,7 @@ from models.knobs import ConfigError, differences, parse
 from playground import export, frames, plots, sampler, store
 from playground.config import RunConfig
 from playground.data import tokenizers
+from playground.presets import PRESETS
 from playground.runs import RunFolder
 from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.training.errors import CheckpointError
@@ -267,7 +268,7 @@ def seconds_left(run: Run) -> float | None:
 def about_config(config: bytes) -> dict:
     """In words, the knobs in which a config differs from the default, and why transformers could not load its model."""
     config = parse(RunConfig, orjson.loads(config))
-    changed = differences(config, RunConfig())
+    changed = differences(config, PRESETS["default"].config)
     differs = [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]
     return {"differs": differs, "no_family": export.why_not(config.model)}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from models import presets as architectures
 from models.config import ModelConfig
-from playground.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from playground.config import DataConfig, OptimConfig, RunConfig, TrainConfig, source_is_known
 from playground.data.tasks import PREFIX, TASKS
 
 
@@ -77,7 +77,29 @@ def _of_pair(name: str, pair: Pair, which: str) -> Preset:
     )
 
 
-_DEFAULT = RunConfig()
+def data_for(source: str) -> dict:
+    """The data settings that a source starts from, by name: a task's own, and for a text the defaults."""
+    task = TASKS.get(source)
+    config = DataConfig(source=source, **({} if task is None else PAIRS[task.name].data))
+    return config.model_dump()
+
+
+def with_source(base: dict, changes: dict) -> dict:
+    """A preset's sections for changes that may name another source, which then starts from its own data settings."""
+    data = changes.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    if not isinstance(source, str) or source == base["data"]["source"]:
+        return base
+    return base | {"data": data_for(source if source_is_known(source) is None else DataConfig().source)}
+
+
+TALES = DataConfig(tokenizer="bpe")  # whole words are tokens: stories can be read after a minute
+_DEFAULT = RunConfig(
+    model=architectures.DEFAULT.model_copy(update={"block_size": 128}),
+    data=TALES,
+    optim=OptimConfig(lr=2e-3),
+    train=TrainConfig(max_steps=1500, batch_size=6),
+)
 
 PRESETS: dict[str, Preset] = {
     "default": Preset(
@@ -86,7 +108,7 @@ PRESETS: dict[str, Preset] = {
         _DEFAULT,
     ),
     **{
-        name: Preset(known.title, f"{known.sentence} {known.paper}.", RunConfig(model=known.config))
+        name: Preset(known.title, f"{known.sentence} {known.paper}.", RunConfig(model=known.config, data=TALES))
         for name, known in architectures.ARCHITECTURES.items()
     },
     "nanogpt-cpu": Preset(
@@ -103,7 +125,8 @@ PRESETS: dict[str, Preset] = {
         "Post-norm, no warm-up",
         "The original placement, deep enough and rushed enough to show why pre-norm replaced it; add warm-up steps and compare.",
         RunConfig(
-            model=_DEFAULT.model.model_copy(update={"norm_placement": "post", "n_layer": 12, "n_embd": 64}),
+            model=architectures.DEFAULT.model_copy(update={"norm_placement": "post", "n_layer": 12, "n_embd": 64}),
+            data=TALES,
             optim=OptimConfig(warmup_steps=0, lr=3e-3),
             train=TrainConfig(max_steps=1000),
         ),

@@ -1,8 +1,10 @@
 """How the house is laid out: who may import whom, what lies where, and what nobody does."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,26 @@ def test_nothing_is_ever_pickled():
 def test_every_module_says_what_it_is_for():
     trees = {name: ast.parse(path.read_text()) for name, path in zip(NAMES, FILES, strict=True)}
     assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
+
+
+def plain(name: str) -> str:
+    """A package's name without its versions and extras, written one way."""
+    return re.split(r"[^\w.-]", name.strip(), maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_every_library_that_is_imported_is_required_and_every_one_required_imported():
+    """`transformers` is only for those who have it; `httpx2` and `pydantic_core` come with what talks or checks by them."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    required = {plain(line): line for line in lines if line and not line.startswith("#")}
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+ +# .{10,}", line) for line in required.values())
+    comes_with = {"httpx2": "huggingface-hub", "pydantic-core": "pydantic"}
+    for name, parent in comes_with.items():
+        assert name in {plain(need) for need in metadata.requires(parent)}, name
+    own = {"models", "playground", "app", *sys.stdlib_module_names}
+    imported = {module.split(".")[0] for modules in IMPORTS.values() for module in modules} - own
+    assert {plain(module) for module in imported} - comes_with.keys() - {"transformers"} == required.keys()
+    for name, line in required.items():
+        assert f"=={metadata.version(name).split('+')[0]} " in line
 
 
 def tracked() -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from playground.data.errors import CorpusError
-from playground.data.tasks import Examples, Params, Task
+from playground.data.tasks import Examples, Params, Task, to_raise
 
 TRAIN_TOKENS, TRAIN_EXAMPLES = 2**21, 100_000
 HELD_OUT_EXAMPLES, LENGTH_EXAMPLES = 2000, 128
@@ -39,7 +39,7 @@ def split(task: Task, p: Params) -> TaskSplit:
         drawn += len(train[-1])
     held_out = _unseen(task, p, rng, HELD_OUT_EXAMPLES)
     if len(held_out) < 10:
-        raise CorpusError(f"only {len(held_out)} different examples could be held out; raise {' or '.join(task.knobs)}")
+        raise CorpusError(f"only {len(held_out)} different examples could be held out; raise {to_raise(task, p)}")
     return TaskSplit(_together(train)[slice(n_train)], held_out, _by_size(task, p, rng))
 
 

@@ -104,7 +104,7 @@ class TrainState:
         return self._score(self.data.chunks(width, self.device, None if max_tokens is None else max(1, max_tokens // width)))
 
     def by_size(self, at_most: int | None = None) -> dict[int, Score]:
-        """Of a task: unseen examples (`at_most` so many) of one size each, also of sizes beyond those trained on, as far as the context holds."""
+        """Of a task: unseen examples (`at_most` so many) of each size, also beyond those trained on, as far as the context holds."""
         if not isinstance(self.data, TaskData):
             return {}
         fits = [size for size, examples in self.data.by_size.items() if examples.ends.max() - 1 <= self.config.model.block_size]

@@ -15,7 +15,7 @@ from playground import access, frames, sampler
 from playground.access import Visitor
 from playground.data import corpora
 from playground.live import Live
-from playground.presets import PRESETS
+from playground.presets import PRESETS, with_source
 from playground.supervisor import Supervisor
 from playground.ui.common import Services, answered
 
@@ -140,10 +140,10 @@ def merged(base: dict, changes: object) -> dict:
     """`base` with the sections and knobs of `changes` put over it; unknown ones are kept, to be reported."""
     if not isinstance(changes, dict):
         raise ConfigError([Problem("config", "a config is an object with the sections model, data, optim, train and probe")])
-    result = dict(base)
+    result = dict(with_source(base, changes))
     for name, value in changes.items():
-        both = isinstance(value, dict) and isinstance(base.get(name), dict)
-        result[str(name)] = {**base[name], **value} if both else value
+        both = isinstance(value, dict) and isinstance(result.get(name), dict)
+        result[str(name)] = {**result[name], **value} if both else value
     return result
 
 

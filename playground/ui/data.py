@@ -8,10 +8,10 @@ from pathlib import Path
 import gradio as gr
 
 from models.knobs import ConfigError, nested, parse
-from playground.config import DATA, SOURCES, TASK, RunConfig
+from playground.config import DATA, SOURCES, TASK, DataConfig, RunConfig, source_is_known
 from playground.data import corpora, dataset, hub, tasks
 from playground.data.hub import HUB
-from playground.presets import PAIRS
+from playground.presets import data_for
 from playground.supervisor import CannotDo
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, told
@@ -81,19 +81,17 @@ class DataForm:
     # Handlers.
 
     def choose(self, *values) -> list:
-        """A source has been chosen: settings that it does not read go back to their defaults, those that it reads to its own."""
+        """A source has been chosen: the data settings become those that it starts from, and the context long enough."""
         given = dict(zip(PATHS, values, strict=True))
         source = given["data.source"]
-        task, wanted = tasks.named(source) if isinstance(source, str) else None, {}
-        if task is not None:
-            wanted = {f"data.{name}": value for name, value in PAIRS[task.name].data.items()} | {"data.tokenizer": "char"}
-        own = [spec for spec in form.SPECS if (spec.path.startswith("data.") and spec.knob.needs is not None) or spec.path in wanted]
-        changes = {spec.path: form.shown_value(spec, wanted.get(spec.path, spec.default)) for spec in own}
-        if given["data.tokenizer"] == "bpe" and task is None:
-            changes.pop("data.bpe_vocab")
+        if not isinstance(source, str) or source_is_known(source):
+            return [gr.skip() for _ in PATHS]
+        wanted = {f"data.{name}": value for name, value in data_for(source).items() if name != "source"}
+        changes = {spec.path: form.shown_value(spec, wanted[spec.path]) for spec in form.SPECS if spec.path in wanted}
+        task = tasks.named(source)
         if task is not None and isinstance(given["model.block_size"], int | float):
-            needed = task.longest(tasks.Params(**PAIRS[task.name].data)) - 1
-            changes |= {"model.block_size": max(needed, int(given["model.block_size"]))}
+            needed = task.longest(parse(DataConfig, data_for(source)).params) - 1
+            changes["model.block_size"] = max(needed, int(given["model.block_size"]))
         return [gr.update(value=changes[path]) if path in changes else gr.skip() for path in PATHS]
 
     def demonstrate(self, event: gr.EventData) -> str:

@@ -1,12 +1,16 @@
 """What the tests of runs share: tiny configs, real roots, real workers, and patience with a deadline."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import torch
@@ -159,6 +163,62 @@ class House:
 
 
 _PROC = Path("/proc")
+
+
+class LittleHub:
+    """A Hub on this machine with `files` by (dataset, path), read over real HTTP; `asked` are the paths of all requests."""
+
+    COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+    def __init__(self):
+        self.files: dict[tuple[str, str], bytes] = {}
+        self.asked: list[str] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                hub.asked.append(self.path)
+                status, body = hub.answer(unquote(urlsplit(self.path).path))
+                span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+                self.send_response(206 if status == 200 and span else status)
+                if status == 200 and span:
+                    first, last = int(span[1]), min(int(span[2]), len(body) - 1)
+                    self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+                    body = body[first : last + 1]
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/revision/.+", path):
+            files = [{"rfilename": name, "size": len(data)} for (repo, name), data in self.files.items() if repo == match[1]]
+            return (200, json.dumps({"sha": self.COMMIT, "siblings": files}).encode()) if files else (404, b"{}")
+        match = re.fullmatch(rf"/datasets/([^/]+/[^/]+)/resolve/{self.COMMIT}/(.+)", path)
+        data = self.files.get((match[1], match[2])) if match else None
+        return (404, b"") if data is None else (200, data)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def little_hub(monkeypatch):
+    """The only Hub that this process, and those it starts, know of."""
+    hub = LittleHub()
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    yield hub
+    hub.close()
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,10 @@ def test_a_speed_leaves_out_the_slow_beginning():
 
 def test_ratios_are_of_the_same_turn():
     results = bench.Results()
-    for row, speeds in zip(results.speeds, ([100.0, 200.0], [90.0, 200.0], [50.0, 150.0], [40.0, 20.0]), strict=True):
+    for row, speeds in zip(results.speeds, ([100.0, 200.0], [90.0, 200.0], [80.0, 160.0], [50.0, 150.0], [40.0, 20.0]), strict=True):
         results.speeds[row] = speeds
-    assert list(bench.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.5, 0.75], [0.4, 0.1]]
+    assert list(bench.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.8, 0.8], [0.5, 0.75], [0.4, 0.1]]
+    assert bench.ratios(results, bench.PRELOADED)[bench.LOOP] == [1.125, 1.25]
 
 
 def test_bad_input_measures_nothing(run_python):
@@ -37,12 +38,14 @@ def measured(run_python):
 
 
 def test_every_row_is_measured(measured):
-    assert [row["row"] for row in measured["rows"]] == [bench.BARE, bench.LOOP, bench.RUN, bench.WATCHED]
+    assert [row["row"] for row in measured["rows"]] == [bench.BARE, bench.LOOP, bench.PRELOADED, bench.RUN, bench.WATCHED]
     for row in measured["rows"]:
         assert len(row["tokens_per_s"]) == len(row["to_bare"]) == 1
         assert row["tokens_per_s"][0] > 100
     assert measured["rows"][0]["to_bare"] == [1.0]
     assert measured["requests"][0] >= 1
+    by_row = {row["row"]: row["tokens_per_s"][0] for row in measured["rows"]}
+    assert measured["data_to_memory"] == [by_row[bench.LOOP] / by_row[bench.PRELOADED]]
 
 
 def test_starts_and_shares_are_measured(measured):

@@ -54,6 +54,24 @@ def the_rest() -> RunConfig:
     return parse(RunConfig, {"model": model})
 
 
+def of_tasks() -> list[RunConfig]:
+    """The knobs of the data that only some sources and tokenizers read."""
+    knobs = [
+        {"source": "tiny-tales", "tokenizer": "bpe", "bpe_vocab": 300, "seed": 7},
+        {"source": "task:copy", "scored": "all", "length": 8, "alphabet": 7},
+        {"source": "task:recall", "pairs": 4},
+        {"source": "task:selective-copy", "blanks": 3},
+        {"source": "task:addition", "digits": 2, "reverse_sum": False},
+        {"source": "task:modular-addition", "modulus": 37},
+        {"source": "task:dyck", "brackets": 3},
+        {"source": "task:markov", "order": 2},
+    ]
+    return [parse(RunConfig, {"data": data}) for data in knobs]
+
+
+OTHERS = [all_changed(), the_rest(), *of_tasks()]
+
+
 def test_heads_that_do_not_divide_the_width_are_refused_with_numbers_and_a_remedy_that_works():
     message = problems({"model": {"n_embd": 100, "n_head": 3}})["model.n_head"]
     assert "n_embd=100 is not divisible by n_head=3" in message
@@ -112,9 +130,39 @@ def test_every_known_source_and_an_upload_are_accepted():
         assert parse(RunConfig, {"data": {"source": source}}).data.source == source
 
 
-def test_the_derived_vocabulary_is_neither_control_nor_flag():
-    assert "model.vocab_size" not in [spec.path for spec in SPECS]
+def test_what_follows_from_the_data_is_neither_control_nor_flag():
+    assert not {"model.vocab_size", "data.fingerprint"} & {spec.path for spec in SPECS}
     assert parse(RunConfig, {"model": {"vocab_size": 65}}).model.vocab_size == 65
+    assert parse(RunConfig, {"data": {"fingerprint": "0a1b"}}).data.fingerprint == "0a1b"
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "words", "remedied"),
+    [
+        ({"source": "task:copy", "tokenizer": "byte"}, "data.tokenizer", ["own tokens", "set it to char"], {"source": "task:copy"}),
+        ({"bpe_vocab": 500}, "data.bpe_vocab", ["500", "bpe", "1000"], {"tokenizer": "bpe", "bpe_vocab": 500}),
+        ({"source": "task:parity", "length": 4}, "data.source", ["only 30 different examples", "300", "length"],
+         {"source": "task:parity", "length": 9}),
+        ({"source": "task:recall", "pairs": 20}, "data.source", [], {"source": "task:recall", "pairs": 8}),
+        ({"scored": "all"}, "data.scored", ["no effect"], {"source": "task:copy", "scored": "all"}),
+    ],
+)  # fmt: skip
+def test_settings_of_the_data_that_cannot_be_are_refused_with_a_remedy_that_works(data, path, words, remedied):
+    found = problems({"data": data})
+    assert set(found) == {path}
+    for word in words:
+        assert word in found[path]
+    parse(RunConfig, {"data": remedied})
+
+
+def test_examples_that_do_not_fit_the_context_are_refused_with_a_remedy_that_works():
+    data = {"source": "task:copy", "length": 40}
+    message = problems({"data": data, "model": {"block_size": 64}})["data"]
+    assert "a context of 81 tokens, and there are 64" in message
+    config = parse(RunConfig, {"data": data, "model": {"block_size": int(message.split("block_size=")[1].split()[0])}})
+    assert config.width == 81 == config.tokens_per_step / config.train.batch_size
+    with pytest.raises(ConfigError):
+        parse(RunConfig, {"data": data, "model": {"block_size": 80}})
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.path)
@@ -139,9 +187,7 @@ def test_elem_ids_are_the_paths_with_dashes():
     assert len({spec.elem_id for spec in SPECS}) == len(SPECS)
 
 
-@pytest.mark.parametrize(
-    "config", [RunConfig(), all_changed(), the_rest(), *(preset.config for preset in PRESETS.values())], ids=lambda c: c.summary
-)
+@pytest.mark.parametrize("config", [RunConfig(), *OTHERS, *(preset.config for preset in PRESETS.values())], ids=lambda c: c.summary)
 def test_a_config_survives_every_way_it_travels(config):
     assert parse(RunConfig, config.model_dump()) == config
     assert parse(RunConfig, json.loads(config.model_dump_json())) == config
@@ -151,13 +197,13 @@ def test_a_config_survives_every_way_it_travels(config):
 
 
 def test_all_changed_really_changes_every_knob():
-    mine, rest, base = flat(all_changed()), flat(the_rest()), flat(RunConfig())
-    assert [spec.path for spec in SPECS if mine[spec.path] == base[spec.path] == rest[spec.path]] == []
+    base, others = flat(RunConfig()), [flat(config) for config in OTHERS]
+    assert [spec.path for spec in SPECS if all(other[spec.path] == base[spec.path] for other in others)] == []
 
 
 def test_digest_tells_configs_apart_and_is_stable():
     assert RunConfig().digest == parse(RunConfig, json.loads(RunConfig().model_dump_json())).digest
-    base, others, digests = RunConfig(), (flat(all_changed()), flat(the_rest())), set()
+    base, others, digests = RunConfig(), [flat(config) for config in OTHERS], set()
     for spec in SPECS:
         section, name = spec.path.split(".")
         value = next(other[spec.path] for other in others if other[spec.path] != spec.default)
@@ -187,7 +233,8 @@ def test_the_nanogpt_recipe_is_that_of_its_readme():
 @pytest.mark.parametrize(
     "module",
     ["models.knobs", "models.config", "models.presets", "playground.config", "playground.presets", "playground.settings",
-     "playground.files", "playground.data.corpora", "playground.data.split", "playground.data.tokenizers", "playground.runs"],
+     "playground.files", "playground.data.corpora", "playground.data.dataset", "playground.data.examples", "playground.data.hub",
+     "playground.data.tales", "playground.data.tasks", "playground.data.tokenizers", "playground.errands", "playground.runs"],
 )  # fmt: skip
 def test_a_page_can_reason_about_runs_without_torch(module):
     code = f"import sys, {module}; print([m for m in ('torch', 'gradio', 'transformers') if m in sys.modules])"

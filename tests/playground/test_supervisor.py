@@ -211,11 +211,11 @@ def test_the_probe_text_changes_while_it_trains(house, started):
     with pytest.raises(ConfigError, match="empty"):
         house.supervisor.set_probe_text(run_id, ALICE, "")
     before = {path.name for path in (house.folder(run_id).path / "probes").iterdir()}
-    house.supervisor.set_probe_text(run_id, ALICE, "def f(x):")
+    house.supervisor.set_probe_text(run_id, ALICE, "fox and hen")
     house.until(lambda: len(list((house.folder(run_id).path / "probes").iterdir())) == len(before) + 1, "a probe of the new text")
     house.supervisor.pause(run_id, ALICE)
     house.wait(run_id, store.PAUSED)
-    assert house.db.run(run_id).probe_text == "def f(x):"
+    assert house.db.run(run_id).probe_text == "fox and hen"
 
 
 @pytest.mark.parametrize("run_id", ["../../../etc", "aaaaaaaaaa", "", None])
@@ -232,8 +232,18 @@ def test_a_text_that_has_changed_is_not_gone_on_with(house, started):
     house.wait(run_id, store.PAUSED)
     path = house.root / "corpora" / f"{source.removeprefix('upload:')}.txt"
     path.write_text(path.read_text() + "ä")
+    shutil.rmtree(house.root / "prepared")
     house.supervisor.resume(run_id, ALICE)
-    assert "the text has changed" in house.wait(run_id, store.FAILED).reason
+    assert "the data have changed" in house.wait(run_id, store.FAILED).reason
+
+
+def test_prepared_data_that_are_gone_are_made_again(house, started):
+    run_id = started(**{"data.source": "task:copy", "model.block_size": 24})
+    house.supervisor.pause(run_id, ALICE)
+    step = house.wait(run_id, store.PAUSED).step
+    shutil.rmtree(house.root / "prepared")
+    house.supervisor.resume(run_id, ALICE)
+    house.wait_step(run_id, step + 1)
 
 
 def test_a_truncated_checkpoint_is_named_and_the_run_fails(house, started):

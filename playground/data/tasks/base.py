@@ -38,7 +38,7 @@ class Examples:
     """Row i is `tokens[i, :ends[i]]`; its answer is `tokens[i, starts[i]:ends[i]]`.
 
     `tokens` (N, L) ids; `nats` (N, L): -log p of each token given those before it, by the task's definition;
-    `sure` (N, L): the probability of the likeliest token there, so how often the best guess is right.
+    `sure` (N, L): in the answer, the probability of the likeliest token there, so how often the best guess is right.
     """
 
     tokens: np.ndarray

@@ -17,7 +17,8 @@ def distinct(rng: np.random.Generator, n: int, count: int, alphabet: int) -> np.
 class Induction(Task):
     """Between half of `length` and `length` different symbols, and then the same again until 2 x `length` tokens are full.
 
-    When the repetition begins cannot be known; from its second symbol on everything follows.
+    When the repetition begins cannot be known; from its second symbol on everything follows. With more than `length` symbols
+    there are twice as many tokens.
     """
 
     name, title = "induction", "Induction"
@@ -37,7 +38,7 @@ class Induction(Task):
         return range(max(2, p.length // 2), p.length + 1)
 
     def draw(self, p: Params, rng: np.random.Generator, n: int, size: int | None = None) -> Examples:
-        width = size or p.length
+        width = max(p.length, size or 0)
         counts = sizes_of(rng, n, self._periods(p), size)
         symbols = distinct(rng, n, width, p.alphabet)
         places = np.arange(2 * width)
@@ -52,14 +53,16 @@ class Induction(Task):
         return sum(perm(p.alphabet, n) for n in self._periods(p))
 
     def longest(self, p: Params, size: int | None = None) -> int:
-        return 2 * (size or p.length)
+        return 2 * max(p.length, size or 0)
 
     def sizes(self, p: Params) -> Sizes:
         return Sizes("symbols", self._periods(p).start, p.length, min(p.alphabet, 2 * p.length))
 
     def problem(self, p: Params) -> str | None:
         if p.alphabet < p.length:
-            return f"the {p.length} symbols are all different, so an alphabet of {p.alphabet} is too small; use alphabet={p.length} or more"
+            larger = f"alphabet={p.length} or more, or " if p.length <= len(LETTERS) else ""
+            fewer = f"length={p.alphabet} or less"
+            return f"the {p.length} symbols are all different, so an alphabet of {p.alphabet} is too small; use {larger}{fewer}"
         return None
 
 

@@ -1,16 +1,23 @@
 """Where texts come from, and what is said of those that cannot be used."""
 
+import argparse
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
-from playground.data import corpora
-from playground.data.corpora import CorpusError, add_bytes, add_path, add_text, load_text
+from playground.config import SOURCES, TEXTS, DataConfig
+from playground.data import corpora, tales
+from playground.data.corpora import CorpusError, add_bytes, add_files, add_path, add_text
 
 ROOT = Path(__file__).parents[3]
 LIMIT = 1000
@@ -18,6 +25,11 @@ LIMIT = 1000
 
 def kept(root):
     return sorted(path.name for path in (root / "corpora").iterdir()) if (root / "corpora").exists() else []
+
+
+def load_text(source, root):
+    """The text of a source, also of one that no configuration would take."""
+    return corpora.read(DataConfig.model_construct(source=source, seed=0), root).text
 
 
 def refusal(action) -> str:
@@ -32,7 +44,32 @@ def test_python_docs_are_real_text_and_need_no_network(tmp_path):
     text = load_text("python-docs", tmp_path)
     assert len(text) > 300_000
     assert "The \"for\" statement is used to iterate over the elements" in text
-    assert not corpora.BUILT_IN["python-docs"].needs_network
+    assert corpora.is_here("python-docs", tmp_path) and not corpora.from_hub("python-docs")
+    assert sys.version.split()[0] in corpora.read(DataConfig(source="python-docs"), tmp_path).edition
+
+
+def test_the_standard_library_is_read_as_it_lies_here(tmp_path):
+    text = load_text("python-stdlib", tmp_path)
+    for module in (argparse, textwrap):
+        assert Path(module.__file__).read_text().strip() in text
+    assert len(text) > 5_000_000 and text.index(Path(argparse.__file__).read_text().strip()) < text.index("class TextWrapper")
+    assert Path(pytest.__file__).read_text().strip() not in text
+
+
+def test_tiny_tales_are_decided_by_the_seed(tmp_path):
+    one, same, other = (corpora.read(DataConfig(seed=seed), tmp_path) for seed in (0, 0, 5))
+    assert one == same and one.text != other.text
+    assert one.text == tales.tales(0, corpora.TALES_CHARS).text
+    assert "seed 5" in other.edition and f"edition {tales.VERSION}" in other.edition
+    assert one.text[one.held_out_at - 2 : one.held_out_at] == "\n\n" and one.held_out_nats > 0
+
+
+def test_every_text_has_a_title_and_a_sentence():
+    assert corpora.BUILT_IN.keys() == TEXTS.keys() <= SOURCES.keys()
+    assert all(source.about.endswith(".") for source in corpora.BUILT_IN.values())
+    assert corpora.OFFLINE == ("tiny-tales", "python-docs", "python-stdlib")
+    assert corpora.title("tiny-tales") == "Tiny Tales"
+    assert corpora.title("hub:a/b:c.txt") == "a/b:c.txt" and corpora.title("upload:" + "0" * 64) == "own text"
 
 
 def test_an_uploaded_text_comes_back_and_is_named_by_its_sha256(tmp_path):
@@ -88,7 +125,7 @@ def test_size_is_judged_before_content(tmp_path):
 @pytest.mark.parametrize("source", ["shakespeare", "../secret", "upload:../../etc/passwd", "/etc/passwd", "upload:" + "A" * 64, ""])
 def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path, source):
     message = refusal(lambda: load_text(source, tmp_path / "root"))
-    assert "python-docs, tiny-shakespeare" in message and "upload" in message
+    assert ", ".join(TEXTS) in message and "upload" in message
 
 
 def test_a_source_never_leaves_the_root(tmp_path):
@@ -117,33 +154,147 @@ def test_a_path_that_cannot_be_read_is_named(tmp_path):
     assert f"{tmp_path}: Is a directory" in refusal(lambda: add_path(tmp_path, str(tmp_path)))
 
 
-def test_without_network_tiny_shakespeare_names_the_alternatives_soon(tmp_path):
+HUB_SOURCE = "hub:some-body/poems:all.txt"
+
+
+def test_a_text_of_the_hub_is_read_only_once_it_is_here(tmp_path, little_hub):
+    text = "to be or not to be\r\nthat is the question\n" * 20
+    little_hub.files["some-body/poems", "all.txt"] = text.encode()
+    assert corpora.from_hub(HUB_SOURCE) and not corpora.is_here(HUB_SOURCE, tmp_path)
+    message = refusal(lambda: load_text(HUB_SOURCE, tmp_path))
+    assert "not on this machine yet" in message and "tiny-tales or python-docs or python-stdlib" in message
+    assert little_hub.asked == []
+    heard = []
+    corpora.fetch(HUB_SOURCE, tmp_path, 10**6, lambda share, words: heard.append((share, words)))
+    assert corpora.is_here(HUB_SOURCE, tmp_path) and heard[-1][0] == 1.0
+    found = corpora.read(DataConfig(source=HUB_SOURCE), tmp_path)
+    assert found.text == text.replace("\r\n", "\n") and found.edition == f"commit {little_hub.COMMIT[:12]}"
+    assert (found.held_out_at, found.held_out_nats) == (None, None)
+
+
+def test_what_is_here_is_not_asked_for_again(tmp_path, little_hub):
+    little_hub.files["some-body/poems", "all.txt"] = b"a line\n" * 50
+    corpora.fetch(HUB_SOURCE, tmp_path, 10**6)
+    before = kept(tmp_path), len(little_hub.asked)
+    little_hub.files["some-body/poems", "all.txt"] = b"another\n" * 50
+    corpora.fetch(HUB_SOURCE, tmp_path, 10**6)
+    assert (kept(tmp_path), len(little_hub.asked)) == before
+    assert load_text(HUB_SOURCE, tmp_path) == "a line\n" * 50
+
+
+def test_a_text_of_the_hub_that_is_cut_says_so(tmp_path, little_hub):
+    little_hub.files["some-body/poems", "all.txt"] = b"a line\n" * 50
+    corpora.fetch(HUB_SOURCE, tmp_path, 100)
+    found = corpora.read(DataConfig(source=HUB_SOURCE), tmp_path)
+    assert 80 < len(found.text) <= 100 and found.edition.endswith(", the beginning only")
+
+
+def test_a_text_of_the_hub_whose_file_is_gone_is_fetched_again(tmp_path, little_hub):
+    little_hub.files["some-body/poems", "all.txt"] = b"a line\n" * 50
+    corpora.fetch(HUB_SOURCE, tmp_path, 10**6)
+    for path in (tmp_path / "corpora").glob("*.txt"):
+        path.unlink()
+    assert not corpora.is_here(HUB_SOURCE, tmp_path)
+    corpora.fetch(HUB_SOURCE, tmp_path, 10**6)
+    assert load_text(HUB_SOURCE, tmp_path) == "a line\n" * 50
+
+
+def test_sources_differ_by_what_their_text_depends_on(tmp_path, little_hub):
+    little_hub.files["some-body/poems", "all.txt"] = b"a line\n" * 50
+    same = add_bytes(tmp_path, b"a line\n" * 50, LIMIT)
+    missing = corpora.identity(DataConfig(source=HUB_SOURCE), tmp_path)
+    corpora.fetch(HUB_SOURCE, tmp_path, 10**6)
+    assert corpora.identity(DataConfig(source=HUB_SOURCE), tmp_path) == corpora.identity(DataConfig(source=same), tmp_path) != missing
+    seeds = [corpora.identity(DataConfig(seed=seed), tmp_path) for seed in (0, 1)]
+    assert seeds[0] != seeds[1]
+    docs, code = (corpora.identity(DataConfig(source=source), tmp_path) for source in ("python-docs", "python-stdlib"))
+    assert docs != code and sys.version in docs
+
+
+@pytest.mark.parametrize("source", ["tiny-shakespeare", "tiny-stories", HUB_SOURCE])
+def test_without_network_every_text_of_the_hub_is_refused_soon_with_a_remedy(tmp_path, source):
     """In a process of its own, which is told of a Hub where nobody listens."""
-    code = f"from pathlib import Path; from playground.data import corpora; corpora.load_text('tiny-shakespeare', Path({str(tmp_path)!r}))"
+    code = f"from pathlib import Path; from playground.data import corpora; corpora.fetch({source!r}, Path({str(tmp_path)!r}), 10**6)"
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT)}
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
-    assert "CorpusError: data.source: Tiny Shakespeare could not be fetched" in done.stderr
-    assert "choose python-docs, which needs no network, or upload or paste a text" in done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("playground.data.errors.CorpusError: data.source: ")
+    assert "could not be reached" in last and "the built-in texts need no network" in last
     assert time.monotonic() - start < 30
     assert kept(tmp_path) == []
 
 
-def test_a_download_of_other_content_is_refused_plainly_and_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpora, "_from_hub", lambda: "First Citizen: not the known text")
-    message = refusal(lambda: load_text("tiny-shakespeare", tmp_path))
-    found = hashlib.sha256(b"First Citizen: not the known text").hexdigest()[:12]
+def as_parquet(texts) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": texts}), file)
+    return file.getvalue()
+
+
+def publish_shakespeare(little_hub, text):
+    """In three parts, as the Hub keeps it."""
+    for part, name in ((text[:20], "train"), (text[20:30], "validation"), (text[30:], "test")):
+        little_hub.files["karpathy/tiny_shakespeare", f"default/{name}/0000.parquet"] = as_parquet([part])
+
+
+def test_a_download_of_other_content_is_refused_plainly_and_not_kept(tmp_path, little_hub):
+    text = "First Citizen: not the known text, which is longer"
+    publish_shakespeare(little_hub, text)
+    message = refusal(lambda: corpora.fetch("tiny-shakespeare", tmp_path, 10**7))
+    found = hashlib.sha256(text.encode()).hexdigest()[:12]
     assert found in message and corpora.SHAKESPEARE_SHA256[:12] in message and "python-docs" in message
     assert kept(tmp_path) == []
 
 
-def test_the_right_download_is_kept_and_not_asked_for_again(tmp_path, monkeypatch):
-    text, asked = "Before we proceed any further, hear me speak.\n", []
-    monkeypatch.setattr(corpora, "SHAKESPEARE_SHA256", hashlib.sha256(text.encode()).hexdigest())
-    monkeypatch.setattr(corpora, "_from_hub", lambda: asked.append(1) or text)
+def test_the_right_download_is_kept_and_not_asked_for_again(tmp_path, little_hub, monkeypatch):
+    text = "Before we proceed any further, hear me speak.\n"
+    known = replace(corpora.BUILT_IN["tiny-shakespeare"], sha256=hashlib.sha256(text.encode()).hexdigest())
+    monkeypatch.setitem(corpora.BUILT_IN, "tiny-shakespeare", known)
+    publish_shakespeare(little_hub, text)
+    asked = []
     for _ in range(2):
-        assert corpora.BUILT_IN["tiny-shakespeare"].read(tmp_path) == text
-    assert len(asked) == 1
+        corpora.fetch("tiny-shakespeare", tmp_path, 10**7)
+        assert load_text("tiny-shakespeare", tmp_path) == text
+        asked.append(len(little_hub.asked))
+    assert asked[0] == asked[1] > 3
+
+
+def test_the_known_text_may_also_have_been_uploaded(tmp_path, monkeypatch, little_hub):
+    text = "Before we proceed any further, hear me speak.\n"
+    known = replace(corpora.BUILT_IN["tiny-shakespeare"], sha256=hashlib.sha256(text.encode()).hexdigest())
+    monkeypatch.setitem(corpora.BUILT_IN, "tiny-shakespeare", known)
+    add_text(tmp_path, text)
+    corpora.fetch("tiny-shakespeare", tmp_path, 10**7)
+    assert load_text("tiny-shakespeare", tmp_path) == text and little_hub.asked == []
+
+
+def test_tiny_stories_are_stories_with_an_empty_line_between(tmp_path, little_hub):
+    little_hub.files["roneneldan/TinyStories", "TinyStories-valid.txt"] = b"One.\nTwo.\n<|endoftext|>\nThree.\n<|endoftext|>\n"
+    corpora.fetch("tiny-stories", tmp_path, 10**7)
+    assert load_text("tiny-stories", tmp_path) == "One.\nTwo.\n\nThree.\n"
+
+
+def test_several_files_become_one_text(tmp_path):
+    source = add_files(tmp_path, [("one.txt", b"one\r\n"), ("two.txt", b"\xef\xbb\xbftwo")], LIMIT)
+    assert load_text(source, tmp_path) == "one\n\n\ntwo"
+    assert add_files(tmp_path, iter([("x", b"one\n"), ("y", b"two")]), LIMIT) == source
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([("good.txt", b"fine"), ("bad.txt", b"\xff")], ["bad.txt is not UTF-8", "0xff at offset 0"]),
+        ([("good.txt", b"fine"), ("bad.bin", b"a\0")], ["bad.bin looks like a binary file"]),
+        ([("word.txt", "hällo".encode("utf-16"))], ["word.txt is in UTF-16", "UTF-8"]),
+        ([("a.txt", b"x" * 600), ("b.txt", b"x" * 600)], ["2 files together", "0.0 MB"]),
+        ([("a.txt", b" "), ("b.txt", b"")], ["2 files together", "is empty"]),
+        ([("a.txt", b"x" * 1200)], ["a.txt has"]),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_used_are_named(tmp_path, files, words):
+    message = refusal(lambda: add_files(tmp_path, files, LIMIT))
+    assert all(word in message for word in words), message
+    assert kept(tmp_path) == []
 
 
 def test_the_known_checksum_is_the_published_one():

@@ -18,7 +18,7 @@ from playground.data.tasks import TASKS, Examples, Params
 # More symbols than the longest prompt has, so that prompts with different symbols can be longer than trained, too.
 ROOMY = Params(length=8, alphabet=16)
 SIZED = [source for source, task in TASKS.items() if task.sizes(ROOMY) is not None]
-FEW = ("task:modular-addition", "task:parity", "task:majority")
+FEW = ("modular-addition", "parity", "majority")
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -33,6 +33,7 @@ def short(monkeypatch):
     """Little to train on, where that is not what matters."""
     monkeypatch.setattr(examples, "TRAIN_EXAMPLES", 2000)
     monkeypatch.setattr(examples, "HELD_OUT_EXAMPLES", 200)
+    monkeypatch.setattr(examples, "TRIES", 4)
 
 
 def rows(drawn):
@@ -58,7 +59,7 @@ def same(one, other):
 
 
 def test_nothing_held_out_is_trained_on(cut):
-    task, parts = cut
+    _, parts = cut
     trained, held_out = set(rows(parts.train)), rows(parts.held_out)
     assert not trained & set(held_out) and len(set(held_out)) == len(held_out) > 0
     for size, found in parts.by_size.items():
@@ -67,27 +68,28 @@ def test_nothing_held_out_is_trained_on(cut):
 
 
 def test_nothing_held_out_begins_what_is_trained_on(cut):
-    """Of the sizes that are trained on; the beginning of a longer example would have been learnt with it."""
-    task, parts = cut
-    trained = {row[:n] for row in set(rows(parts.train)) for n in range(len(row) + 1)}
-    for found in (parts.held_out, *parts.by_size.values()):
-        assert not trained & set(rows(found))
+    """An example that a longer one begins with would be learnt along with that one."""
+    _, parts = cut
+    judged = {row for part in (parts.held_out, *parts.by_size.values()) for row in rows(part)}
+    lengths = {len(row) for row in judged}
+    assert not judged & {row[:n] for row in set(rows(parts.train)) for n in lengths if n <= len(row)}
 
 
 def test_there_is_as_much_to_train_on_as_said(cut):
     task, parts = cut
     assert len(parts.train) == min(examples.TRAIN_EXAMPLES, examples.TRAIN_TOKENS // task.longest(ROOMY))
-    assert len(parts.held_out) == examples.HELD_OUT_EXAMPLES or f"task:{task.name}" in FEW
+    if task.n_different(ROOMY) > 20 * examples.HELD_OUT_EXAMPLES:
+        assert len(parts.held_out) == examples.HELD_OUT_EXAMPLES
+    else:
+        assert len(parts.held_out) == pytest.approx(task.n_different(ROOMY) / 10, rel=0.4)
     assert all(len(found) <= examples.LENGTH_EXAMPLES for found in parts.by_size.values())
     assert parts.train.tokens.shape == parts.train.nats.shape == parts.train.sure.shape == (len(parts.train), task.longest(ROOMY))
 
 
 def test_where_there_are_few_every_example_is_on_one_side(cut):
     task, parts = cut
-    if f"task:{task.name}" in FEW:
-        count = task.n_different(ROOMY)
-        assert len(set(rows(parts.train))) + len(parts.held_out) == count
-        assert len(parts.held_out) == pytest.approx(count / 10, rel=0.5)
+    if task.name in FEW:
+        assert len(set(rows(parts.train))) + len(parts.held_out) == task.n_different(ROOMY)
 
 
 def test_sizes_go_beyond_those_trained_on(cut):
@@ -98,7 +100,7 @@ def test_sizes_go_beyond_those_trained_on(cut):
         return
     trained = {units(task, ROOMY, row) for row in rows(parts.train)}
     assert max(trained) == known.longest and known.longest in parts.by_size
-    assert max(parts.by_size) == known.testable > known.longest and len(parts.by_size) >= 5
+    assert max(parts.by_size) == known.testable > known.longest and len(parts.by_size) >= 4
     assert sum(size > known.longest for size in parts.by_size) >= 2
     assert list(parts.by_size) == sorted(parts.by_size)
     for size, found in parts.by_size.items():
@@ -124,7 +126,7 @@ def test_all_that_is_known_of_an_example_stays_with_it(cut):
 def test_training_examples_come_as_often_as_they_are_drawn():
     """Repetitions stay: eight bits are as frequent as one, though there are far more kinds of them."""
     task, p = TASKS["task:parity"], Params(length=8)
-    trained = Counter(units(task, p, row) for row in rows(split(task, p).train))
+    trained = Counter(len(row) - 2 for row in rows(split(task, p).train))
     kept = {n: np.mean([not held for held in is_held_out(every_parity(n))]) for n in range(1, 9)}
     for n, times in trained.items():
         assert times / trained.total() == pytest.approx(kept[n] / sum(kept.values()), abs=0.01)
@@ -189,10 +191,12 @@ def test_too_few_examples_say_how_many_and_what_to_raise(short, source, p):
 # the hash that decides
 
 
-@pytest.mark.parametrize("source", [source for source in TASKS if source not in FEW])
-def test_about_a_tenth_is_held_out(source):
-    drawn = TASKS[source].draw(Params(length=20, alphabet=26, digits=9, pairs=6), np.random.default_rng(7), 20_000)
-    assert is_held_out(drawn).mean() == pytest.approx(0.1, abs=0.012)
+@pytest.mark.parametrize("source", TASKS)
+def test_about_a_tenth_of_the_different_examples_is_held_out(source):
+    drawn = TASKS[source].draw(Params(length=20, alphabet=20, digits=9, pairs=6, modulus=251), np.random.default_rng(7), 20_000)
+    _, once = np.unique(np.hstack([drawn.tokens, drawn.ends[:, None]]), axis=0, return_index=True)
+    assert len(once) > 9000
+    assert is_held_out(drawn[once]).mean() == pytest.approx(0.1, abs=0.012)
 
 
 def test_about_a_tenth_of_numbered_examples_is_held_out_at_every_place():
@@ -239,8 +243,5 @@ def test_the_end_of_an_example_counts():
 
 def test_which_examples_are_held_out_never_changes():
     """A run that goes on elsewhere must find the same examples held out."""
-    tokens = np.arange(40)[:, None] + np.arange(4)
-    assert np.flatnonzero(is_held_out(plain(tokens))).tolist() == PINNED
-
-
-PINNED: list[int] = []
+    tokens = np.arange(100)[:, None] + np.arange(4)
+    assert np.flatnonzero(is_held_out(plain(tokens))).tolist() == [9, 15, 40, 43, 70, 73, 89]

@@ -1,4 +1,4 @@
-"""A text, a tiny model and a link that remembers: what a training test needs."""
+"""A text, a task, a tiny model and a link that remembers: what a training test needs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +8,8 @@ import torch
 
 from models.knobs import nested, parse
 from playground.config import RunConfig
-from playground.data.split import Split, n_train
-from playground.data.tokenizers import build
+from playground.data import corpora, dataset
+from playground.data.dataset import TaskData, TextData
 from playground.training.loop import Loop, Wanted
 from playground.training.state import TrainState
 
@@ -23,6 +23,11 @@ TINY = {
     "probe.interval": 3, "probe.sample_tokens": 6,
 }  # fmt: skip
 
+TASK = {
+    "data.source": "task:copy", "data.length": 4, "data.alphabet": 4, "model.block_size": 17, "model.dropout": 0.0, "model.n_embd": 32,
+    "train.batch_size": 32, "optim.lr": 0.01,
+}  # fmt: skip
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
@@ -31,19 +36,43 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def split() -> Split:
-    tokenizer = build("char", TEXT)
-    ids = tokenizer.encode(TEXT)
-    return Split(ids[: n_train(len(ids))], ids[n_train(len(ids)) :], tokenizer)
+def task_changes() -> dict:
+    """Changes that make the tiny config one of a task that it can begin to learn."""
+    return TASK
 
 
 @pytest.fixture(scope="session")
-def new_state(split):
+def data_root(tmp_path_factory) -> Path:
+    """Where the data of all these tests are prepared, each once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def config_of(data_root):
+    """`config_of({"train.max_steps": 5})`: the tiny config with these changes, completed from its data."""
+    own = corpora.add_text(data_root, TEXT)
+
+    def build_config(changes: dict | None = None) -> RunConfig:
+        return dataset.complete(parse(RunConfig, nested({**TINY, "data.source": own, **(changes or {})})), data_root)
+
+    return build_config
+
+
+@pytest.fixture(scope="session")
+def load_data(data_root):
+    def load(config: RunConfig) -> TextData | TaskData:
+        return dataset.load(config.data, data_root)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def new_state(config_of, load_data):
     """`new_state({"train.max_steps": 5})`: a fresh TrainState of the tiny config with these changes."""
 
     def build_state(changes: dict | None = None) -> TrainState:
-        config = parse(RunConfig, nested({**TINY, "model.vocab_size": split.tokenizer.vocab_size, **(changes or {})}))
-        return TrainState(config, split, torch.device("cpu"))
+        config = config_of(changes)
+        return TrainState(config, load_data(config), torch.device("cpu"))
 
     return build_state
 

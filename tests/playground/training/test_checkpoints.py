@@ -239,7 +239,7 @@ def test_a_weights_file_says_by_itself_what_it_is(new_state, tmp_path):
     with safe_open(save_run(state, tmp_path).weights_path(3), "pt") as file:
         metadata = file.metadata()
     assert parse(RunConfig, json.loads(metadata["config"])) == state.config
-    assert tokenizers.load(metadata["tokenizer"]).characters == state.split.tokenizer.characters
+    assert tokenizers.load(metadata["tokenizer"]).characters == state.data.tokenizer.characters
     assert metadata["step"] == "3"
 
 

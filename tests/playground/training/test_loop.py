@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from playground.training.checkpoints import Checkpoints
-from playground.training.events import KINDS, Checkpoint, Layers, Notice, Probe, Progress, Sample, Validation, from_json
+from playground.training.events import (
+    KINDS,
+    Accuracy,
+    Answers,
+    Checkpoint,
+    Notice,
+    Probe,
+    Progress,
+    Sample,
+    Validation,
+    from_json,
+)
 from playground.training.loop import EARLY_CREDIT_S, Loop, Pacer, Wanted
 
 
@@ -22,7 +33,7 @@ def same(one, other):
 
 def test_the_loss_falls_and_the_run_finishes(new_state, run_loop, tmp_path):
     state = new_state({"train.max_steps": 150, "train.eval_interval": 50, "model.dropout": 0.0})
-    start, _ = state.held_out_loss()
+    start = state.held_out().loss
     outcome, link = run_loop(state, tmp_path)
     assert (outcome.state, outcome.reason, outcome.step) == ("finished", "all 150 steps done", 150)
     losses = [event.loss for event in link.of(Progress)]
@@ -45,14 +56,21 @@ def test_progress_is_the_mean_over_the_steps_since_the_last_point(new_state, run
         assert point.tokens_per_s > 0 and point.seconds > 0
 
 
+@pytest.mark.parametrize("source", ["text", "task"])
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_probes_samples_and_checkpoints_leave_the_weights_bit_identical(new_state, run_loop, tmp_path, optimiser):
-    """With dropout, so that any draw from the global random state would show."""
+def test_looking_judging_and_saving_leave_the_weights_bit_identical(
+    new_state, run_loop, tmp_path, task_changes, monkeypatch, optimiser, source
+):
+    """With dropout, so that any draw from the global random state would show; after every step, whatever it costs."""
+    monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)
     always = dict.fromkeys(["probe.interval", "train.checkpoint_interval", "train.eval_interval"], 1)
     changes = {"optim.name": optimiser, "train.accumulation": 2, **always}
+    if source == "task":
+        changes = {**task_changes, "model.dropout": 0.2, **changes}
     watched = new_state(changes)
     _, link = run_loop(watched, tmp_path)
-    assert len(link.of(Probe)) > 5 and len(link.of(Sample)) > 5 and len(link.of(Validation)) > 5 and len(link.of(Checkpoint)) > 5
+    seen = [Probe, Validation, Checkpoint, *([Sample] if source == "text" else [Accuracy, Answers])]
+    assert all(len(link.of(kind)) >= 20 for kind in seen), [(kind, len(link.of(kind))) for kind in seen]
     alone = new_state(changes)
     outcome = Loop(alone, tmp_path / "alone", observe=False).run()
     assert (outcome.state, outcome.step) == ("finished", 20)
@@ -66,10 +84,11 @@ def test_the_final_validation_covers_the_whole_held_out_text(new_state, run_loop
     *during, last = link.of(Validation)
     assert during and not any(event.whole for event in during)
     assert len({event.n_tokens for event in during}) == 1 and during[0].n_tokens < last.n_tokens
-    loss, count = state.held_out_loss()
-    assert last.whole and last.step == 20 and (last.loss, last.n_tokens) == (loss, count)
+    score = state.held_out()
+    loss, count = score.loss, score.n_tokens
+    assert last.whole and last.step == 20 and (last.loss, last.n_tokens, last.bits_per_byte) == (loss, count, score.bits_per_byte)
     assert outcome.val_loss == loss
-    assert count == (len(state.split.held_out) - 1) // 8 * 8
+    assert count == (len(state.data.held_out) - 1) // 8 * 8
 
 
 def test_a_run_over_seconds_ends_by_the_clock_and_its_rate_falls_with_it(new_state, run_loop, tmp_path):
@@ -199,10 +218,12 @@ def test_samples_can_be_switched_off(new_state, run_loop, tmp_path):
     assert not link.of(Sample) and link.of(Probe)
 
 
-def test_every_event_survives_storage(new_state, run_loop, tmp_path):
-    _, link = run_loop(new_state(), tmp_path)
-    assert {type(event) for event in link.events} >= {Progress, Validation, Layers, Sample, Probe, Checkpoint}
-    for event in link.events:
+def test_every_event_survives_storage(new_state, run_loop, tmp_path, task_changes):
+    _, text = run_loop(new_state(), tmp_path / "text")
+    _, task = run_loop(new_state(task_changes), tmp_path / "task")
+    events = text.events + task.events
+    assert {type(event) for event in events} == set(KINDS.values()) - {Notice}
+    for event in events:
         assert from_json(event.kind, event.step, event.to_json()) == event
     lost = from_json("progress", 3, Progress(3, 1, 1.0, math.nan, math.inf, 0.1, 5.0).to_json())
     assert math.isnan(lost.loss) and lost.grad_norm == math.inf

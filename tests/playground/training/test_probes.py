@@ -10,9 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from models.knobs import ConfigError
+from playground.data.dataset import TextData
+from playground.data.tokenizers import ByteTokenizer
 from playground.training.checkpoints import Checkpoints, load_model
 from playground.training.events import Layers, Notice, Probe
-from playground.training.loop import Loop, Wanted, a_line
+from playground.training.loop import Loop, Wanted
 from playground.training.probes import look, observing, probe_path, publish_probe, recorded_steps, text_hash, thin
 
 
@@ -57,7 +59,7 @@ def test_a_probe_file_holds_the_tokens_and_the_attention_of_its_step(new_state, 
         saved = load_file(path)
         model = load_model(state.config.model, Checkpoints(tmp_path / "checkpoints").weights_path(step))
         assert saved["tokens"].dtype == torch.int64
-        assert state.split.tokenizer.decode(saved["tokens"].tolist()) == text  # cut to the context of 8
+        assert state.data.tokenizer.decode(saved["tokens"].tolist()) == text  # cut to the context of 8
         assert saved["attention"].dtype == torch.float16 and saved["attention"].shape == (2, 2, 8, 8)
         with torch.no_grad():
             wanted = direct(model, saved["tokens"])
@@ -75,14 +77,27 @@ def test_the_first_probe_text_is_a_line_of_the_held_out_text_cut_to_the_context(
     state = new_state()
     loop = Loop(state, tmp_path)
     assert len(loop.probe_text) >= 40
-    assert loop.probe_text in state.split.tokenizer.decode(state.split.held_out.tolist()).splitlines()
-    assert state.split.tokenizer.decode(loop.probe_tokens.tolist()) == loop.probe_text[:8]
+    assert loop.probe_text in state.data.tokenizer.decode(state.data.held_out.tolist()).splitlines()
+    assert state.data.tokenizer.decode(loop.probe_tokens.tolist()) == loop.probe_text[:8]
 
 
 def test_a_text_without_lines_worth_looking_at_is_looked_at_from_its_beginning():
+    def a_line(text):
+        ids = ByteTokenizer().encode(text)
+        return TextData(ids, ids, ByteTokenizer()).probe_text()
+
     assert a_line("short\nlines\n") == "short\nlines\n"
     assert a_line("a    table    of    columns    that    is    wide\n" * 9).startswith("a    table")
     assert a_line("short\n  " + "word " * 10 + "\nmore") == "word word word word word word word word word word"
+
+
+@pytest.mark.parametrize("source", ["task:copy", "task:modular-addition", "task:markov"])
+def test_the_first_probe_of_a_task_is_an_example_it_never_trains_on(new_state, tmp_path, source):
+    """Words of a closed list, or single characters."""
+    state = new_state({"data.source": source, "model.block_size": 64})
+    loop, held_out = Loop(state, tmp_path), state.data.held_out
+    assert loop.probe_tokens.tolist() == held_out.tokens[0, : held_out.ends[0]].tolist()[:64]
+    assert loop.probe_text.startswith("".join(state.data.prompts(1)[0]).strip()[:1])
 
 
 def test_at_most_64_tokens_are_looked_at(new_state, tmp_path):
@@ -141,7 +156,7 @@ def test_hooks_are_removed_also_after_an_error(new_state):
 @pytest.mark.parametrize("training", [True, False])
 def test_looking_is_without_dropout_and_restores_the_mode(new_state, training):
     model = new_state().model.train(training)
-    tokens = new_state().split.held_out[:8]
+    tokens = new_state().data.held_out[:8]
     one, other = look(model, tokens), look(model, tokens)
     assert model.training == training
     assert all(torch.equal(a, b) for a, b in zip(one.stream, other.stream, strict=True))
@@ -149,7 +164,7 @@ def test_looking_is_without_dropout_and_restores_the_mode(new_state, training):
 
 def test_a_model_without_attention_has_an_empty_map(new_state, tmp_path):
     state = new_state({"model.sublayers": "mlp"})
-    tokens = state.split.held_out[:5]
+    tokens = state.data.held_out[:5]
     seen = look(state.model, tokens)
     publish_probe(tmp_path / "x" / "000000.safetensors", tokens, seen, "text")
     assert load_file(tmp_path / "x" / "000000.safetensors")["attention"].shape == (0, 0, 5, 5)

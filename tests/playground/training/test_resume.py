@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from playground.training.checkpoints import Checkpoints
-from playground.training.events import Progress
+from playground.training.events import Accuracy, Facts, Progress, Validation
 from playground.training.loop import Loop, Wanted
 
 VARIANTS = [
@@ -38,7 +38,13 @@ def continued(new_state, changes, folder):
     return state
 
 
-@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+TASKS = [
+    {"data.source": "task:copy", "data.length": 4, "model.block_size": 17},
+    {"data.source": "task:modular-addition", "data.scored": "all", "optim.name": "sgd"},
+]
+
+
+@pytest.mark.parametrize("changes", [*VARIANTS, *TASKS], ids=str)
 def test_paused_and_resumed_equals_undisturbed(new_state, run_loop, tmp_path, changes):
     undisturbed = new_state(changes)
     _, calm = run_loop(undisturbed, tmp_path / "calm")
@@ -54,6 +60,10 @@ def test_paused_and_resumed_equals_undisturbed(new_state, run_loop, tmp_path, ch
     assert_bit_identical(tensors_of(state), wanted)
     assert link.of(Progress)[-1].lr == calm.of(Progress)[-1].lr
     assert link.of(Progress)[-1].loss == calm.of(Progress)[-1].loss
+    assert [event.step for event in (*calm.of(Facts), *link.of(Facts))] == [0]
+    for kind in (Validation, Accuracy):
+        ends = [[(event.to_json().split('"seconds"')[0], event.step) for event in run.of(kind)][-1:] for run in (calm, link)]
+        assert ends[0] == ends[1]
 
 
 def test_pausing_again_and_again_changes_nothing(new_state, run_loop, tmp_path):

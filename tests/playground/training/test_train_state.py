@@ -64,7 +64,7 @@ def test_bfloat16_computes_products_in_it_and_keeps_weights_in_float32(new_state
 
 def window_losses(state):
     """The mean loss of each whole held-out window, one by one."""
-    ids, width = torch.from_numpy(state.split.held_out.astype("int64")), state.config.model.block_size
+    ids, width = torch.from_numpy(state.data.held_out.astype("int64")), state.config.model.block_size
     state.model.eval()
     with torch.no_grad():
         losses = [
@@ -80,10 +80,12 @@ def test_held_out_loss_is_the_mean_over_all_whole_windows(new_state):
     for _ in range(3):
         state.step()
     wanted = window_losses(state)
-    loss, count = state.held_out_loss()
-    assert count == len(wanted) * 8 and len(state.split.held_out) - 8 <= count < len(state.split.held_out)
+    score = state.held_out()
+    loss, count = score.loss, score.n_tokens
+    assert count == len(wanted) * 8 and len(state.data.held_out) - 8 <= count < len(state.data.held_out)
     assert loss == pytest.approx(sum(wanted) / len(wanted), abs=1e-6)
-    assert state.held_out_loss() == (loss, count)
+    assert (score.token_accuracy, score.answer_accuracy, score.n_examples) == (None, None, 0)
+    assert state.held_out() == score
     assert state.model.training
 
 
@@ -93,22 +95,26 @@ def test_a_span_of_the_held_out_text_is_spread_over_it(new_state):
         state.step()
     wanted = window_losses(state)
     n = len(wanted)
-    loss, count = state.held_out_loss(max_tokens=4 * 8 + 3)
+    score = state.held_out(max_tokens=4 * 8 + 3)
+    loss, count = score.loss, score.n_tokens
     chosen = [wanted[(2 * i + 1) * n // 8] for i in range(4)]
     assert count == 4 * 8
     assert loss == pytest.approx(sum(chosen) / 4, abs=1e-6)
     assert loss != pytest.approx(sum(wanted[:4]) / 4, abs=1e-6)
-    assert state.held_out_loss(max_tokens=10**9) == state.held_out_loss()
-    assert state.held_out_loss(max_tokens=1)[1] == 8
+    assert state.held_out(max_tokens=10**9) == state.held_out()
+    assert state.held_out(max_tokens=1).n_tokens == 8
 
 
-def test_judging_does_not_disturb_training(new_state):
-    one, other = new_state(), new_state()
+@pytest.mark.parametrize("of_task", [False, True])
+def test_judging_does_not_disturb_training(new_state, task_changes, of_task):
+    changes = {**task_changes, "model.dropout": 0.2} if of_task else {}
+    one, other = new_state(changes), new_state(changes)
     torch.manual_seed(0)
     a = [one.step()[0].item() for _ in range(4)]
     torch.manual_seed(0)
     b = []
     for _ in range(4):
         b.append(other.step()[0].item())
-        other.held_out_loss()
+        other.held_out()
+        other.by_size()
     assert a == b
