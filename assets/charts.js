@@ -190,7 +190,7 @@
       update(run) {
         const sample = run.series.sample, series = run.series.answers;
         question.querySelector("h3").textContent = series ? "What it answers" : "What it writes";
-        question.querySelector("p").textContent = series ? "Prompts it was never trained on; it always takes its likeliest symbol." : "Always the same prompt and the same dice; only the weights differ.";
+        question.querySelector("p").textContent = series ? "Prompts it was never trained on, and its first choice for each symbol of the answer, given the right ones before it." : "Always the same prompt and the same dice; only the weights differ.";
         written.hidden = Boolean(series);
         asked.hidden = !series;
         if (series) return answers(series);

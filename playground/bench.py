@@ -144,19 +144,16 @@ def _task_rows(config: RunConfig, root: Path):
     import torch
 
     from playground.data import dataset
-    from playground.data.batches import UNSCORED
+    from playground.data.batches import targets_of
+    from playground.data.tasks.base import scored
 
     data = dataset.load(config.data, root)
-    tokens = torch.from_numpy(data.train.tokens.astype("int64"))[:, : config.width + 1]
-    firsts = data.train.starts if config.data.scored == "answer" else data.train.starts * 0 + 1
+    tokens = torch.from_numpy(data.train.tokens.astype("int64"))
+    targets = torch.from_numpy(targets_of(data.train.tokens, scored(data.train, data.stride, data.scored)).astype("int64"))
 
     def draw():
-        rows = torch.randint(len(tokens), (config.train.batch_size,)).tolist()
-        x, y = tokens[rows, :-1], tokens[rows, 1:].clone()
-        for i, row in enumerate(rows):
-            y[i, : firsts[row] - 1] = UNSCORED
-            y[i, data.train.ends[row] - 1 :] = UNSCORED
-        return x, y
+        rows = torch.randint(len(tokens), (config.train.batch_size,))
+        return torch.stack([tokens[i, : config.width] for i in rows]), torch.stack([targets[i, : config.width] for i in rows])
 
     return draw
 

@@ -41,6 +41,7 @@ SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 64, "dropout": 0.0}
 TWO, ONE = ("two layers", {}), ("one layer", {"n_layer": 1})
 BLIND = ("one layer without positions", {"n_layer": 1, "position": "none"})
 NO_ATTENTION = ("no attention", {"sublayers": "mlp"})
+LOOKS_BACK = ("two layers, the first with a window of 2 symbols", {"window": 2, "window_pattern": "LG"})
 
 PAIRS: dict[str, Pair] = {
     "copy": Pair({"length": 8, "alphabet": 8}, TWO, BLIND, block_size=34),
@@ -48,7 +49,7 @@ PAIRS: dict[str, Pair] = {
     "sort": Pair({"length": 8, "alphabet": 8}, TWO, NO_ATTENTION, block_size=34),
     "selective-copy": Pair({"length": 5, "alphabet": 8, "blanks": 8}, TWO, BLIND, block_size=30),
     "induction": Pair({"length": 16, "alphabet": 26}, TWO, ONE, block_size=52, steps=600, n_head=2),
-    "recall": Pair({"pairs": 4, "alphabet": 8}, TWO, ONE, block_size=24, batch_size=128),
+    "recall": Pair({"pairs": 5, "alphabet": 8}, LOOKS_BACK, ONE, block_size=34, n_head=2),
     "addition": Pair({"digits": 2, "reverse_sum": True}, TWO, BLIND, block_size=20, steps=1000, batch_size=128),
     "modular-addition": Pair({"modulus": 31}, ("one layer", {"n_layer": 1}), NO_ATTENTION, block_size=8, batch_size=256),
     "parity": Pair({"length": 8}, ("attention and MLP", {"n_layer": 1}), ("no MLP", {"n_layer": 1, "sublayers": "attention"}),

@@ -92,8 +92,6 @@ def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.dev
         yield Chunk(chunk[:, :-1], chunk[:, 1:])
 
 
-def targets_of(tokens: np.ndarray, firsts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(N, T) int16 targets for (N, T + 1) examples, of which the tokens from `firsts` up to `ends` count."""
-    places = np.arange(1, tokens.shape[1])
-    counts = (places >= firsts[:, None]) & (places < ends[:, None])
-    return np.where(counts, tokens[:, 1:].astype(np.int16), np.int16(UNSCORED))
+def targets_of(tokens: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """(N, T) int16 targets for (N, T + 1) examples, of which the `scored` tokens (N, T + 1) count."""
+    return np.where(scored[:, 1:], tokens[:, 1:].astype(np.int16), np.int16(UNSCORED))

@@ -25,6 +25,7 @@ from playground.config import DataConfig, RunConfig
 from playground.data import corpora, examples, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.tasks import Examples
+from playground.data.tasks.base import answered, scored
 from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
 
 HELD_OUT = 0.1
@@ -98,7 +99,7 @@ class TextData:
 
 @dataclass(frozen=True)
 class TaskData:
-    """Examples as `examples.split` cuts them; `scored` is answer or all."""
+    """Examples as `examples.split` cuts them; `scored` is answer or all, `stride` that of the task."""
 
     train: Examples
     held_out: Examples
@@ -106,12 +107,13 @@ class TaskData:
     tokenizer: Tokenizer
     scored: str
     about: About | None = None
+    stride: int = 1
 
     def batches(self, batch_size: int, width: int, seed: int, device):
         from playground.data.batches import Rows
 
-        tokens = self.train.tokens[:, : width + 1]
-        return Rows(tokens, self._targets(self.train, tokens), batch_size, seed, device)
+        tokens, targets = self.train.tokens[:, : width + 1], self._targets(self.train)[:, :width]
+        return Rows(tokens, np.ascontiguousarray(targets), batch_size, seed, device)
 
     def chunks(self, width: int, device, at_most: int | None = None) -> Iterator:
         """The held-out examples, or the first `at_most` of them."""
@@ -121,6 +123,15 @@ class TaskData:
         """Unseen examples of one size."""
         yield from self._chunks(self.by_size[size], device, at_most)
 
+    def first_choices(self, choices: np.ndarray) -> list[tuple[str, str, str]]:
+        """(prompt, answer, what the model chose) of the first held-out examples, whose likeliest tokens are (N, L);
+        where a question stands between two answers, the question is kept."""
+        part = self.held_out[slice(len(choices))]
+        answers = answered(part, self.stride)[:, : choices.shape[1]]
+        given = np.where(answers, choices, part.tokens[:, : choices.shape[1]])
+        said = Examples(given, part.starts, part.ends, part.nats, part.sure)
+        return [(*_spelled(part, i, self.tokenizer), _spelled(said, i, self.tokenizer)[1]) for i in range(len(part))]
+
     def prompts(self, count: int) -> list[tuple[str, str]]:
         """(prompt, answer) of the first held-out examples."""
         return [_spelled(self.held_out, i, self.tokenizer) for i in range(min(count, len(self.held_out)))]
@@ -129,24 +140,23 @@ class TaskData:
         """The first held-out example, its answer included."""
         return self.tokenizer.decode(self.held_out.tokens[0, : self.held_out.ends[0]].tolist())
 
-    def _targets(self, drawn: Examples, tokens: np.ndarray) -> np.ndarray:
+    def _targets(self, drawn: Examples) -> np.ndarray:
         from playground.data.batches import targets_of
 
-        return targets_of(tokens, drawn.starts if self.scored == "answer" else np.ones_like(drawn.starts), drawn.ends)
+        return targets_of(drawn.tokens, scored(drawn, self.stride, self.scored))
 
     def _chunks(self, drawn: Examples, device, at_most: int | None) -> Iterator:
         import torch
 
-        from playground.data.batches import UNSCORED, Chunk, targets_of
+        from playground.data.batches import Chunk
 
         count = len(drawn) if at_most is None else min(at_most, len(drawn))
         size = max(1, 16_384 // drawn.tokens.shape[1])
         for first in range(0, count, size):
             part = drawn[slice(first, min(first + size, count))]
-            tokens = part.tokens[:, : part.ends.max()].astype(np.int64)
-            answers = targets_of(tokens, part.starts, part.ends) != UNSCORED
-            rows = (tokens[:, :-1], self._targets(part, tokens).astype(np.int64), answers)
-            yield Chunk(*(torch.from_numpy(np.ascontiguousarray(row)).to(device) for row in rows))
+            width = int(part.ends.max()) - 1
+            rows = (part.tokens[:, :width].astype(np.int64), self._targets(part).astype(np.int64), answered(part, self.stride)[:, 1:])
+            yield Chunk(*(torch.from_numpy(np.ascontiguousarray(row[:, :width])).to(device) for row in rows))
 
 
 Data = TextData | TaskData
@@ -163,7 +173,7 @@ def _load(config: DataConfig, folder: Path) -> Data:
         return TextData(_mapped(folder / "train.npy"), _mapped(folder / "held_out.npy"), tokenizer, about)
     parts = {path.name: _load_examples(path) for path in folder.iterdir() if path.is_dir()}
     by_size = {int(name): parts[name] for name in sorted(parts.keys() - {"train", "held_out"}, key=int)}
-    return TaskData(parts["train"], parts["held_out"], by_size, tokenizer, config.scored, about)
+    return TaskData(parts["train"], parts["held_out"], by_size, tokenizer, config.scored, about, config.task.stride)
 
 
 def tokenizer(config: DataConfig, root: Path) -> Tokenizer:
@@ -266,24 +276,17 @@ def _write_task(config: DataConfig, root: Path, folder: Path, progress: Progress
     parts = {"train": cut.train, "held_out": cut.held_out, **{str(size): part for size, part in cut.by_size.items()}}
     for name, part in parts.items():
         _save_examples(folder / name, part, ids)
-    scored = _scored(cut.held_out, config.scored)
     tokens = (_load_examples(folder / name).tokens for name in ("train", "held_out"))
     sizes = task.sizes(p)
     _finish(folder, tokenizer, About(
         kind="task", title=task.title, edition="", fingerprint=_key(config, root)[:16], digest=_sha256(*tokens),
         vocab_size=len(vocabulary), n_chars=0, n_tokens=int(cut.train.ends.sum()), n_train=len(cut.train), n_held_out=len(cut.held_out),
-        floor=float(cut.held_out.nats[scored].mean()), ceiling=float(cut.held_out.sure[_scored(cut.held_out, "answer")].mean()),
+        floor=float(cut.held_out.nats[scored(cut.held_out, task.stride, config.scored)].mean()),
+        ceiling=float(cut.held_out.sure[answered(cut.held_out, task.stride)].mean()),
         shown=tuple(_spelled(_load_examples(folder / "held_out"), i, tokenizer) for i in range(min(N_SHOWN, len(cut.held_out)))),
         n_different=float(min(task.n_different(p), MOST_COUNTED)), exact=task.exact, unit="" if sizes is None else sizes.unit,
         trained_size=None if sizes is None else sizes.longest,
     ))  # fmt: skip
-
-
-def _scored(drawn: Examples, scored: str) -> np.ndarray:
-    """(N, L) which tokens count. The first is never predicted."""
-    places = np.arange(drawn.tokens.shape[1])
-    first = drawn.starts if scored == "answer" else np.ones_like(drawn.starts)
-    return (places >= first[:, None]) & (places < drawn.ends[:, None])
 
 
 def _spelled(drawn: Examples, row: int, tokenizer: Tokenizer) -> tuple[str, str]:

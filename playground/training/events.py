@@ -69,7 +69,8 @@ class Accuracy(Event):
 
 @dataclass(frozen=True)
 class Answers(Event):
-    """What the model answers to the same few held-out prompts, always taking the likeliest token."""
+    """The same few held-out prompts with the right answers and the model's first choices, each made with the right answer
+    before it."""
 
     kind: ClassVar[str] = "answers"
     prompts: list[str]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from models.decoding import generate
 from playground.data.dataset import TaskData
-from playground.data.tokenizers import StreamDecoder, Tokenizer, UnknownCharacters
+from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.training import probes
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import (
@@ -174,6 +174,7 @@ class Loop:
         if known is not None:
             told = {each.name: getattr(known, each.name) for each in fields(Facts) if hasattr(known, each.name)}
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
+        self._answer()
 
     def _ending(self, wanted: Wanted) -> tuple[str, str] | None:
         """(state, reason) once the run is over."""
@@ -304,6 +305,7 @@ class Loop:
             )
         )
         if score.token_accuracy is not None:
+            self._answer()
             self.link.emit(
                 Accuracy(
                     state.steps_done,
@@ -316,12 +318,19 @@ class Loop:
                 )
             )
 
+    def _answer(self) -> None:
+        """What the model makes of a few prompts, where there is one right answer."""
+        if self.data.about is not None and self.data.about.exact:
+            asked, right, given = zip(*self.state.answers(N_ANSWERS), strict=True)
+            self.link.emit(Answers(self.state.steps_done, prompts=list(asked), expected=list(right), given=list(given)))
+
     def _look(self, always: bool = False) -> None:
         """Probe and sample, each only as often as its cost allows."""
         if self.state.steps_done != self.last_probed and (always or self.probing.due()):
             with self.probing.measured():
                 self._probe()
-        if self.config.probe.sample_tokens and (always or self.sampling.due()):
+        writes = self.config.probe.sample_tokens and not (isinstance(self.data, TaskData) and self.data.about.exact)
+        if writes and (always or self.sampling.due()):
             with self.sampling.measured():
                 self._sample()
 
@@ -336,33 +345,22 @@ class Loop:
 
     def _sample(self) -> None:
         """What the model writes now. Draws from a generator of its own: training is not disturbed."""
-        n_tokens, step = self.config.probe.sample_tokens, self.state.steps_done
-        with contextlib.suppress(FloatingPointError):  # about to diverge, which the loss will say
-            if isinstance(self.data, TaskData) and self.data.about.exact:
-                asked = _within(self.data.prompts(N_ANSWERS), n_tokens, self.tokenizer)
-                given = [self._chosen(prompt, len(self.tokenizer.encode(answer)), temperature=0.0) for prompt, answer in asked]
-                answers = [self.tokenizer.decode(ids) for ids in given]
-                self.link.emit(Answers(step, [prompt for prompt, _ in asked], [answer for _, answer in asked], answers))
-            else:
-                prompt, decoder = self._sample_prompt(), StreamDecoder(self.tokenizer)
-                text = "".join(map(decoder.push, self._chosen(prompt, n_tokens, temperature=0.8)))
-                self.link.emit(Sample(step, prompt=prompt, text=text))
-
-    def _chosen(self, prompt: str, n_tokens: int, temperature: float) -> list[int]:
-        """The tokens that the model puts behind a prompt."""
-        model = self.state.model
+        prompt, decoder, model = self._sample_prompt(), StreamDecoder(self.tokenizer), self.state.model
         try:
             choices = generate(
                 model,
                 self.tokenizer.encode(prompt).tolist(),
-                max_new_tokens=n_tokens,
-                temperature=temperature,
+                max_new_tokens=self.config.probe.sample_tokens,
+                temperature=0.8,
                 generator=torch.Generator().manual_seed(0),
                 n_runners_up=0,
             )
-            return [choice.token for choice in choices]
+            text = "".join(decoder.push(choice.token) for choice in choices)
+        except FloatingPointError:  # about to diverge, which the loss will say
+            return
         finally:
             model.train()
+        self.link.emit(Sample(self.state.steps_done, prompt=prompt, text=text))
 
     def _sample_prompt(self) -> str:
         if isinstance(self.data, TaskData):
@@ -418,14 +416,3 @@ class Loop:
 
     def _cut(self, tokens: np.ndarray) -> np.ndarray:
         return tokens[: min(probes.MAX_PROBE_TOKENS, self.config.model.block_size)]
-
-
-def _within(asked: list[tuple[str, str]], n_tokens: int, tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    """As many (prompt, answer) as have answers of `n_tokens` tokens in all, but at least one."""
-    total, kept = 0, []
-    for prompt, answer in asked:
-        total += len(tokenizer.encode(answer))
-        if kept and total > n_tokens:
-            break
-        kept.append((prompt, answer))
-    return kept

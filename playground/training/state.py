@@ -111,6 +111,19 @@ class TrainState:
         return {size: self._score(self.data.sized_chunks(size, self.device, at_most)) for size in fits}
 
     @torch.no_grad()
+    def answers(self, count: int) -> list[tuple[str, str, str]]:
+        """Of a task: (prompt, right answer, the model's first choices) of the first held-out examples. Each choice is
+        made with the right answer before it, so up to the first mistake this is what greedy decoding writes."""
+        if not isinstance(self.data, TaskData):
+            return []
+        self.model.eval()
+        tokens = torch.from_numpy(self.data.held_out.tokens[:count, : self.config.width + 1].astype("int64")).to(self.device)
+        choices = tokens.clone()
+        choices[:, 1:] = self._logits(tokens[:, :-1]).argmax(-1)
+        self.model.train()
+        return self.data.first_choices(choices.cpu().numpy())
+
+    @torch.no_grad()
     def _score(self, chunks: Iterable[Chunk]) -> Score:
         self.model.eval()
         nats, tokens, n_bytes, right, asked, solved, examples = torch.zeros(7, dtype=torch.float64)

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from playground import store
-from playground.config import RunConfig
+from playground.config import TEXTS, RunConfig
+from playground.data.tasks import TASKS
 from playground.presets import PRESETS
 from playground.runs import RunFolder
 from playground.store import Store
@@ -279,25 +280,134 @@ def test_looking_creates_nothing(command, root):
     assert not root.exists()
 
 
-def test_data_is_listed(command, root):
+def test_data_are_listed(command, root):
     sources = {source["source"]: source for source in command("data", "--json").json}
-    assert set(sources) == {"python-docs", "tiny-shakespeare"}
-    assert sources["tiny-shakespeare"]["needs_network"] is True
-    assert sources["tiny-shakespeare"]["tokenizers"]["char"]["vocab_size"] == 65
-    assert set(sources["python-docs"]["tokenizers"]) == {"char", "byte"}
-    assert "python-docs" in command("data").out
+    assert list(sources) == [*TEXTS, *TASKS]
+    for name in ("tiny-shakespeare", "tiny-stories"):
+        assert sources[name]["needs_network"] is True
+        assert sources[name]["tokenizers"] == {}  # nobody has fetched it
+    for name in ("tiny-tales", "python-docs", "python-stdlib"):
+        assert sources[name]["needs_network"] is False
+        assert set(sources[name]["tokenizers"]) == {"char", "byte"}
+    char, byte = (sources["tiny-tales"]["tokenizers"][kind] for kind in ("char", "byte"))
+    assert char["floor"] == pytest.approx(byte["floor"]) and char["fingerprint"] == byte["fingerprint"]
+    assert char["n_chars"] >= 1_200_000 and byte["vocab_size"] == 256
+    for name, task in TASKS.items():
+        assert set(sources[name]["settings"]) == set(task.knobs) and task.rule in sources[name]["about"]
+    assert sources["task:addition"]["settings"] == {"digits": 3, "reverse_sum": True}
+    said = command("data").out
+    for words in (*sources, "--data.digits 3", "hub:OWNER/NAME:PATH", "--data.tokenizer char: 1,2"):
+        assert words in said
     assert not root.exists()
+
+
+COPY = ["--data.source", "task:copy", "--data.length", "4", "--data.alphabet", "6", "--train.eval_interval", "10"]
+
+
+def test_a_task_is_trained_from_the_command_line(command, root):
+    done = command("train", *TINY, *COPY, "--json")
+    assert (done.status, done.err) == (0, "")
+    result = done.json
+    assert (result["state"], result["steps"]) == ("finished", 40) and 0 < result["val_loss"] < 3
+    run = Store(root).run(result["run_id"])
+    assert run.final_val_loss == result["val_loss"] and run.config["data"]["source"] == "task:copy"
+    kinds = [event.kind for event in Store(root).events(run.id)]
+    assert kinds[0] == "facts" and {"validation", "accuracy", "answers"} <= set(kinds)
+    assert json.loads(RunFolder(root, run.id).tokenizer.read_text())["model"]["vocab"].keys() == {*"abcdef", ">", "."}
+    sampled = command("sample", run.id, "--prompt", "abc>", "--max-new-tokens", "3", "--json").json
+    assert len(sampled["text"]) == 3 and set(sampled["text"]) <= {*"abcdef>."}
+    refused = command("sample", run.id, "--prompt", "xyz>")
+    assert refused.status == 2 and "'x' 'y' 'z'" in refused.err
+
+
+def test_a_run_whose_tokens_are_words_writes_also_after_nothing(command, root):
+    """It has no line break to begin with."""
+    done = command("train", *TINY, "--data.source", "task:modular-addition", "--json")
+    assert done.status == 0, done.err
+    written = command("sample", done.json["run_id"], "--max-new-tokens", "5", "--json").json
+    assert len(written["tokens"]) == 5 and len(written["text"].split()) == 5
+
+
+@pytest.mark.parametrize("vocab", ["300", "1000"])
+def test_byte_pairs_are_trained_from_the_command_line(command, root, vocab):
+    done = command("train", *TINY, "--data.tokenizer", "bpe", "--data.bpe_vocab", vocab, "--json")
+    assert done.status == 0, done.err
+    assert Store(root).run(done.json["run_id"]).config["model"]["vocab_size"] == int(vocab)
+    assert 0 < done.json["val_loss"] < 8
+
+
+def test_a_task_with_too_few_examples_says_how_many_there_are(command, root):
+    done = command("train", *TINY, "--data.source", "task:parity", "--data.length", "4")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("data.source: ") and len(done.err.splitlines()) == 1
+    assert "only 30 different examples" in done.err and "raise length" in done.err
+    assert not root.exists()
+
+
+HUB = ["tiny-shakespeare", "tiny-stories", "hub:some-body/poems:all.txt", "hub:some-body/tables:all.parquet:text"]
+NOBODY_LISTENS = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize("source", HUB)
+def test_without_network_a_text_of_the_hub_is_refused_and_nothing_starts(command, root, source):
+    began = time.monotonic()
+    done = command("train", *TINY, "--data.source", source, env=os.environ | NOBODY_LISTENS)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("data.source: ") and len(done.err.splitlines()) == 1
+    assert "could not be reached" in done.err and "the built-in texts need no network" in done.err
+    assert not root.exists()
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("source", HUB)
+def test_a_host_can_switch_the_hub_off(command, root, source):
+    done = command("train", *TINY, "--data.source", source, env=os.environ | NOBODY_LISTENS | {"PLAYGROUND_HUB": "0"})
+    assert (done.status, done.out) == (2, "")
+    assert "the host has switched off texts from the Hub; use tiny-tales or python-docs or python-stdlib" in done.err
+    assert "could not be reached" not in done.err and not root.exists()
+
+
+def test_a_command_that_is_refused_anyway_fetches_nothing(command, root, little_hub):
+    little_hub.files["some-body/poems", "all.txt"] = b"a line of a poem\n" * 100
+    done = command("train", *TINY, "--data.source", "hub:some-body/poems:all.txt", "--model.n_layre", "1")
+    assert done.status == 2 and done.err.startswith("--model.n_layre: ") and len(done.err.splitlines()) == 1
+    assert little_hub.asked == [] and not root.exists()
+
+
+def test_a_text_of_the_hub_is_fetched_once(command, root, little_hub):
+    little_hub.files["some-body/poems", "all.txt"] = b"a line of a poem\n" * 100
+    words = ["train", *TINY, "--data.source", "hub:some-body/poems:all.txt", "--json"]
+    first = command(*words)
+    assert (first.status, first.err) == (0, "")
+    n_asked = len(little_hub.asked)
+    again = command(*words, env=os.environ | NOBODY_LISTENS)
+    assert again.status == 0, again.err
+    assert (len(little_hub.asked), again.json["train_loss"]) == (n_asked, first.json["train_loss"])
+
+
+def test_the_data_of_a_config_file_are_checked_until_flags_change_them(command, copied, tmp_path):
+    """A run's own file carries the fingerprint of its text."""
+    root, run_id = copied
+    config, steps = RunFolder(root, run_id).config, ["--train.max_steps", "2", "--json"]
+    assert len(json.loads(config.read_text())["data"]["fingerprint"]) == 16
+    done = command("train", "--config", config, "--data.source", "task:copy", "--model.block_size", "24", *steps)
+    assert done.status == 0, done.err
+    assert command("train", "--config", config, "--data.seed", "4", *steps).status == 0
+    other = tmp_path / "other.json"
+    other.write_text(config.read_text().replace('"fingerprint": "', '"fingerprint": "00'))
+    refused = command("train", "--config", other, *steps)
+    assert refused.status == 2 and "not those this configuration was made with" in refused.err
 
 
 def test_sample_streams_what_json_says(command, copied):
     _, run_id = copied
-    words = ("sample", run_id, "--prompt", "def ", "--max-new-tokens", "20", "--seed", "3", "--top-k=5")
+    words = ("sample", run_id, "--prompt", "the ", "--max-new-tokens", "20", "--seed", "3", "--top-k=5")
     result = command(*words, "--json").json
-    assert (result["run_id"], result["step"], result["prompt"], len(result["tokens"])) == (run_id, 60, "def ", 20)
+    assert (result["run_id"], result["step"], result["prompt"], len(result["tokens"])) == (run_id, 60, "the ", 20)
     assert result["text"] == "".join(token["text"] for token in result["tokens"])
     assert set(result["tokens"][0]) == {"text", "token", "probability", "runners_up"}
     again = command(*words)
-    assert (again.status, again.out) == (0, f"def {result['text']}\n")
+    assert (again.status, again.out) == (0, f"the {result['text']}\n")
     assert command(*words, "--step", "0", "--json").json["text"] != result["text"]
     assert command(*words, "--seed", "4", "--json").json["text"] != result["text"]
 

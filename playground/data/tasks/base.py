@@ -35,7 +35,7 @@ class Params:
 
 @dataclass(frozen=True)
 class Examples:
-    """Row i is `tokens[i, :ends[i]]`; its answer is `tokens[i, starts[i]:ends[i]]`.
+    """Row i is `tokens[i, :ends[i]]`; its answer is `tokens[i, starts[i]:ends[i]]`, or every `Task.stride`-th of these.
 
     `tokens` (N, L) ids; `nats` (N, L): -log p of each token given those before it, by the task's definition;
     `sure` (N, L): in the answer, the probability of the likeliest token there, so how often the best guess is right.
@@ -76,6 +76,7 @@ class Task(ABC):
     paper: ClassVar[str]
     knobs: ClassVar[tuple[str, ...]]
     exact: ClassVar[bool] = True
+    stride: ClassVar[int] = 1  # 2: questions and answers in turn
 
     @abstractmethod
     def vocabulary(self, p: Params) -> tuple[str, ...]:
@@ -100,6 +101,20 @@ class Task(ABC):
     def problem(self, p: Params) -> str | None:
         """What is wrong with these settings, with the nearest that work."""
         return None
+
+
+def answered(drawn: Examples, stride: int) -> np.ndarray:
+    """(N, L) where the answers are."""
+    beyond = np.arange(drawn.tokens.shape[1]) - drawn.starts[:, None]
+    return (beyond >= 0) & (beyond % stride == 0) & (np.arange(drawn.tokens.shape[1]) < drawn.ends[:, None])
+
+
+def scored(drawn: Examples, stride: int, which: str) -> np.ndarray:
+    """(N, L) which tokens the loss counts: those of the answer, or all but the first, which is never predicted."""
+    if which == "answer":
+        return answered(drawn, stride)
+    places = np.arange(drawn.tokens.shape[1])
+    return (places >= 1) & (places < drawn.ends[:, None])
 
 
 def join(*parts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

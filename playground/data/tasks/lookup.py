@@ -67,68 +67,53 @@ class Induction(Task):
 
 
 class Recall(Task):
-    """`aQbRaQ>b` and the answer `R`: up to `pairs` keys in small letters, each with its value in a capital.
-
-    Keys are drawn evenly and may come again, always with the same value; the values of different keys are independent.
-    The key that is asked for is that of an evenly drawn pair.
+    """`aQbRcT>bRaQcT`: up to `pairs` different keys in small letters, each with a value in a capital; then every key again,
+    in a random order, each with its value. The values of the second part are the answer.
     """
 
     name, title = "recall", "Associative recall"
-    rule = "Which value stood behind this key?"
+    rule = "Which value stood behind this key? Every key is asked for once, in any order."
     about = (
         "The value that stands behind the key that is asked for: one head marks each value with the key before it, a head in a second "
-        "layer finds the mark. As with induction two layers are enough; one layer sees which values there are, but not whose they are. "
-        "With the loss on everything, keys that come again teach it sooner."
+        "layer finds the mark. As with induction two layers are enough; one layer sees which values there are, but not whose they are."
     )
     paper = "Ba et al. 2016, arXiv:1610.06258; Arora et al. 2023, arXiv:2312.04927"
     knobs = ("pairs", "alphabet")
+    stride = 2
 
     def vocabulary(self, p: Params) -> tuple[str, ...]:
         return (*LETTERS[: p.alphabet], *LETTERS[26 : 26 + p.alphabet], ASK)
 
     def draw(self, p: Params, rng: np.random.Generator, n: int, size: int | None = None) -> Examples:
-        width, A, rows = size or p.pairs, p.alphabet, np.arange(n)
+        width, A = size or p.pairs, p.alphabet
         counts = sizes_of(rng, n, range(1, p.pairs + 1), size)
-        keys, table = rng.integers(0, A, (n, width)), rng.integers(A, 2 * A, (n, A))
-        values = np.take_along_axis(table, keys, 1)
-        known, new = np.zeros((n, A), dtype=bool), np.ones((n, width), dtype=bool)
-        for j in range(width):
-            new[:, j] = ~known[rows, keys[:, j]]
-            known[rows, keys[:, j]] = True
-        asked = rng.integers(0, counts)[:, None]
-        query, answer = np.take_along_axis(keys, asked, 1), np.take_along_axis(values, asked, 1)
-        times = ((keys == query) & (np.arange(width) < counts[:, None])).sum(1)
-        one = np.ones(n, dtype=np.int64)
-        tokens = join((_paired(keys, values), 2 * counts), column(2 * A, n), (query, one), (answer, one))
+        inside = np.arange(width) < counts[:, None]
+        keys, values = distinct(rng, n, width, A), rng.integers(A, 2 * A, (n, width))
+        order = np.where(inside, rng.random((n, width)), 2.0).argsort(axis=1)  # those asked for first, in any order
+        asked, answers = np.take_along_axis(keys, order, 1), np.take_along_axis(values, order, 1)
+        tokens = join((_paired(keys, values), 2 * counts), column(2 * A, n), (_paired(asked, answers), 2 * counts))
         go, stop = stopping(sorted({*range(1, p.pairs + 1), width}))
-        key_nats = np.broadcast_to(surprise(1 / A) + go[:width], (n, width))
-        pair_nats = _paired(key_nats, np.where(new, surprise(1 / A), 0))
-        query_nats = surprise(times / counts)[:, None]
-        nats = join((pair_nats, 2 * counts), (stop[counts][:, None], one), (query_nats, one), (np.zeros((n, 1)), one))
-        starts = 2 * counts + 2
-        return Examples(tokens, starts, starts + 1, nats, np.ones(tokens.shape))
+        key_nats = surprise(1 / (A - np.arange(width))) + go[:width]  # none of the keys before it
+        asked_nats = surprise(1 / (counts[:, None] - np.arange(width)).clip(min=1))  # one of those that are left
+        told = _paired(np.broadcast_to(key_nats, (n, width)), np.full((n, width), surprise(1 / A)))
+        ends = stop[counts][:, None], np.ones(n, dtype=np.int64)
+        nats = join((told, 2 * counts), ends, (_paired(asked_nats, np.zeros((n, width))), 2 * counts))
+        return Examples(tokens, 2 * counts + 2, 4 * counts + 1, nats, np.ones(tokens.shape))
 
     def n_different(self, p: Params) -> int:
-        """By the number of pairs and of different keys among them: ways to place the keys, their values, the key asked for."""
-        total, ways = 0, {0: 1}  # ways[d]: sequences of keys with d different ones
-        for _ in range(p.pairs):
-            after: dict[int, int] = {}
-            for d, count in ways.items():
-                after[d] = after.get(d, 0) + count * d
-                after[d + 1] = after.get(d + 1, 0) + count * (p.alphabet - d)
-            ways = after
-            total += sum(count * p.alphabet**d * d for d, count in ways.items())
-        return total
+        return sum(perm(p.alphabet, m) * p.alphabet**m * perm(m) for m in range(1, p.pairs + 1))
 
     def longest(self, p: Params, size: int | None = None) -> int:
-        return 2 * (size or p.pairs) + 3
+        return 4 * (size or p.pairs) + 1
 
     def sizes(self, p: Params) -> Sizes:
-        return Sizes("pairs", 1, p.pairs, 2 * p.pairs)
+        return Sizes("pairs", 1, p.pairs, min(p.alphabet, 2 * p.pairs))
 
     def problem(self, p: Params) -> str | None:
         if p.alphabet > 26:
             return f"keys are small letters and values capitals, so alphabet={p.alphabet} is too many; use at most 26"
+        if p.alphabet < p.pairs:
+            return f"the {p.pairs} keys are all different, so an alphabet of {p.alphabet} is too small; use alphabet={p.pairs} or more"
         return None
 
 

@@ -1,7 +1,6 @@
 """What is trained on and what is held out: cut once, prepared once, shared by all who read it."""
 
 import math
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -188,10 +187,17 @@ def litter(root):
     return [path.name for path in (root / "prepared").iterdir() if path.name.startswith(".")]
 
 
-def in_a_process(root, config, barrier, queue):
-    barrier.wait()
-    data = load(config, root)
-    queue.put((data.about.digest, int(data.train.tokens.sum()) if config.task else int(data.train.sum())))
+PREPARING = """
+import sys
+from pathlib import Path
+from playground.config import DataConfig
+from playground.data import dataset
+config = DataConfig.model_validate_json(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+data = dataset.load(config, Path(sys.argv[1]))
+print(data.about.digest, int((data.train.tokens if config.task else data.train).sum()))
+"""
 
 
 @pytest.mark.parametrize("config", [DataConfig(source="python-docs"), COPY], ids=lambda config: config.source)
@@ -199,16 +205,16 @@ def in_a_process(root, config, barrier, queue):
 def test_processes_that_prepare_the_same_at_once_leave_one_good_copy(tmp_path, config, damaged):
     if damaged:
         (prepare(config, tmp_path) / "tokenizer.json").write_text("")
-    context = multiprocessing.get_context("spawn")
-    barrier, queue = context.Barrier(3), context.Queue()
-    processes = [context.Process(target=in_a_process, args=(tmp_path, config, barrier, queue)) for _ in range(3)]
+    words = [sys.executable, "-c", PREPARING, str(tmp_path), config.model_dump_json()]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(words, cwd=REPOSITORY, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
     for process in processes:
-        process.start()
-    found = [queue.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join(30)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert len(set(found)) == 1 and found[0][0] == load(config, tmp_path).about.digest
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], ends
+    assert len({out for out, _ in ends}) == 1 and ends[0][0].split()[0] == load(config, tmp_path).about.digest
     assert litter(tmp_path) == [] and len(list((tmp_path / "prepared").iterdir())) == 1
 
 
@@ -447,7 +453,13 @@ def spelled(data, tokens):
     return data.tokenizer.decode([int(token) for token in tokens])
 
 
-TASKS = [COPY, task_config("modular-addition"), task_config("markov", length=20), task_config("dyck")]
+TASKS = [COPY, task_config("modular-addition"), task_config("markov", length=20), task_config("dyck"), task_config("recall")]
+
+
+def answer_places(data, config, i, part="held_out"):
+    """Where the answer of an example stands: behind its prompt, where questions and answers take turns every other token."""
+    examples = getattr(data, part)
+    return list(range(int(examples.starts[i]), int(examples.ends[i]), config.task.stride))
 
 
 @pytest.mark.parametrize("config", TASKS, ids=lambda config: config.source)
@@ -461,12 +473,9 @@ def test_targets_are_the_next_tokens_where_they_count(shared, config, scored):
     tokens = {tuple(row.tolist()): i for i, row in enumerate(data.train.tokens[:, : width + 1])}
     for line, wanted in zip(inputs, targets, strict=True):
         i = next(i for row, i in tokens.items() if row[:-1] == tuple(line.tolist()))
-        start, end = (int(part[i]) for part in (data.train.starts, data.train.ends))
-        first = start if scored == "answer" else 1
-        for t in range(width):
-            counts = first <= t + 1 < end
-            assert (wanted[t] != UNSCORED) == counts
-        assert [token for token in wanted.tolist() if token != UNSCORED] == data.train.tokens[i, first:end].tolist() or _twins(data, line)
+        places = answer_places(data, config, i, "train") if scored == "answer" else list(range(1, int(data.train.ends[i])))
+        assert [t + 1 for t in range(width) if wanted[t] != UNSCORED] == places
+        assert [token for token in wanted.tolist() if token != UNSCORED] == data.train.tokens[i, places].tolist() or _twins(data, line)
 
 
 def _twins(data, line):
@@ -481,10 +490,9 @@ def test_held_out_chunks_are_every_example_once_with_its_answer_marked(shared, c
     for inputs, targets, answers in data.chunks(1, CPU):
         for line, wanted, answer in zip(inputs, targets, answers, strict=True):
             i = len(seen)
-            start, end = int(data.held_out.starts[i]), int(data.held_out.ends[i])
-            places = [t + 1 for t in range(len(line)) if answer[t]]
-            assert places == list(range(start, end))
-            assert wanted[answer].tolist() == data.held_out.tokens[i, start:end].tolist()
+            end, places = int(data.held_out.ends[i]), answer_places(data, config, i)
+            assert [t + 1 for t in range(len(line)) if answer[t]] == places
+            assert wanted[answer].tolist() == data.held_out.tokens[i, places].tolist()
             assert (wanted[~answer] == UNSCORED).all()
             assert line[: end - 1].tolist() == data.held_out.tokens[i, : end - 1].tolist()
             seen.append(tuple(data.held_out.tokens[i, :end].tolist()))
@@ -530,14 +538,14 @@ def test_the_floor_is_the_mean_nats_of_the_tokens_that_count(shared, config, sco
     data = load(config, shared)
     nats, sure = [], []
     for i in range(len(data.held_out)):
-        start, end = int(data.held_out.starts[i]), int(data.held_out.ends[i])
-        nats += data.held_out.nats[i, start if scored == "answer" else 1 : end].tolist()
-        sure += data.held_out.sure[i, start:end].tolist()
+        places = answer_places(data, config, i)
+        nats += data.held_out.nats[i, places if scored == "answer" else slice(1, int(data.held_out.ends[i]))].tolist()
+        sure += data.held_out.sure[i, places].tolist()
     assert data.about.floor == pytest.approx(np.mean(nats), rel=1e-5, abs=1e-9)
     assert data.about.ceiling == pytest.approx(np.mean(sure), rel=1e-5)
     if config.task.exact and scored == "answer":
         assert (data.about.floor, data.about.ceiling) == (0.0, 1.0)
-    else:
+    elif config.source != "task:recall" or scored == "all":
         assert data.about.floor > 0
 
 

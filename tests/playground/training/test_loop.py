@@ -58,11 +58,8 @@ def test_progress_is_the_mean_over_the_steps_since_the_last_point(new_state, run
 
 @pytest.mark.parametrize("source", ["text", "task"])
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_looking_judging_and_saving_leave_the_weights_bit_identical(
-    new_state, run_loop, tmp_path, task_changes, monkeypatch, optimiser, source
-):
-    """With dropout, so that any draw from the global random state would show; after every step, whatever it costs."""
-    monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)
+def test_looking_judging_and_saving_leave_the_weights_bit_identical(new_state, run_loop, tmp_path, task_changes, optimiser, source):
+    """With dropout, so that any draw from the global random state would show; after every step."""
     always = dict.fromkeys(["probe.interval", "train.checkpoint_interval", "train.eval_interval"], 1)
     changes = {"optim.name": optimiser, "train.accumulation": 2, **always}
     if source == "task":

@@ -1,0 +1,69 @@
+"""Each task has two presets: both are trained, and only one of them learns it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.knobs import differences
+from playground.data import dataset
+from playground.presets import PAIRS, PRESETS
+from playground.training.state import Score, TrainState
+
+# Steps after which the difference shows: fewer than the presets take, so that all pairs together stay under three minutes.
+STEPS = {
+    "copy": 300, "reverse": 300, "sort": 300, "selective-copy": 350, "induction": 250, "recall": 800, "addition": 500,
+    "modular-addition": 300, "parity": 600, "majority": 150, "dyck": 300, "markov": 300, "bigram": 200,
+}  # fmt: skip
+ONLY_KIND_OF_ARCHITECTURE = {"n_layer", "position", "sublayers", "window", "window_pattern"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("pairs")
+
+
+@dataclass
+class Trained:
+    """How a preset ended; `excess`: nats per token above the best possible."""
+
+    score: Score
+    excess: float
+    sizes: dict
+
+
+def trained(preset: str, steps: int, root: Path) -> Trained:
+    config = PRESETS[preset].config
+    config = dataset.complete(config.model_copy(update={"train": config.train.model_copy(update={"max_steps": steps})}), root)
+    data = dataset.load(config.data, root)
+    state = TrainState(config, data, torch.device("cpu"))
+    for _ in range(steps):
+        state.step()
+    score = state.held_out()
+    return Trained(score, score.loss - data.about.floor, state.by_size())
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_one_of_the_two_learns_the_task_and_the_other_does_not(name, root):
+    can, cannot = (trained(preset, STEPS[name], root) for preset in (name, f"{name}-cannot"))
+    assert can.excess < 0.5 * cannot.excess, (can, cannot)
+    assert can.score.token_accuracy > cannot.score.token_accuracy + 0.1
+    noise = 3 * 1.0 / can.score.n_tokens**0.5
+    assert can.excess > -noise, "below the best possible loss by more than chance allows"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_two_differ_in_their_architecture_alone(name):
+    changed = differences(PRESETS[name].config, PRESETS[f"{name}-cannot"].config)
+    assert changed
+    assert {path.partition(".")[0] for path in changed} == {"model"}
+    assert {path.partition(".")[2] for path in changed} <= ONLY_KIND_OF_ARCHITECTURE
