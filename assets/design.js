@@ -133,6 +133,7 @@
 
   pg.kinds.design = (root, { props, watch, trigger }) => {
     let timer = 0;
+    let drawn = "";
     const again = pg.asking(root, () => trigger("again"));
     const problems = h("ul", { class: "pg-problems", hidden: true }), pictures = h("div", { class: "pg-pictures" }), formulas = h("pre", { class: "pg-formulas" });
     const facts = h("dl", { class: "pg-facts pg-facts-design" }), rows = h("tbody");
@@ -163,7 +164,9 @@
       if (value.problems.length) return;
       const other = value.other, learns = value.learns;
       formulas.textContent = value.formulas.join("\n");
-      pictures.replaceChildren(...(other ? [figure("this design", value.graph, value.formulas, other.graph), figure(other.title, other.graph, other.formulas, value.graph)] : [figure("", value.graph, [])]));
+      const picture = JSON.stringify([value.graph, other]);
+      if (picture !== drawn) pictures.replaceChildren(...(other ? [figure("this design", value.graph, value.formulas, other.graph), figure(other.title, other.graph, other.formulas, value.graph)] : [figure("", value.graph, [])]));
+      drawn = picture;
       pictures.classList.toggle("pg-two", Boolean(other));
       changes.hidden = !other;
       if (other) changes.replaceChildren(h("h4", {}, `this design, and ${other.title}`), other.differs.length ? h("ul", {}, ...other.differs.map(([path, mine, theirs]) => h("li", {}, h("code", {}, path.split(".").pop()), ` ${mine}, not ${theirs}`))) : h("p", {}, "The architectures are the same."));

@@ -114,8 +114,11 @@ def read(config: DataConfig, root: Path) -> Text:
         raise CorpusError(f"the uploaded text {digest[:12]}… is no longer here; upload it again")
     note = _note(source, root)
     edition = "" if note is None else f"commit {note['commit'][:12]}" + ("" if note["whole"] else ", the beginning only")
-    with open(path, encoding="utf-8", newline="") as file:
-        return Text(file.read(), edition=edition)
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        path.unlink(missing_ok=True)  # so that it can be brought again
+        raise CorpusError(f"the stored copy of {title(source)} was damaged and has been removed; bring it again")
+    return Text(data.decode(), edition=edition)
 
 
 def identity(config: DataConfig, root: Path) -> list:

@@ -18,8 +18,8 @@ from playground.ui.facts import facts, searchable, section_id
 from playground.ui.panel import Panel
 
 OPEN_ORDER = (
-    "data.source", "model.n_layer", "model.n_head", "model.n_embd", "model.block_size", "model.norm_placement", "model.residual",
-    "optim.lr", "optim.warmup_steps", "train.batch_size", "train.max_steps",
+    "model.n_layer", "model.n_head", "model.n_embd", "model.block_size", "model.norm_placement", "model.residual",
+    "optim.lr", "optim.warmup_steps", "train.batch_size", "train.max_steps", "data.source",
 )  # fmt: skip
 
 

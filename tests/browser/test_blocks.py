@@ -115,7 +115,5 @@ def test_the_drawing_is_legible_on_a_phone_in_the_dark(visit):
     ready(page)
     choose(page, "preset", "GPT-NeoX")
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('LN₂')")
-    text = page.locator(".pg-node text").first
-    size = text.evaluate("t => t.getBoundingClientRect().height")
-    assert size >= 9, "the letters of a node, in pixels"
+    page.wait_for_function("document.querySelector('.pg-node text').getBoundingClientRect().height >= 9")  # pixels
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

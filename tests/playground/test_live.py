@@ -138,7 +138,7 @@ def test_the_list_says_what_differs_from_the_default(trained, client):
     run_id = trained[2]
     (run,) = client.get("/runs").json()
     assert run["id"] == run_id and run["name"] == "a <b>name</b>"
-    assert "layers 2" in run["differs"] and not any("learning rate" in words for words in run["differs"])
+    assert "layers 2" in run["differs"] and not any("weight decay" in words for words in run["differs"])
     assert run["no_family"] == ""
 
 

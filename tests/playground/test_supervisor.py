@@ -1,5 +1,6 @@
 """Real workers: started, steered, killed and gone on with, by whoever may do so."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from models.knobs import ConfigError, flat, nested
 from playground import access, store
 from playground.access import HOST, NOBODY, NotAllowed, Visitor
-from playground.data import corpora
+from playground.data import corpora, dataset
 from playground.data.tokenizers import UnknownCharacters
 from playground.store import NoSuchRun
 from playground.supervisor import CannotDo
@@ -225,16 +226,39 @@ def test_a_run_that_is_not_there(house, run_id):
             action(run_id, HOST)
 
 
-def test_a_text_that_has_changed_is_not_gone_on_with(house, started):
+def paused_on_a_text(house, started):
+    """A paused run on a text of its own: its id, the stored text and the folder of its prepared data."""
     source = corpora.add_text(house.root, "the quick brown fox jumps over the lazy dog\n" * 50)
     run_id = started(**{"data.source": source})
     house.supervisor.pause(run_id, ALICE)
     house.wait(run_id, store.PAUSED)
-    path = house.root / "corpora" / f"{source.removeprefix('upload:')}.txt"
-    path.write_text(path.read_text() + "ä")
-    shutil.rmtree(house.root / "prepared")
+    prepared = dataset.prepare(house.folder(run_id).read_config().data, house.root)
+    return run_id, house.root / "corpora" / f"{source.removeprefix('upload:')}.txt", prepared
+
+
+def test_data_that_have_changed_are_not_gone_on_with(house, started):
+    run_id, _, prepared = paused_on_a_text(house, started)
+    path = prepared / "about.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps(known | {"digest": known["digest"][::-1]}))
     house.supervisor.resume(run_id, ALICE)
-    assert "the data have changed" in house.wait(run_id, store.FAILED).reason
+    assert "the data have changed since this run began" in house.wait(run_id, store.FAILED).reason
+    shutil.rmtree(prepared)
+    house.supervisor.resume(run_id, ALICE)
+    house.wait_step(run_id, 1)
+
+
+def test_a_stored_text_that_is_damaged_is_not_gone_on_with_until_it_is_brought_again(house, started):
+    run_id, path, prepared = paused_on_a_text(house, started)
+    text = path.read_text()
+    path.write_text(text.replace("fox", "cat"))
+    shutil.rmtree(prepared)
+    house.supervisor.resume(run_id, ALICE)
+    assert "damaged" in house.wait(run_id, store.FAILED).reason
+    step = house.db.run(run_id).step
+    corpora.add_text(house.root, text)
+    house.supervisor.resume(run_id, ALICE)
+    house.wait_step(run_id, step + 1)
 
 
 def test_prepared_data_that_are_gone_are_made_again(house, started):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from playground.data.batches import Batches, windows
+from playground.data.batches import UNSCORED, Rows, Windows, targets_of, windows
 
 CPU = torch.device("cpu")
 
 
 def training(ids, seed=0, batch_size=4, block_size=5):
-    return Batches(ids, batch_size, block_size, seed, CPU)
+    return Windows(ids, batch_size, block_size, seed, CPU)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
@@ -68,15 +68,15 @@ def test_windows_cover_the_split_once_in_order(length, batch_size):
     """Every token but the first is a target once, up to the last whole window."""
     found = list(windows(np.arange(length, dtype=np.uint8), 5, batch_size, CPU))
     whole = (length - 1) // 5 * 5
-    assert torch.cat([inputs.flatten() for inputs, _ in found]).tolist() == list(range(whole))
-    assert torch.cat([targets.flatten() for _, targets in found]).tolist() == list(range(1, whole + 1))
-    assert all(inputs.size(0) == batch_size for inputs, _ in found[:-1])
-    assert all(inputs.dtype == torch.int64 and inputs.size(1) == 5 for inputs, _ in found)
+    assert torch.cat([inputs.flatten() for inputs, _, _ in found]).tolist() == list(range(whole))
+    assert torch.cat([targets.flatten() for _, targets, _ in found]).tolist() == list(range(1, whole + 1))
+    assert all(inputs.size(0) == batch_size for inputs, _, _ in found[:-1])
+    assert all(inputs.dtype == torch.int64 and inputs.size(1) == 5 for inputs, _, _ in found)
 
 
 def starts_of(n_windows, at_most, batch_size=3):
     found = windows(np.arange(n_windows * 5 + 1, dtype=np.uint16), 5, batch_size, CPU, at_most)
-    return [start // 5 for inputs, _ in found for start in inputs[:, 0].tolist()]
+    return [start // 5 for inputs, _, _ in found for start in inputs[:, 0].tolist()]
 
 
 @pytest.mark.parametrize("n_windows", [1, 7, 100])
@@ -91,3 +91,51 @@ def test_some_windows_are_spread_over_the_whole_split(n_windows):
 def test_as_many_windows_as_there_are_at_most():
     assert starts_of(7, 50) == starts_of(7, 7) == list(range(7))
     assert list(windows(np.arange(5, dtype=np.uint8), 5, 3, CPU, 2)) == []
+
+
+def test_windows_of_a_text_have_no_answers():
+    assert all(chunk.answers is None for chunk in windows(np.arange(50, dtype=np.uint8), 5, 3, CPU))
+
+
+# Three examples of up to five tokens; what lies behind an end is padding.
+TOKENS = np.array([[10, 11, 12, 13, 14], [20, 21, 22, 0, 0], [30, 31, 32, 33, 0]], dtype=np.uint8)
+SCORED = np.array([[1, 0, 0, 1, 1], [0, 0, 1, 0, 0], [0, 1, 0, 1, 0]], dtype=bool)
+
+
+def test_targets_are_the_next_tokens_where_they_are_scored():
+    """The first token is never a target, scored or not."""
+    targets = targets_of(TOKENS, SCORED)
+    no = UNSCORED
+    assert targets.tolist() == [[no, no, 13, 14], [no, 22, no, no], [31, no, 33, no]]
+    assert targets.dtype == np.int16
+    assert targets_of(np.full((1, 3), 255, dtype=np.uint8), np.ones((1, 3), dtype=bool)).tolist() == [[255, 255]]
+
+
+def test_rows_are_whole_examples_with_their_targets():
+    targets = targets_of(TOKENS, SCORED)
+    rows, seen = Rows(TOKENS, targets, 4, 0, CPU), set()
+    for _ in range(30):
+        inputs, wanted = rows.next()
+        assert inputs.shape == wanted.shape == (4, 4) and inputs.dtype == wanted.dtype == torch.int64
+        for line, next_ones in zip(inputs.tolist(), wanted.tolist(), strict=True):
+            i = line[0] // 10 - 1
+            assert line == TOKENS[i, :-1].tolist() and next_ones == targets[i].tolist()
+            seen.add(i)
+    assert seen == {0, 1, 2}
+
+
+def test_rows_are_decided_by_the_seed_and_go_on_where_they_were():
+    tokens = np.arange(200, dtype=np.uint8)[:, None] + np.zeros(3, dtype=np.uint8)
+    targets = targets_of(tokens, np.ones_like(tokens, dtype=bool))
+    one, same, other = (Rows(tokens, targets, 5, seed, CPU) for seed in (1, 1, 2))
+    assert torch.equal(one.next()[0], same.next()[0])
+    state, wanted = one.state.clone(), [one.next()[0] for _ in range(3)]
+    other.state = state
+    assert all(torch.equal(batch, other.next()[0]) for batch in wanted)
+
+
+def test_an_unscored_target_does_not_count_in_the_loss():
+    targets = torch.tensor([[UNSCORED, 1]])
+    logits = torch.randn(1, 2, 3)
+    loss = torch.nn.functional.cross_entropy(logits.view(-1, 3), targets.view(-1))
+    assert loss.item() == pytest.approx(-logits[0, 1].log_softmax(-1)[1].item(), rel=1e-6)

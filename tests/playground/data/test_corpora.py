@@ -43,7 +43,7 @@ def refusal(action) -> str:
 def test_python_docs_are_real_text_and_need_no_network(tmp_path):
     text = load_text("python-docs", tmp_path)
     assert len(text) > 300_000
-    assert "The \"for\" statement is used to iterate over the elements" in text
+    assert 'The "for" statement is used to iterate over the elements' in text
     assert corpora.is_here("python-docs", tmp_path) and not corpora.from_hub("python-docs")
     assert sys.version.split()[0] in corpora.read(DataConfig(source="python-docs"), tmp_path).edition
 
@@ -139,6 +139,15 @@ def test_a_source_never_leaves_the_root(tmp_path):
 
 def test_an_upload_that_is_gone_is_said_to_be(tmp_path):
     assert "upload it again" in refusal(lambda: load_text("upload:" + "0" * 64, tmp_path))
+
+
+def test_a_stored_text_that_is_damaged_is_not_read_and_can_be_brought_again(tmp_path):
+    source = add_text(tmp_path, "to be or not to be")
+    (path,) = (tmp_path / "corpora").iterdir()
+    path.write_text("to be or not to eat")
+    assert "was damaged and has been removed; bring it again" in refusal(lambda: load_text(source, tmp_path))
+    assert add_text(tmp_path, "to be or not to be") == source
+    assert load_text(source, tmp_path) == "to be or not to be"
 
 
 def test_a_path_is_copied_into_the_root(tmp_path):

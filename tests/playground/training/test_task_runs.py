@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from models.decoding import generate
 from playground.data.dataset import About
 from playground.training.events import Accuracy, Answers, Facts, Sample, Validation
-from playground.training.loop import Loop
 
 WORDS = {"data.source": "task:modular-addition", "data.modulus": 18, "model.block_size": 8}
 

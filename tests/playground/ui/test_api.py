@@ -169,7 +169,7 @@ def test_a_text_that_cannot_be_used_is_refused(refused, text, words):
 
 
 def test_wrong_sampling_values_are_all_named(call, refused):
-    run_id = call("/start_run", TINY, "", "default", "")["run_id"]
+    run_id = call("/start_run", {**TINY, "data": {"tokenizer": "char"}}, "", "default", "")["run_id"]
     finished(call, run_id)
     said = refused("/sample", run_id, "x", None, 0, -1.0, 0, 2.0, -5)
     assert all(name in said for name in ("max_new_tokens", "temperature", "top_k", "top_p", "seed"))
