@@ -95,7 +95,7 @@
     const legend = h("div", { class: "pg-legend" },
       h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:color-mix(in srgb, ${COLOUR.train} 45%, transparent)` }, "training, each point"),
       h("span", { style: `--c:${COLOUR.val}` }, "held out, a part (star: all of it, at the end)"), h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"));
-    const floorLegend = h("span", { class: "pg-dotted", style: `--c:${COLOUR.floor}`, title: "the entropy of what cannot be predicted, on the very held-out tokens; no model can do better in the long run", hidden: true });
+    const floorLegend = h("span", { class: "pg-dotted", style: `--c:${COLOUR.floor}`, title: "the entropy of what cannot be predicted, on the very held-out tokens, all of them; on a part of them a loss may lie a little below by chance", hidden: true });
     legend.append(floorLegend);
     root.append(
       head("Loss", "How surprised the model is by the next token, in nats per token. Lower is better.",

@@ -112,7 +112,7 @@ def test_the_strategy_covers_every_visible_knob_and_draws_models_that_build():
     """So that the property above is about all knobs and not about refusals alone."""
     built = []
 
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=800, deadline=None, derandomize=True, database=None)
     @given(MODELS)
     def count(knobs):
         assert set(knobs) == {spec.path for spec in ModelConfig.specs()}

@@ -28,6 +28,11 @@ class Work:
             raise self.error
 
 
+def waiting(errand) -> int:
+    """How many wait for its end."""
+    return len(errand.done._cond._waiters)
+
+
 @pytest.fixture
 def errands():
     return Errands()
@@ -69,7 +74,9 @@ def test_whoever_asks_for_the_same_joins(errands, until):
     for thread in threads:
         thread.start()
     until(lambda: work.begun == 1, "its beginning")
-    assert errands.go("key", work, patience_s=0.0) is errands.about("key") is not None
+    errand = errands.go("key", work, patience_s=0.0)
+    assert errand is errands.about("key") is not None
+    until(lambda: waiting(errand) == 10, "all ten")
     work.let_go.set()
     for thread in threads:
         thread.join(20)
@@ -115,6 +122,7 @@ def test_an_error_reaches_all_who_wait_and_whoever_looks_later(errands, until):
     for thread in threads:
         thread.start()
     until(lambda: work.begun == 1, "its beginning")
+    until(lambda: waiting(errands.about("key")) == 3, "all three")
     work.let_go.set()
     for thread in threads:
         thread.join(20)

@@ -702,6 +702,6 @@ def test_cancel_leaves_nothing_behind(there, monkeypatch, what, raised):
     assert isinstance(raised, type) or caught.value is raised
     assert there.sent_bytes < 2_500_000
     wait_s = time.monotonic() + 3
-    while there.open and time.monotonic() < wait_s:
+    while (there.open or threading.active_count() > threads) and time.monotonic() < wait_s:
         time.sleep(0.01)
-    assert threading.active_count() - there.open <= threads
+    assert not there.open and threading.active_count() <= threads
