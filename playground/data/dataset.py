@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -273,7 +273,9 @@ def _write_task(config: DataConfig, root: Path, folder: Path, progress: Progress
     vocabulary = task.vocabulary(p)
     tokenizer = CharTokenizer("".join(vocabulary)) if all(len(token) == 1 for token in vocabulary) else WordTokenizer(vocabulary)
     ids = np.array([int(tokenizer.encode(token)[0]) for token in vocabulary])  # a tokenizer has an order of its own
-    parts = {"train": cut.train, "held_out": cut.held_out, **{str(size): part for size, part in cut.by_size.items()}}
+    nothing = np.zeros((len(cut.train), 0))  # how surprising the training examples are is asked by nobody
+    train = replace(cut.train, nats=nothing, sure=nothing)
+    parts = {"train": train, "held_out": cut.held_out, **{str(size): part for size, part in cut.by_size.items()}}
     for name, part in parts.items():
         _save_examples(folder / name, part, ids)
     tokens = (_load_examples(folder / name).tokens for name in ("train", "held_out"))
