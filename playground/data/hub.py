@@ -287,7 +287,8 @@ def _refusals(what: str) -> Iterator[None]:
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # also out of the library's reading of an error's body
         message = "the answer of the Hugging Face Hub is not understood; try again later, or choose a built-in text"
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError) as error:
-        message = f"the Hugging Face Hub could not be reached ({type(error).__name__}); the built-in texts need no network"
+        others = "Tiny Tales, the Python texts and every task need no network"
+        message = f"the Hugging Face Hub could not be reached ({type(error).__name__}); {others}"
     raise CorpusError(message)
 
 

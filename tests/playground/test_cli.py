@@ -354,7 +354,7 @@ def test_without_network_a_text_of_the_hub_is_refused_and_nothing_starts(command
     done = command("train", *TINY, "--data.source", source, env=os.environ | NOBODY_LISTENS)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("data.source: ") and len(done.err.splitlines()) == 1
-    assert "could not be reached" in done.err and "the built-in texts need no network" in done.err
+    assert "could not be reached" in done.err and "Tiny Tales, the Python texts and every task need no network" in done.err
     assert not root.exists()
     assert time.monotonic() - began < 30
 

@@ -229,7 +229,7 @@ def test_without_network_every_text_of_the_hub_is_refused_soon_with_a_remedy(tmp
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     *_, last = done.stderr.splitlines()
     assert last.startswith("playground.data.errors.CorpusError: data.source: ")
-    assert "could not be reached" in last and "the built-in texts need no network" in last
+    assert "could not be reached" in last and "Tiny Tales, the Python texts and every task need no network" in last
     assert time.monotonic() - start < 30
     assert kept(tmp_path) == []
 

@@ -628,7 +628,7 @@ def test_nobody_listens(there, monkeypatch):
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
         started = time.monotonic()
-        assert "could not be reached (ConnectError); the built-in texts need no network" in there.refuses("t.txt")
+        assert "could not be reached (ConnectError); Tiny Tales, the Python texts and every task need no network" in there.refuses("t.txt")
         with pytest.raises(CorpusError, match="ConnectError"):
             hub.listing(REPO)
         assert time.monotonic() - started < 2
