@@ -208,18 +208,22 @@
   /* Of a task: how often it is right on unseen examples, over time and by size. */
   pg.kinds.accuracy = (root) => {
     const now = h("span", { class: "pg-now" }), place = h("div", { class: "pg-plot pg-plot-middle" }), sizes = h("div", { class: "pg-plot pg-plot-middle" });
-    const legend = h("div", { class: "pg-legend" }, h("span", { style: `--c:${COLOUR.val}` }, "whole answers right"), h("span", { style: "--c:#56B4E9" }, "tokens of the answers right"));
+    const wholes = h("span", { style: `--c:${COLOUR.val}` }, "whole answers right");
+    const legend = h("div", { class: "pg-legend" }, wholes, h("span", { style: "--c:#56B4E9" }, "tokens of the answers right"));
     const ceiling = h("span", { class: "pg-dotted", style: `--c:${COLOUR.floor}`, hidden: true }, "best possible, tokens");
     legend.append(ceiling);
     const byTime = h("div", {}, place, legend), bySize = h("div", { hidden: true }, sizes, h("p", { class: "pg-faint pg-size-words" }));
     root.append(head("Accuracy on unseen examples", "How often it is right. None of these examples was ever trained on.", now), h("div", { class: "pg-accuracy-grid" }, byTime, bySize));
     const fact = (run, name) => (run.series.facts ? run.series.facts[name].at(-1) : null);
     let current = null;
+    /* Where chance decides, a whole answer is right by luck alone: then only tokens are counted. */
+    const exact = () => !current || fact(current, "exact") !== false;
     const percent = { tickformat: ".0%", range: [-0.02, 1.02] };
     const draw = growing(place, () => [
       { columns: from("accuracy", "token"), name: "tokens", mode: "lines+markers", line: { color: "#56B4E9", width: 2 }, marker: { size: 5 }, hovertemplate: "%{y:.1%}" },
-      { columns: from("accuracy", "answer"), name: "answers", mode: "lines+markers", line: { color: COLOUR.val, width: 2.2 }, marker: { size: 6, symbol: "diamond" }, hovertemplate: "%{y:.1%}" },
+      { columns: from("accuracy", "answer"), visible: exact(), name: "answers", mode: "lines+markers", line: { color: COLOUR.val, width: 2.2 }, marker: { size: 6, symbol: "diamond" }, hovertemplate: "%{y:.1%}" },
     ], () => {
+      wholes.hidden = !exact();
       const best = current && fact(current, "exact") === false ? fact(current, "ceiling") : null;
       ceiling.hidden = best === null;
       return { xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: percent, shapes: best === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: best, y1: best, line: { color: COLOUR.floor, width: 2, dash: "dot" } }] };
@@ -242,7 +246,7 @@
       update(run, change) {
         current = run.status ? run : null;
         const series = run.series.accuracy;
-        now.textContent = series ? `${(100 * series.answer.at(-1)).toFixed(1)}% of answers` : "";
+        now.textContent = series ? `${(100 * series[exact() ? "answer" : "token"].at(-1)).toFixed(1)}% of ${exact() ? "answers" : "tokens"}` : "";
         if (!run.status || !series || !(change.reset || change.kinds.has("accuracy"))) return;
         draw(run, change.reset);
         drawSizes(run);

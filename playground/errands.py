@@ -6,11 +6,13 @@ Knows nothing of what it does. Whoever asks for the same thing meanwhile waits f
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 PATIENCE_S = 0.6
-AT_ONCE = 2
+AT_ONCE, AT_MOST = 2, 60
+KEPT_S = 60.0
 
 Report = Callable[[float | None, str], None]
 
@@ -23,10 +25,15 @@ class Errand:
     words: str = "waiting for its turn"
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
+    ended_at: float = float("inf")
+
+
+class TooManyErrands(OSError):
+    """More is being done than one app should take on."""
 
 
 class Errands:
-    """All the errands of one app; at most `AT_ONCE` at a time."""
+    """All the errands of one app; at most `AT_ONCE` at work at a time, and at most `AT_MOST` in all."""
 
     def __init__(self) -> None:
         self._lock, self._turns = threading.Lock(), threading.Semaphore(AT_ONCE)
@@ -34,10 +41,11 @@ class Errands:
 
     def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S) -> Errand | None:
         """Begin `do(report)`, or join whoever has. None once it is done, within the patience; the errand while it
-        goes on; raises what it raised, once, so that asking again begins anew."""
+        goes on; raises what it raised, once, so that asking again begins anew, and TooManyErrands."""
         with self._lock:
             errand = self._running.get(key)
             if errand is None:
+                self._make_room()
                 errand = self._running[key] = Errand()
                 threading.Thread(target=self._run, args=(errand, do), daemon=True).start()
         return self._settled(key, errand, patience_s)
@@ -47,6 +55,13 @@ class Errands:
         with self._lock:
             errand = self._running.get(key)
         return None if errand is None else self._settled(key, errand, 0.0)
+
+    def _make_room(self) -> None:
+        """Forget what ended a while ago and nobody has asked about since."""
+        long_ago = time.monotonic() - KEPT_S
+        self._running = {key: errand for key, errand in self._running.items() if errand.ended_at > long_ago}
+        if len(self._running) >= AT_MOST:
+            raise TooManyErrands(f"{len(self._running)} data sets are being made ready at once; try again in a moment")
 
     def _settled(self, key: Hashable, errand: Errand, patience_s: float) -> Errand | None:
         if not errand.done.wait(patience_s):
@@ -68,4 +83,5 @@ class Errands:
         except Exception as error:  # the edge of a thread: whoever asked is told
             errand.error = error
         finally:
+            errand.ended_at = time.monotonic()
             errand.done.set()

@@ -89,9 +89,9 @@ class DataForm:
         wanted = {f"data.{name}": value for name, value in data_for(source).items() if name != "source"}
         changes = {spec.path: form.shown_value(spec, wanted[spec.path]) for spec in form.SPECS if spec.path in wanted}
         task = tasks.named(source)
-        if task is not None and isinstance(given["model.block_size"], int | float):
+        if task is not None and isinstance(given["model.block_size"], int):
             needed = task.longest(parse(DataConfig, data_for(source)).params) - 1
-            changes["model.block_size"] = max(needed, int(given["model.block_size"]))
+            changes["model.block_size"] = max(needed, given["model.block_size"])
         return [gr.update(value=changes[path]) if path in changes else gr.skip() for path in PATHS]
 
     def demonstrate(self, event: gr.EventData) -> str:
@@ -147,7 +147,7 @@ class DataForm:
                 if errand is not None:
                     waiting[kind] = errand
             return facts.tokens(str(sentence or "")[:400], config, self.services.settings.root, waiting)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             return [{"kind": "", "waiting": str(error)}]
 
     # What they and the review of the form use.

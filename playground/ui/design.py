@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import gradio as gr
 
-from models.knobs import ConfigError, differences, flat, nested, parse
+from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.access import Visitor
 from playground.config import TASK, RunConfig
 from playground.presets import PRESETS
@@ -95,9 +95,10 @@ class Design:
             if waiting is not None:
                 return [waiting, waiting, *labels]
             config = checked(config, self.services.settings)
-        except ConfigError as error:
-            wrong = {"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in error.problems]}
-            return [wrong, gr.skip(), *labels]
+        except (ConfigError, OSError) as error:
+            full = [Problem("data.source", f"the data could not be made ready: {error}")]  # a full disk, say
+            problems = error.problems if isinstance(error, ConfigError) else full
+            return [{"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in problems]}, gr.skip(), *labels]
         known = facts(config, self.services.settings.root, compare)
         return [known, known.pop("data"), *self._section_updates(config, differences(config, base))]
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from playground.errands import AT_ONCE, Errands
+from playground.errands import AT_ONCE, Errands, TooManyErrands
 
 
 class Work:
@@ -171,3 +171,26 @@ def test_an_error_gives_its_turn_back(errands):
         with pytest.raises(ValueError):
             errands.go(i, fail)
     assert errands.go("key", lambda report: None) is None
+
+
+def test_no_more_than_so_many_are_taken_on(monkeypatch):
+    monkeypatch.setattr("playground.errands.AT_MOST", 3)
+    errands, gate = Errands(), threading.Event()
+    try:
+        for key in "abc":
+            assert errands.go(key, lambda report: gate.wait(10), patience_s=0) is not None
+        with pytest.raises(TooManyErrands, match="3 data sets"):
+            errands.go("d", lambda report: None, patience_s=0)
+        assert errands.go("a", lambda report: None, patience_s=0) is not None  # one that is there already is joined
+    finally:
+        gate.set()
+
+
+def test_what_ended_a_while_ago_makes_room(monkeypatch):
+    monkeypatch.setattr("playground.errands.AT_MOST", 1)
+    monkeypatch.setattr("playground.errands.KEPT_S", 0.0)
+    errands, ran = Errands(), threading.Event()
+    errands.go("never asked about again", lambda report: ran.set(), patience_s=0)
+    assert ran.wait(10)
+    time.sleep(0.1)
+    assert errands.go("another", lambda report: None, patience_s=10) is None
