@@ -33,7 +33,7 @@ KEEP_PREPARED = 24
 ABANDONED_S = 24 * 3600.0
 PREVIEW_CHARS, N_SHOWN = 700, 8
 MOST_COUNTED = 10**300
-FORMAT = 1  # of the prepared files and of how a text is cut: raise it whenever either changes
+FORMAT = 2  # of the prepared files and of how a text is cut: raise it whenever either changes
 
 Progress = Callable[[float | None, str], None]
 Read = TypeVar("Read")

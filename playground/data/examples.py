@@ -21,7 +21,7 @@ ONE_IN = 10
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """`train`, with repetitions as they come; `held_out`, each once; `by_size[n]`: unseen examples of n units."""
+    """`train`, with repetitions as they come; `held_out` (see `_unseen`); `by_size[n]`: unseen examples of n units."""
 
     train: Examples
     held_out: Examples
@@ -38,8 +38,9 @@ def split(task: Task, p: Params) -> TaskSplit:
         train.append(examples[~is_held_out(examples)])
         drawn += len(train[-1])
     held_out = _unseen(task, p, rng, HELD_OUT_EXAMPLES)
-    if len(held_out) < 10:
-        raise CorpusError(f"only {len(held_out)} different examples could be held out; raise {to_raise(task, p)}")
+    different = len(np.unique(held_out.tokens, axis=0))
+    if different < 10:
+        raise CorpusError(f"only {different} different examples could be held out; raise {to_raise(task, p)}")
     return TaskSplit(_together(train)[slice(n_train)], held_out, _by_size(task, p, rng))
 
 
@@ -59,19 +60,22 @@ def _possible(task: Task, p: Params, size: int) -> bool:
 
 
 def _unseen(task: Task, p: Params, rng: np.random.Generator, count: int, size: int | None = None) -> Examples:
-    """Up to `count` different examples that are held out; fewer where there are not so many."""
+    """Up to `count` examples that are held out. Of a task with right answers each once, fewer where there are not so many;
+    where chance decides they come as they are drawn, so that likely ones have their weight in the floor."""
     kept: list[Examples] = []
     seen: set[bytes] = set()
+    n_kept = 0
     for _ in range(TRIES):
         examples = task.draw(p, rng, CHUNK, size)
         fresh = []
         for row in np.flatnonzero(is_held_out(examples)):
             key = examples.tokens[row, : examples.ends[row]].tobytes()
-            if key not in seen and len(seen) < count:
+            if n_kept < count and not (task.exact and key in seen):
                 seen.add(key)
                 fresh.append(row)
+                n_kept += 1
         kept.append(examples[np.array(fresh, dtype=np.int64)])
-        if len(seen) >= count:
+        if n_kept >= count:
             break
     return _together(kept)
 
