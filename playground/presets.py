@@ -1,6 +1,6 @@
 """Named starting points for a whole run: an architecture with a recipe that suits it. Plain data.
 
-Each task has two: one that can learn it, and one, different in a single respect, that cannot.
+Each task has two: one that can learn it, and one of another architecture, all else the same, that cannot.
 """
 
 from __future__ import annotations
