@@ -142,6 +142,16 @@ def formulas(config: ModelConfig) -> list[str]:
     return [f"x = {norm}({line})" if config.norm_placement == "post" else f"x = {line}" for line in lines]
 
 
+def stream_nodes(config: ModelConfig) -> tuple[str, list[str]]:
+    """The nodes whose output is the residual stream: the one that starts it, and in each block the one that ends each part."""
+    first = "embd_norm" if config.embd_norm else "embedding"
+    if config.parallel:
+        return first, ["add"]
+    last = {"post": "norm_after", "sandwich": "norm_out", "output": "norm_out"}.get(config.norm_placement)
+    ends = [f"{part}.add" if config.residual and last != "norm_after" else f"{part}.{last}" if last else part for part in parts(config)]
+    return first, ends
+
+
 def parts(config: ModelConfig) -> list[str]:
     """The sublayers that a block has, in order."""
     return ["attn"] * config.has_attention + ["mlp"] * config.has_mlp

@@ -1,8 +1,9 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that are there whole or not at all, also after a power cut; and what they are called."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -28,6 +29,11 @@ def publish_by(path: Path, write: Callable[[str], object]) -> None:
             os.unlink(temporary)
         raise
     _sync(path.parent)
+
+
+def text_hash(text: str) -> str:
+    """The folder name under which the probes of a text are kept."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _sync(path: str | Path) -> None:

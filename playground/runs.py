@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.knobs import parse
 from playground.config import RunConfig
-from playground.files import publish
+from playground.files import publish, text_hash
 from playground.store import NoSuchRun
 
 _RUN_ID = re.compile(r"[a-z2-7]{10}")
@@ -26,7 +26,7 @@ class RunFolder:
         self.data_digest = self.path / "data.sha256"
         self.log = self.path / "worker.log"
         self.lock = self.path / "lock"
-        self.checkpoints = self.path / "checkpoints"
+        self.checkpoints, self.probes = self.path / "checkpoints", self.path / "probes"
 
     def create(self, config: RunConfig) -> None:
         self.path.mkdir(parents=True)
@@ -35,6 +35,13 @@ class RunFolder:
     def read_config(self) -> RunConfig:
         """Raises ConfigError where the file is not a run's config."""
         return parse(RunConfig, json.loads(self.config.read_text()))
+
+    def probe_steps(self, text: str) -> list[int]:
+        """The steps at which a probe of this text is kept, ascending."""
+        return sorted(int(path.stem) for path in (self.probes / text_hash(text)).glob("[0-9]*.safetensors"))
+
+    def probe(self, text: str, step: int) -> Path:
+        return self.probes / text_hash(text) / f"{step:06d}.safetensors"
 
     def log_tail(self, n_lines: int = 15) -> str:
         """The last lines that the worker wrote, at most 4,000 characters."""

@@ -97,18 +97,6 @@ class Facts(Event):
 
 
 @dataclass(frozen=True)
-class Layers(Event):
-    """RMS of numbers per token. `stream[l]`: the residual stream after l blocks (0: the embedding);
-    `attn[l]` and `mlp[l]`: what the sublayers of block l add, empty where there are none."""
-
-    kind: ClassVar[str] = "layers"
-    stream: list[float]
-    attn: list[float]
-    mlp: list[float]
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Sample(Event):
     """What the model wrote at this step, after `prompt`, at temperature 0.8 and always the same seed."""
 
@@ -119,10 +107,15 @@ class Sample(Event):
 
 @dataclass(frozen=True)
 class Probe(Event):
-    """A file `probes/TEXT_HASH/NNNNNN.safetensors` has been published."""
+    """A file `probes/TEXT_HASH/NNNNNN.safetensors` has been published. `values` is what was measured on the text's first
+    `n_tokens` tokens, and of the last training step: see `playground.quantities`."""
 
     kind: ClassVar[str] = "probe"
     text_hash: str
+    n_tokens: int
+    tokens: int
+    seconds: float
+    values: dict[str, dict[str, list]]
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class Notice(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Progress, Validation, Accuracy, Answers, Facts, Layers, Sample, Probe, Checkpoint, Notice)
+    cls.kind: cls for cls in (Progress, Validation, Accuracy, Answers, Facts, Sample, Probe, Checkpoint, Notice)
 }
 
 

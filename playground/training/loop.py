@@ -22,7 +22,8 @@ from torch import Tensor
 from models.decoding import generate
 from playground.data.dataset import TaskData
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
-from playground.training import probes
+from playground.files import text_hash
+from playground.training import measures, probes
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import (
     Accuracy,
@@ -30,7 +31,6 @@ from playground.training.events import (
     Checkpoint,
     Event,
     Facts,
-    Layers,
     Notice,
     Probe,
     Progress,
@@ -40,10 +40,10 @@ from playground.training.events import (
 from playground.training.state import TrainState
 
 SYNC_EVERY_S = 0.25
-PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.004, 0.01, 0.007
+PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
 TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
 EARLY_CREDIT_S = 0.08
-KEEP_PROBES, N_ANSWERS = 200, 8
+N_ANSWERS = 8
 CALMER = "try a lower learning rate or more warm-up"
 
 
@@ -80,7 +80,7 @@ class Outcome:
     """How a run ended: `state` is finished, paused, stopped or diverged; `reason` is for people.
 
     Losses in nats per token; `recording_s` is the share of `seconds` spent on probes, samples
-    and recording, `validation_s` and `checkpoint_s` likewise.
+    and recording, `validation_s` and `checkpoint_s` likewise; `probing_s` is that of the `n_probes` probes alone.
     """
 
     state: str
@@ -93,6 +93,8 @@ class Outcome:
     recording_s: float
     validation_s: float
     checkpoint_s: float
+    probing_s: float
+    n_probes: int
 
 
 class Pacer:
@@ -117,6 +119,10 @@ class Pacer:
         finally:
             self.last_cost = self.clock() - start
             self.spent += self.last_cost
+
+    def add(self, seconds: float) -> None:
+        """Count what was spent before the next `measured`."""
+        self.spent += seconds
 
 
 @dataclass
@@ -147,6 +153,8 @@ class Loop:
         self.probe_text, self.probe_tokens = self._first_probe()
         self.asked_probe_text = self.probe_text
         self.last_saved = self.last_probed = -1
+        self.n_probes = 0
+        self.step_taken: tuple[measures.StepTaken, Tensor] | None = None
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
@@ -160,13 +168,26 @@ class Loop:
             self._look()
             self._save()
         while (ending := self._ending(wanted)) is None:
-            loss, norm, self.window.lr = state.step()
-            self.window.losses.append(loss)
-            self.window.norms.append(norm)
+            self._step()
             state.seconds = time.perf_counter() - self.clock_zero
             if self.observe:
                 wanted = self._after_step(wanted)
         return self._finish(*ending)
+
+    def _step(self) -> None:
+        """One training step; watched where a probe follows it."""
+        state, self.step_taken = self.state, None
+        next_step = state.steps_done + 1
+        watched = next_step == self.config.train.max_steps or (next_step % self.config.probe.interval == 0 and self.probing.due())
+        if self.observe and watched:
+            with measures.watching_step(state.model, state.optimizer) as taken:
+                loss, norm, self.window.lr = state.step()
+            self.step_taken = taken, norm
+            self.probing.add(taken.cost_s)
+        else:
+            loss, norm, self.window.lr = state.step()
+        self.window.losses.append(loss)
+        self.window.norms.append(norm)
 
     def _introduce(self) -> None:
         """Say what is known of the data."""
@@ -240,6 +261,8 @@ class Loop:
             recording_s=self.recording.spent + self.probing.spent + self.sampling.spent,
             validation_s=self.validating.spent,
             checkpoint_s=self.saving.spent,
+            probing_s=self.probing.spent,
+            n_probes=self.n_probes,
         )
 
     def _record(self) -> None:
@@ -336,12 +359,23 @@ class Loop:
 
     def _probe(self) -> None:
         step = self.last_probed = self.state.steps_done
-        seen = probes.look(self.state.model, self.probe_tokens)
-        digest = probes.text_hash(self.probe_text)
-        probes.publish_probe(probes.probe_path(self.folder, digest, step), self.probe_tokens, seen, self.probe_text)
-        probes.thin(self.folder, digest, KEEP_PROBES)
-        self.link.emit(Probe(step, text_hash=digest))
-        self.link.emit(Layers(step, probes.rms(seen.stream), probes.rms(seen.attn), probes.rms(seen.mlp), self.state.seconds))
+        taken = None
+        if self.step_taken is not None:
+            watched, norm = self.step_taken
+            taken = watched.values(float(norm))
+        moment = measures.measure(self.state.model, self.probe_tokens, taken)
+        probes.publish_probe(self.folder, step, moment, self.probe_text)
+        self.n_probes += 1
+        self.link.emit(
+            Probe(
+                step,
+                text_hash=text_hash(self.probe_text),
+                n_tokens=len(self.probe_tokens),
+                tokens=self.state.tokens,
+                seconds=self.state.seconds,
+                values=moment.values,
+            )
+        )
 
     def _sample(self) -> None:
         """What the model writes now. Draws from a generator of its own: training is not disturbed."""

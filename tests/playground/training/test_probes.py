@@ -1,5 +1,6 @@
 """Looking inside: what is written is what the model computes, and nothing is left behind."""
 
+import json
 import math
 from itertools import pairwise
 from types import SimpleNamespace
@@ -12,10 +13,14 @@ from safetensors.torch import load_file
 from models.knobs import ConfigError
 from playground.data.dataset import TextData
 from playground.data.tokenizers import ByteTokenizer
+from playground.files import text_hash
+from playground.quantities import PROBE_BUDGET_MB
 from playground.training.checkpoints import Checkpoints, load_model
-from playground.training.events import Layers, Notice, Probe
+from playground.training.events import Notice, Probe
 from playground.training.loop import Loop, Wanted
-from playground.training.probes import look, observing, probe_path, publish_probe, recorded_steps, text_hash, thin
+from playground.training.measures import Moment, measure
+from playground.training.observation import look, observing
+from playground.training.probes import probe_path, publish_probe, recorded_steps, thin
 
 
 def direct(model, tokens):
@@ -43,17 +48,14 @@ def direct(model, tokens):
     return seen
 
 
-def rms_of(tensors):
-    return [tensor.square().mean().sqrt().item() for tensor in tensors]
-
-
 def test_a_probe_file_holds_the_tokens_and_the_attention_of_its_step(new_state, run_loop, tmp_path):
     text = "99 green"
     state = new_state({"probe.text": text + " bottles", "probe.interval": 5, "train.max_steps": 10})
     _, link = run_loop(state, tmp_path)
     digest = text_hash(text + " bottles")
     for step in (0, 5, 10):
-        assert Probe(step, text_hash=digest) in link.events
+        (event,) = [event for event in link.of(Probe) if event.step == step]
+        assert (event.text_hash, event.n_tokens, event.tokens) == (digest, 8, step * state.config.tokens_per_step)
         path = probe_path(tmp_path, digest, step)
         assert path == tmp_path / "probes" / digest / f"{step:06d}.safetensors"
         saved = load_file(path)
@@ -64,11 +66,13 @@ def test_a_probe_file_holds_the_tokens_and_the_attention_of_its_step(new_state, 
         with torch.no_grad():
             wanted = direct(model, saved["tokens"])
         torch.testing.assert_close(saved["attention"].float(), torch.stack(wanted.maps), rtol=1e-3, atol=1e-4)
-        layers = next(event for event in link.of(Layers) if event.step == step)
-        for name in ("stream", "attn", "mlp"):
-            assert getattr(layers, name) == pytest.approx(rms_of(getattr(wanted, name)), rel=1e-4)
-    with safe_open(path, "pt") as file:
-        assert file.metadata()["text"] == text + " bottles"
+        sizes = [x.square().mean().sqrt().item() for x in wanted.stream]
+        said = event.values["stream_rms"]
+        assert [said["embedding"][0], *said["mlp.add"]] == pytest.approx(sizes, rel=1e-3)
+        assert ("update_ratio" in event.values) == (step > 0), "no step has been taken before the first"
+        with safe_open(path, "pt") as file:
+            assert file.metadata()["text"] == text + " bottles"
+            assert json.loads(file.metadata()["values"]) == event.values
     first, last = (load_file(probe_path(tmp_path, digest, step))["attention"] for step in (0, 10))
     assert not torch.equal(first, last)
 
@@ -143,7 +147,7 @@ def test_observing_leaves_the_logits_bit_identical_and_no_hook_behind(new_state)
         assert hooks_of(model)
     assert hooks_of(model) == []
     assert torch.equal(before, during) and torch.equal(before, model(idx))
-    assert (len(seen.stream), len(seen.attn), len(seen.mlp), len(seen.maps)) == (3, 2, 2, 2)
+    assert (len(seen.stream), len(seen.change["attn"]), len(seen.change["mlp"]), len(seen.maps)) == (5, 2, 2, 2)
 
 
 def test_hooks_are_removed_also_after_an_error(new_state):
@@ -165,20 +169,47 @@ def test_looking_is_without_dropout_and_restores_the_mode(new_state, training):
 def test_a_model_without_attention_has_an_empty_map(new_state, tmp_path):
     state = new_state({"model.sublayers": "mlp"})
     tokens = state.data.held_out[:5]
+    publish_probe(tmp_path, 0, measure(state.model, tokens), "text")
+    assert load_file(probe_path(tmp_path, text_hash("text"), 0))["attention"].shape == (0, 0, 5, 5)
     seen = look(state.model, tokens)
-    publish_probe(tmp_path / "x" / "000000.safetensors", tokens, seen, "text")
-    assert load_file(tmp_path / "x" / "000000.safetensors")["attention"].shape == (0, 0, 5, 5)
-    assert (len(seen.attn), len(seen.mlp), len(seen.stream)) == (0, 2, 3)
+    assert (len(seen.change["attn"]), len(seen.change["mlp"]), len(seen.stream)) == (0, 2, 3)
 
 
 def test_old_probes_are_thinned_evenly(tmp_path):
     folder = tmp_path / "probes" / "abc"
     folder.mkdir(parents=True)
     for step in range(40):
-        (folder / f"{step:06d}.safetensors").touch()
-    thin(tmp_path, "abc", 10)
+        (folder / f"{step:06d}.safetensors").write_bytes(b"x" * 100)
+    thin(tmp_path, "abc", 1099)  # room for ten
     kept = recorded_steps(tmp_path, "abc")
     assert len(kept) == 10 and kept[0] == 0 and kept[-1] == 39
     assert max(b - a for a, b in pairwise(kept)) <= 8
-    thin(tmp_path, "abc", 10)
+    thin(tmp_path, "abc", 1099)
     assert recorded_steps(tmp_path, "abc") == kept
+    thin(tmp_path, "abc", 1099, keep=4)
+    assert len(recorded_steps(tmp_path, "abc")) == 4
+    thin(tmp_path, "abc", 1)
+    assert recorded_steps(tmp_path, "abc") == [0, 39], "first and last always stay"
+
+
+def test_probes_of_a_text_that_is_no_longer_recorded_go_first(tmp_path):
+    for name, count in (("former", 5), ("now", 8)):
+        (tmp_path / "probes" / name).mkdir(parents=True)
+        for step in range(count):
+            (tmp_path / "probes" / name / f"{step:06d}.safetensors").write_bytes(b"x" * 100)
+    thin(tmp_path, "now", 1300)
+    assert len(recorded_steps(tmp_path, "former")) == 5 and len(recorded_steps(tmp_path, "now")) == 8
+    thin(tmp_path, "now", 1299)
+    assert recorded_steps(tmp_path, "former") == [] and len(recorded_steps(tmp_path, "now")) == 8
+
+
+def test_a_long_run_of_64_heads_stays_within_its_budget(tmp_path):
+    """20,000 steps, a probe every 100: files as large as those of 8 layers x 8 heads on 64 tokens."""
+    tensors = {"attention": torch.zeros(8, 8, 64, 64, dtype=torch.float16), "tokens": torch.zeros(64, dtype=torch.int64)}
+    for step in range(0, 20_001, 100):
+        publish_probe(tmp_path, step, Moment({}, tensors), "text")
+    files = list((tmp_path / "probes").rglob("*.safetensors"))
+    assert sum(file.stat().st_size for file in files) <= PROBE_BUDGET_MB * 2**20
+    kept = recorded_steps(tmp_path, text_hash("text"))
+    assert kept[0] == 0 and kept[-1] == 20_000 and len(kept) > 100
+    assert max(b - a for a, b in pairwise(kept)) <= 400

@@ -1,0 +1,136 @@
+"""What is measured inside a model while it learns: names, units, formulas and papers, once for all who use them.
+
+The values of one moment are `{quantity: {node: [layer, …]}}`: `node` is an id of `models.graph`, the list
+has one entry per layer for a node of the block and one entry otherwise. An entry is a number, a list with
+one number per head (`per="head"`), a list with one number per quantile of `QUANTILES` (`per="quantile"`), or
+None where there is nothing to measure. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+FLAT_SLOPE = 0.05
+PROBE_BUDGET_MB = 64
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One thing to measure. `where` says at which nodes; `scale` how its values are best compared; `top`
+    the largest value that it can have, None where there is none; `decisive` from where a head earns the label."""
+
+    name: str
+    label: str
+    group: str
+    per: Literal["node", "head", "quantile"]
+    where: Literal["stream", "sublayer", "attention", "mlp", "parameters"]
+    unit: str
+    formula: str
+    help: str
+    paper: str = ""
+    scale: Literal["log", "linear"] = "linear"
+    top: float | None = None
+    decisive: float | None = None
+
+
+STREAM, GRADIENTS, ACTIVATIONS, HEADS, LENS = "residual stream", "gradients", "activations", "attention heads", "logit lens"
+
+QUANTITIES = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity(
+            "stream_rms", "size of the stream", STREAM, "node", "stream", "rms", "√ mean x²",
+            "How large the numbers of the residual stream are after each sublayer. Under pre-norm it grows with depth; post-norm sets it "
+            "back to the same size every time.", "Xiong et al. 2020, arXiv:2002.04745", scale="log",
+        ),
+        Quantity(
+            "stream_cosine", "likeness to the embedding", STREAM, "node", "stream", "cosine", "x·x₀ / (‖x‖ ‖x₀‖), mean over tokens",
+            "How much of the embedding's direction is left in the stream: 1 is all of it, 0 nothing. Residuals keep it, and without them "
+            "it is soon gone.", "He et al. 2016, arXiv:1512.03385", top=1.0,
+        ),
+        Quantity(
+            "sublayer_share", "share of the sublayer", STREAM, "node", "sublayer", "of the stream", "‖f(x)‖ / ‖x‖, mean over tokens",
+            "How much a sublayer adds, compared with the stream that it is added to. Well under 1 it refines; over 1 it overwrites.",
+            "Veit et al. 2016, arXiv:1605.06431", scale="log",
+        ),
+        Quantity(
+            "grad_stream", "gradient at the stream", GRADIENTS, "node", "stream", "nats per unit", "‖∂L/∂x‖ on the probe text",
+            "How strongly the loss depends on the stream here. If it shrinks towards the embedding, gradients vanish; if it grows, they "
+            "explode.", "Xiong et al. 2020, arXiv:2002.04745", scale="log",
+        ),
+        Quantity(
+            "grad_params", "gradient of the weights", GRADIENTS, "node", "parameters", "nats per unit", "‖∂L/∂w‖ of the last training step",
+            "How hard the last training step pulled on the weights of each part, before clipping.",
+            "Pascanu et al. 2013, arXiv:1211.5063", scale="log",
+        ),
+        Quantity(
+            "update_ratio", "update to weight", GRADIENTS, "node", "parameters", "of the weights", "‖Δw‖ / ‖w‖ of the last training step",
+            "How much the last training step changed the weights of each part. About a thousandth is a common rule of thumb; much more "
+            "and it jumps about, much less and it hardly learns.", "You et al. 2020, arXiv:1904.00962", scale="log",
+        ),
+        Quantity(
+            "stream_kurtosis", "outlier channels", ACTIVATIONS, "node", "stream", "excess kurtosis",
+            "mean ((x − mean)⁴) / std⁴ − 3 over channels, mean over tokens",
+            "Whether a few channels of the stream carry much larger numbers than the rest: 0 for a bell curve, large with outliers.",
+            "Bondarenko et al. 2023, arXiv:2306.12929",
+        ),
+        Quantity(
+            "hidden_quantiles", "hidden units, spread", ACTIVATIONS, "quantile", "mlp", "activation",
+            "quantiles 1, 5, 25, 50, 75, 95, 99% over tokens and units",
+            "How the activations of the MLP's hidden units are spread, after the activation function (and before the gate's product).",
+            "Glorot and Bengio 2010",
+        ),
+        Quantity(
+            "dead_units", "dead units", ACTIVATIONS, "node", "mlp", "of the units", "share of units at 0 on every token of the probe text",
+            "Hidden units that answer to no token of the probe text. Only ReLU and ReLU² can be exactly silent.",
+            "Lu et al. 2019, arXiv:1903.06733", top=1.0,
+        ),
+        Quantity(
+            "saturation", "saturated units", ACTIVATIONS, "node", "mlp", "of the activations", f"share with |slope| < {FLAT_SLOPE}",
+            "Activations where the function is flat: nothing is learnt through them at this token.", "Glorot and Bengio 2010", top=1.0,
+        ),
+        Quantity(
+            "attn_entropy", "entropy", HEADS, "head", "attention", "nats", "−Σ a log a, mean over the tokens that look",
+            "How many tokens a head spreads its attention over: 0 for a single one, log n for n evenly.",
+            "Clark et al. 2019, arXiv:1906.04341",
+        ),
+        Quantity(
+            "attn_previous", "previous token", HEADS, "head", "attention", "of the weight", "mean a(i, i−1), i from the second token",
+            "How much of its attention a head puts on the token right before.",
+            "Clark et al. 2019, arXiv:1906.04341", top=1.0, decisive=0.7,
+        ),
+        Quantity(
+            "attn_first", "first token", HEADS, "head", "attention", "of the weight", "mean a(i, 1), i from the second token",
+            "How much of its attention a head puts on the first token: where heads rest that have nothing to do (an attention sink).",
+            "Xiao et al. 2023, arXiv:2309.17453", top=1.0, decisive=0.8,
+        ),
+        Quantity(
+            "attn_self", "itself", HEADS, "head", "attention", "of the weight", "mean a(i, i), i from the second token",
+            "How much of its attention a head puts on the very token that looks.",
+            "Clark et al. 2019, arXiv:1906.04341", top=1.0, decisive=0.7,
+        ),
+        Quantity(
+            "attn_induction", "induction", HEADS, "head", "attention", "of the weight",
+            "mean a(i, i − n + 1) over the second half of n random tokens, said twice",
+            "On random tokens that are repeated: how much a head looks at what came after the same token the first time. With it a model "
+            "copies what it has seen once.", "Olsson et al. 2022, arXiv:2209.11895", top=1.0, decisive=0.4,
+        ),
+        Quantity(
+            "attn_distance", "distance", HEADS, "head", "attention", "tokens", "Σ a(i, j) (i − j), mean over i",
+            "How far back a head looks, on average.", "Vig and Belinkov 2019, arXiv:1906.04284",
+        ),
+        Quantity(
+            "lens_loss", "loss if it stopped here", LENS, "node", "stream", "nats per token", "loss of head(norm(x)) on the probe text",
+            "The stream after each layer, read out by the final norm and the head, as if the model ended here.",
+            "nostalgebraist 2020; Belrose et al. 2023, arXiv:2303.08112",
+        ),
+        Quantity(
+            "lens_right", "probability of the right token", LENS, "node", "stream", "probability",
+            "exp(mean log p(next token)) of head(norm(x))",
+            "The (geometric) mean probability of the right next token, read out after each layer.",
+            "nostalgebraist 2020; Belrose et al. 2023, arXiv:2303.08112", top=1.0,
+        ),
+    )
+}  # fmt: skip

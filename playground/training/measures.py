@@ -1,0 +1,284 @@
+"""From what was seen of a model to the numbers that `playground.quantities` names.
+
+Shapes: B batch, T probe tokens, C channels, F hidden units, L layers, H heads, S places of the stream, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.gpt import GPT
+from models.graph import graph, stream_nodes
+from playground.quantities import FLAT_SLOPE, QUANTILES
+from playground.training.observation import Observation, as_ids, evaluating, look, look_with_gradients
+
+Values = dict[str, dict[str, list]]
+
+N_TOP, N_BINS, MAX_INDUCTION = 5, 41, 32
+CAN_DIE = ("relu", "relu2")
+
+
+@dataclass
+class Moment:
+    """All that is known of a model at one step. `values` as in `playground.quantities`; `tensors` on the CPU:
+
+    tokens (T,) int64; attention (L, H, T, T) float16; stream_rms and grad_stream (S, T) float32, by token;
+    lens_top (S', T, 5) int32 and lens_p (S', T, 5) float16, the likeliest next tokens after each layer (S': the
+    embedding and the L layers), lens_right (S', T - 1) float16, the probability of the right one; hidden_counts (L, 41)
+    and hidden_range (L, 2) float32, a histogram of the MLP's hidden activations; gain.NAME (C,) float16 of each norm.
+    """
+
+    values: Values
+    tensors: dict[str, Tensor]
+
+
+def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None) -> Moment:
+    """Everything about (T,) probe tokens; `step_taken` is what was measured of the last training step."""
+    if len(tokens) > 1:
+        seen, gradients = look_with_gradients(model, tokens)
+    else:
+        seen, gradients = look(model, tokens), None
+    with torch.no_grad(), evaluating(model):
+        values, tensors = {}, {"tokens": torch.from_numpy(tokens.astype(np.int64)), "attention": attention_tensor(seen)}
+        _stream(model.config, seen, gradients, values, tensors)
+        _sublayers(seen, values)
+        _hidden(model.config, seen, values, tensors)
+        _attention(model, seen, values)
+        _lens(model, seen, tokens, values, tensors)
+        for name, module in model.named_modules():
+            if "norm" in name.rsplit(".", 1)[-1] and getattr(module, "weight", None) is not None:
+                tensors[f"gain.{name}"] = module.weight.detach().half().cpu()
+    return Moment(rounded(values | (step_taken or {})), tensors)
+
+
+def stream_sites(config: ModelConfig) -> list[tuple[str, int]]:
+    """(node, layer) of every place of the stream, in order; the embedding first."""
+    first, ends = stream_nodes(config)
+    return [(first, 0), *((node, layer) for layer in range(config.n_layer) for node in ends)]
+
+
+def attention_tensor(seen: Observation) -> Tensor:
+    """(L, H, T, T) float16 on the CPU; with no attention L and H are 0."""
+    if not seen.maps:
+        T = seen.stream[0].size(1)
+        return torch.zeros(0, 0, T, T, dtype=torch.float16)
+    return torch.stack([maps[0] for maps in seen.maps]).half().cpu()
+
+
+def _placed(config: ModelConfig, numbers: list[float]) -> dict[str, list]:
+    """One number per place of the stream, by node."""
+    by_node: dict[str, list] = {}
+    for (node, _), number in zip(stream_sites(config), numbers, strict=True):
+        by_node.setdefault(node, []).append(number)
+    return by_node
+
+
+def _stream(config: ModelConfig, seen: Observation, gradients: list[Tensor] | None, values: Values, tensors: dict) -> None:
+    x = torch.stack([each[0] for each in seen.stream]).float()  # (S, T, C)
+    tensors["stream_rms"] = x.square().mean(-1).sqrt().cpu()
+    values["stream_rms"] = _placed(config, x.square().mean((1, 2)).sqrt().tolist())
+    values["stream_cosine"] = _placed(config, F.cosine_similarity(x, x[:1], dim=-1).mean(-1).tolist())
+    centred = x - x.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1)  # (S, T)
+    values["stream_kurtosis"] = _placed(config, (centred.pow(4).mean(-1) / variance.square() - 3).mean(-1).tolist())
+    if gradients is not None:
+        g = torch.stack([each[0] for each in gradients]).float()
+        tensors["grad_stream"] = g.square().sum(-1).sqrt().cpu()
+        values["grad_stream"] = _placed(config, g.square().sum((1, 2)).sqrt().tolist())
+
+
+def _sublayers(seen: Observation, values: Values) -> None:
+    shares = {
+        name: [(change.norm(dim=-1) / before.norm(dim=-1)).mean().item() for before, change in zip(seen.before[name], changes, strict=True)]
+        for name, changes in seen.change.items()
+        if changes
+    }
+    if shares:
+        values["sublayer_share"] = shares
+
+
+def _hidden(config: ModelConfig, seen: Observation, values: Values, tensors: dict) -> None:
+    if not seen.hidden:
+        return
+    spread, flat, dead, counts, ranges = [], [], [], [], []
+    for before, after in seen.hidden:
+        numbers = after[0].float()  # (T, F)
+        every = numbers.flatten()
+        spread.append(np.quantile(every.cpu().numpy(), QUANTILES).tolist())
+        flat.append((slope(config, before) < FLAT_SLOPE).float().mean().item())
+        dead.append((numbers == 0).all(0).float().mean().item())
+        low, high = every.min().item(), every.max().item()
+        counts.append(torch.histc(every, N_BINS, low, high).cpu() if math.isfinite(high - low) else torch.zeros(N_BINS))
+        ranges.append(torch.tensor([low, high]))
+    values["hidden_quantiles"], values["saturation"] = {"mlp": spread}, {"mlp": flat}
+    if config.activation in CAN_DIE:
+        values["dead_units"] = {"mlp": dead}
+    tensors["hidden_counts"], tensors["hidden_range"] = torch.stack(counts), torch.stack(ranges)
+
+
+def slope(config: ModelConfig, before: Tensor) -> Tensor:
+    """How steep the MLP's activation function is at its inputs, without sign; same shape."""
+    from models.config import GATED
+    from models.mlp import ACTIVATIONS
+
+    with torch.enable_grad():
+        z = before.float().requires_grad_()
+        return torch.autograd.grad(ACTIVATIONS[GATED.get(config.activation, config.activation)]()(z).sum(), z)[0].abs()
+
+
+def _attention(model: GPT, seen: Observation, values: Values) -> None:
+    if not seen.maps:
+        return
+    maps = torch.stack([each[0] for each in seen.maps])  # (L, H, T, T)
+    values["attn_entropy"] = {"attn": entropy(maps).tolist()}
+    values["attn_distance"] = {"attn": distance(maps).tolist()}
+    if maps.size(-1) > 1:
+        values["attn_previous"] = {"attn": maps.diagonal(-1, -2, -1).mean(-1).tolist()}
+        values["attn_first"] = {"attn": maps[..., 1:, 0].mean(-1).tolist()}
+        values["attn_self"] = {"attn": maps[..., 1:, 1:].diagonal(0, -2, -1).mean(-1).tolist()}
+    half = min(MAX_INDUCTION, model.config.block_size // 2)
+    if half > 1:
+        values["attn_induction"] = {"attn": induction(model, half).tolist()}
+
+
+def entropy(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
+    """Of each row, in nats, averaged over the rows."""
+    return -torch.special.xlogy(maps, maps).sum(-1).mean(-1)
+
+
+def distance(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
+    """Tokens between the one that looks and what it looks at, weighted, averaged over the rows."""
+    places = torch.arange(maps.size(-1), device=maps.device)
+    return (maps * (places[:, None] - places).clamp(min=0)).sum(-1).mean(-1)
+
+
+def induction(model: GPT, half: int) -> Tensor:  # -> (L, H)
+    """The mean weight that a head puts on the token after the earlier occurrence of the present one, where
+    `half` random tokens are said twice. Olsson et al. 2022, arXiv:2209.11895."""
+    once = np.random.default_rng(0).integers(model.config.vocab_size, size=half)
+    maps = torch.stack([each[0] for each in look(model, np.concatenate([once, once])).maps])  # (L, H, 2 half, 2 half)
+    return maps.diagonal(1 - half, -2, -1)[..., 1:].mean(-1)
+
+
+def _lens(model: GPT, seen: Observation, tokens: np.ndarray, values: Values, tensors: dict) -> None:
+    """Read the stream after each layer as if it were the last. nostalgebraist 2020."""
+    config, (first, ends) = model.config, stream_nodes(model.config)
+    ids = as_ids(model, tokens)
+    tops, chances, rights, losses = [], [], [], []
+    for x in seen.stream[:: max(1, len(ends))]:
+        logits = read_out(model, x[0])  # (T, V)
+        logs = logits.float().log_softmax(-1)
+        top = logs.topk(min(N_TOP, config.vocab_size), dim=-1)
+        tops.append(top.indices.int().cpu())
+        chances.append(top.values.exp().half().cpu())
+        right = logs[:-1].gather(-1, ids[1:, None])[:, 0]  # (T - 1,)
+        rights.append(right.exp().half().cpu())
+        losses.append(-right.mean().item())
+    tensors["lens_top"], tensors["lens_p"], tensors["lens_right"] = torch.stack(tops), torch.stack(chances), torch.stack(rights)
+    if len(tokens) > 1:
+        for name, numbers in (("lens_loss", losses), ("lens_right", [math.exp(-loss) for loss in losses])):
+            values[name] = {first: numbers[:1]} | ({ends[-1]: numbers[1:]} if numbers[1:] else {})
+
+
+def read_out(model: GPT, x: Tensor) -> Tensor:  # (T, C) -> (T, V)
+    """What the final norm and the head make of a place of the stream."""
+    logits, cap = model.head(model.norm(x)), model.config.logit_softcap
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+# The step that is taken.
+
+
+@dataclass
+class StepTaken:
+    """What an optimiser's step did to each part; `cost_s` is what looking at it took."""
+
+    config: ModelConfig
+    squares: dict[str, list[float]] = field(default_factory=dict)  # by parameter: of its gradient, weight and change
+    cost_s: float = 0.0
+
+    def values(self, norm_before_clipping: float) -> Values:
+        """Gradient norms as they were before clipping, and updates relative to the weights."""
+        clipped = math.sqrt(sum(gradient for gradient, _, _ in self.squares.values()))
+        back = norm_before_clipping / clipped if clipped > 0 else 1.0
+        sums: dict[tuple[str, int], list[float]] = {}
+        nodes = parameter_nodes(self.config)
+        for name, squares in self.squares.items():
+            place = next(node for prefix, node in nodes.items() if name.startswith(prefix))
+            sums[place] = [a + b for a, b in zip(sums.get(place, [0.0] * 3), squares, strict=True)]
+        pulls, ratios = {}, {}
+        for (node, layer), (gradient, weight, change) in sums.items():
+            length = self.config.n_layer if node not in ("embedding", "embd_norm", "norm", "head") else 1
+            pulls.setdefault(node, [None] * length)[layer] = back * math.sqrt(gradient)
+            ratios.setdefault(node, [None] * length)[layer] = math.sqrt(change / weight) if weight > 0 else None
+        return {"grad_params": pulls, "update_ratio": ratios}
+
+
+@contextmanager
+def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[StepTaken]:
+    """Look at the one optimiser step inside the `with`: what pulled, and how far each weight went."""
+    taken, before = StepTaken(model.config), {}
+
+    def timed(look):
+        def hook(*_) -> None:
+            start = time.perf_counter()
+            look()
+            taken.cost_s += time.perf_counter() - start
+
+        return hook
+
+    @torch.no_grad()
+    def keep() -> None:
+        before.update({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
+        taken.squares.update({name: [p.grad.float().square().sum()] for name, p in model.named_parameters() if p.grad is not None})
+
+    @torch.no_grad()
+    def compare() -> None:
+        numbers = []
+        for name, parameter in model.named_parameters():
+            if name in taken.squares:
+                old = before[name]
+                numbers.append(torch.stack([*taken.squares[name], old.float().square().sum(), (parameter - old).float().square().sum()]))
+        taken.squares = dict(zip(taken.squares, torch.stack(numbers).tolist(), strict=True)) if numbers else {}
+        before.clear()
+
+    hooks = [optimizer.register_step_pre_hook(timed(keep)), optimizer.register_step_post_hook(timed(compare))]
+    try:
+        yield taken
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def parameter_nodes(config: ModelConfig) -> dict[str, tuple[str, int]]:
+    """From the beginning of a parameter's name to the node, and the layer, that it belongs to."""
+    places = {"wte.": ("embedding", 0), "wpe.": ("embedding", 0)}
+    for node in graph(config).nodes:
+        if node.module:
+            for layer in range(config.n_layer if node.in_block else 1):
+                places[node.module.format(layer=layer) + "."] = (node.id, layer)
+    for layer in range(config.n_layer):
+        for part in ("attn", "mlp"):
+            places[f"blocks.{layer}.{part}.gain"] = ("add" if config.parallel else f"{part}.add", layer)
+    return places
+
+
+def rounded(values: Values) -> Values:
+    """Four significant digits; None for what is no finite number."""
+
+    def short(entry):
+        if isinstance(entry, list):
+            return [short(each) for each in entry]
+        return float(f"{entry:.4g}") if entry is not None and math.isfinite(entry) else None
+
+    return {name: {node: short(layers) for node, layers in nodes.items()} for name, nodes in values.items()}
