@@ -35,6 +35,22 @@ def _tidy(run_id: str, row: Row) -> dict:
     return {"run_id": run_id, "step": row.step, **values}
 
 
+def measures(db: Store, run_id: str) -> pd.DataFrame:
+    """What was measured inside a run's model: one row per step, quantity, node, layer and head or quantile.
+
+    Layers and heads count from 1; `head` is empty where there is one value per layer. Units: see `quantities`.
+    """
+    rows = []
+    for row in db.events(run_id, kinds=("probe",)):
+        for quantity, nodes in row.body["values"].items():
+            for node, layers in nodes.items():
+                for layer, entry in enumerate(layers, start=1):
+                    for head, value in enumerate(entry, start=1) if isinstance(entry, list) else [(None, entry)]:
+                        rows.append((run_id, row.step, row.body["tokens"], row.body["seconds"], quantity, node, layer, head, value))
+    frame = pd.DataFrame(rows, columns=["run_id", "step", "tokens", "seconds", "quantity", "node", "layer", "head", "value"])
+    return frame.astype({"head": "Int64"})
+
+
 def to_csv(frame: pd.DataFrame) -> bytes:
     """As a file for spreadsheets; figures that are not finite are written as nan and inf."""
     return frame.to_csv(index=False, na_rep="").encode()

@@ -6,7 +6,6 @@ bytes, computed once for all who ask the same thing at the same time. Imports no
 
 from __future__ import annotations
 
-import base64
 import gzip
 import mimetypes
 import threading
@@ -14,23 +13,28 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import orjson
-from safetensors import SafetensorError, safe_open
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from models.config import ModelConfig, flops_per_token
+from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import export, frames, plots, sampler, store
+from playground import export, frames, moments, plots, sampler, store
 from playground.config import RunConfig
 from playground.data import tokenizers
+from playground.errands import Errands
+from playground.files import text_hash
+from playground.observations import Seen, observe
 from playground.presets import PRESETS
+from playground.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import RunFolder
 from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.training.errors import CheckpointError
@@ -39,6 +43,7 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 FRESH_S = 0.15
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
+MAX_PROBE_CHARACTERS = 2000
 
 
 class Shared:
@@ -71,8 +76,9 @@ class Shared:
 class Live:
     """The routes. `root` and `db` are what they read; nothing is written."""
 
-    def __init__(self, root: Path, db: Store):
-        self.root, self.db, self.shared = root, db, Shared()
+    def __init__(self, root: Path, db: Store, errands: Errands | None = None):
+        self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
+        self.computing = threading.Semaphore(1)  # what runs a model takes turns: the runs need the cores
 
     def app(self) -> Starlette:
         return Starlette(
@@ -81,14 +87,20 @@ class Live:
                 Route("/runs", self.list),
                 Route("/overlay", self.overlay),
                 Route("/runs/{run_id}", self.run),
-                Route("/runs/{run_id}/attention", self.attention),
+                Route("/runs/{run_id}/graph", self.graph),
+                Route("/runs/{run_id}/moments", self.moments),
+                Route("/runs/{run_id}/moment", self.moment),
+                Route("/runs/{run_id}/ablate", self.ablate),
+                Route("/runs/{run_id}/observations", self.observations),
+                Route("/runs/{run_id}/measures.csv", self.measures),
                 Route("/runs/{run_id}/weights", self.weights),
                 Route("/runs/{run_id}/transformers.zip", self.transformers),
                 Route("/runs/{run_id}/metrics.csv", self.metrics),
                 Route("/runs/{run_id}/config.json", self.config),
             ],
             exception_handlers={
-                NoSuchRun: _problem(404), HTTPException: _problem(None), StoreBusy: _problem(503), OSError: _problem(500),
+                NoSuchRun: _problem(404), CheckpointError: _problem(404),
+                HTTPException: _problem(None), StoreBusy: _problem(503), OSError: _problem(500),
             },
         )  # fmt: skip
 
@@ -130,10 +142,36 @@ class Live:
                 raise HTTPException(400, f"{name} is one of {', '.join(known)}")
         return _json(self.shared.get(("overlay", x, y, *wanted), lambda: self._overlay(wanted, x, y)))
 
-    def attention(self, request: Request) -> Response:
-        """Every head's map of the newest recorded probe, or of `step`, of the run's probe text."""
-        run_id, step = request.path_params["run_id"], _whole(request, "step", -1)
-        return _json(self.shared.get(("attention", run_id, step), lambda: self._attention(run_id, step)))
+    def graph(self, request: Request) -> Response:
+        """The architecture, and what is measured at its nodes."""
+        run_id = request.path_params["run_id"]
+        return _json(self.shared.get(("graph", run_id), lambda: self._graph(run_id)))
+
+    def moments(self, request: Request) -> Response:
+        """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints."""
+        run_id, text = request.path_params["run_id"], _text(request)
+        return _json(self.shared.get(("moments", run_id, text), lambda: self._moments(run_id, text)))
+
+    def moment(self, request: Request) -> Response:
+        """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
+        key = request.path_params["run_id"], _whole(request, "step", -1), _text(request), "maps" in request.query_params
+        return _json(self.shared.get(("moment", *key), lambda: _or_problem(self._moment, *key)))
+
+    def ablate(self, request: Request) -> Response:
+        """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
+        key = request.path_params["run_id"], _whole(request, "step", -1), request.query_params.get("off"), _text(request)
+        return _json(self.shared.get(("ablate", *key), lambda: _or_problem(self._ablate, *key)))
+
+    def observations(self, request: Request) -> Response:
+        """What a person should notice, in plain words."""
+        run_id = request.path_params["run_id"]
+        return _json(self.shared.get(("observations", run_id), lambda: self._observations(run_id)))
+
+    def measures(self, request: Request) -> Response:
+        """Everything measured inside the model, one line per step, quantity, node, layer and head."""
+        run = self.db.run(request.path_params["run_id"])
+        data = frames.to_csv(frames.measures(self.db, run.id))
+        return Response(data, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}-inside.csv"'})
 
     def weights(self, request: Request) -> Response:
         """A checkpoint's safetensors file to keep; the newest, or that of `step`."""
@@ -209,6 +247,7 @@ class Live:
         status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")} | {
             "source": run.config["data"]["source"]
         }
+        status["flops_per_token"] = training_flops(orjson.dumps(run.config["model"]))
         if run.state == store.QUEUED:
             waiting = [other.id for other in self.db.runs_in([store.QUEUED])]
             status["place"] = waiting.index(run.id) + 1 if run.id in waiting else None
@@ -225,32 +264,62 @@ class Live:
         floor = floors.pop() if len(floors) == 1 else None
         return plots.overlay(frames.metrics(self.db, run_ids), names, x, y, floor).to_json().encode()
 
-    def _attention(self, run_id: str, step: int) -> bytes:
-        folder = RunFolder(self.root, run_id)
-        probes = [row for row in self.db.events(run_id, kinds=("probe",))]
-        if not probes:
-            self.db.run(run_id)
+    def _graph(self, run_id: str) -> bytes:
+        config = RunFolder(self.root, self.db.run(run_id).id).read_config().model
+        first, ends = stream_nodes(config)
+        stream = [[first, 0], *([node, layer] for layer in range(config.n_layer) for node in ends)]
+        return orjson.dumps(
+            asdict(graph(config))
+            | {"stream": stream, "formulas": formulas(config), "n_head": config.n_head if config.has_attention else 0}
+            | {"quantities": [asdict(each) for each in QUANTITIES.values()], "quantiles": QUANTILES}
+        )
+
+    def _moments(self, run_id: str, text: str | None) -> bytes:
+        run = self.db.run(run_id)
+        recorded = text is None or text == run.probe_text
+        steps = sampler.steps(self.root, run_id) if not recorded else self._kept(run)
+        text = run.probe_text if recorded else text
+        answer = {"text": text, "hash": text_hash(text or ""), "recorded": recorded, "steps": steps, "budget_mb": PROBE_BUDGET_MB}
+        errand = self.errands.about(("reprobe", run_id, run.probe_text)) if recorded else None
+        return orjson.dumps(answer | {"busy": None if errand is None else {"share": errand.share, "words": errand.words}})
+
+    def _kept(self, run: Run) -> list[int]:
+        return [] if run.probe_text is None else RunFolder(self.root, run.id).probe_steps(run.probe_text)
+
+    def _moment(self, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
+        run, folder = self.db.run(run_id), RunFolder(self.root, run_id)
+        step = step if step >= 0 else 10**12
+        text = run.probe_text if text is None else text
+        if text is None:
             return b"null"
-        digest = probes[-1].body["text_hash"]
-        there = [path for path in sorted((folder.path / "probes" / digest).glob("[0-9]*.safetensors"), key=lambda path: int(path.stem))]
-        chosen = next((path for path in reversed(there) if step < 0 or int(path.stem) <= step), None)
-        if chosen is None:
+        found = moments.recorded(self.root, run_id, step, text)
+        if found is None:
+            there = [kept for kept in sampler.steps(self.root, run_id) if kept <= step]
+            if there:
+                with self.computing:
+                    found = moments.computed(self.root, run_id, there[-1], text)
+        if found is None:
             return b"null"
-        try:
-            with safe_open(chosen, framework="numpy") as file:
-                tokens, maps = file.get_tensor("tokens"), file.get_tensor("attention")
-        except (SafetensorError, FileNotFoundError):
-            return b"null"  # thinned out this very moment
         tokenizer = tokenizers.load(folder.tokenizer.read_text())
-        return orjson.dumps(attention_dict(int(chosen.stem), [tokenizer.token(i) for i in tokens.tolist()], maps))
+        return orjson.dumps(moments.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
 
+    def _ablate(self, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
+        run = self.db.run(run_id)
+        newest = sampler.newest(self.root, run_id)
+        nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
+        text = text or run.probe_text or ""
+        with self.computing:
+            if off is None:
+                return orjson.dumps(moments.worth(self.root, run_id, nearest, text))
+            return orjson.dumps(moments.ablate(self.root, run_id, nearest, off, text))
 
-def attention_dict(step: int, tokens: list[str], maps: np.ndarray) -> dict:
-    """(L, H, T, T) maps as base64 of their lower triangles row by row, one byte per weight (255: all of it)."""
-    n_layer, n_head, T, _ = maps.shape
-    rows, columns = np.tril_indices(T)
-    triangle = np.rint(maps[:, :, rows, columns].astype(np.float32) * 255).astype(np.uint8)
-    return {"step": step, "tokens": tokens, "n_layer": n_layer, "n_head": n_head, "maps": base64.b64encode(triangle.tobytes()).decode()}
+    def _observations(self, run_id: str) -> bytes:
+        config = RunFolder(self.root, self.db.run(run_id).id).read_config()
+        rows = {kind: [] for kind in ("progress", "validation", "probe", "facts")}
+        for row in self.db.events(run_id, kinds=rows):
+            rows[row.kind].append(row.body | {"step": row.step})
+        facts = rows["facts"][-1] if rows["facts"] else None
+        return orjson.dumps(observe(Seen(config, rows["progress"], rows["validation"], rows["probe"], facts)))
 
 
 def seconds_left(run: Run) -> float | None:
@@ -262,6 +331,12 @@ def seconds_left(run: Run) -> float | None:
     if train["max_seconds"] is not None:
         guesses.append(train["max_seconds"] - run.seconds)
     return max(0.0, min(guesses)) if guesses else None
+
+
+@lru_cache(maxsize=2000)
+def training_flops(model: bytes) -> int:
+    """What training on one token costs, in FLOP."""
+    return 3 * flops_per_token(parse(ModelConfig, orjson.loads(model)))
 
 
 @lru_cache(maxsize=2000)
@@ -306,6 +381,19 @@ def _whole(request: Request, name: str, default: int) -> int:
         return max(-1, min(int(text[:30]), 2**63 - 1))
     except ValueError:
         raise HTTPException(400, f"{name} is a whole number") from None
+
+
+def _or_problem(answer: Callable[..., bytes], *arguments: object) -> bytes:
+    """The answer, or what is wrong with what a person typed: an answer too."""
+    try:
+        return answer(*arguments)
+    except ConfigError as error:
+        return orjson.dumps({"problem": str(error)})
+
+
+def _text(request: Request) -> str | None:
+    """A text to look at, cut to what a probe text may have; None for that of the run."""
+    return (request.query_params.get("text") or "")[:MAX_PROBE_CHARACTERS] or None
 
 
 def _problem(status: int | None) -> Callable:

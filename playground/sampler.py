@@ -12,8 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.knobs import ConfigError, Knobs, Problem, knob, parse
 from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
@@ -58,7 +56,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     model: Any
     tokenizer: Tokenizer
 
@@ -93,20 +91,12 @@ def sample(root: Path, run_id: str, step: int | None, prompt: str, config: Sampl
         raise CheckpointError(f"this checkpoint cannot write: {error}; choose an earlier one") from None
 
 
-def attention(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, list[str], np.ndarray]:
-    """Every head's map on any text at a checkpoint (None: the newest): its step, the tokens, (L, H, T, T).
-
-    Computed here and now from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
-    """
-    from playground.training.probes import MAX_PROBE_TOKENS, attention_tensor, look
-
-    step = steps(root, run_id)[-1] if step is None and steps(root, run_id) else step
-    loaded = load(root, run_id, step)
-    ids = loaded.tokenizer.encode(text, "probe.text")[: min(MAX_PROBE_TOKENS, loaded.model.config.block_size)]
-    if not len(ids):
-        raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character")])
-    maps = attention_tensor(look(loaded.model, ids)).numpy()
-    return step, [loaded.tokenizer.token(i) for i in ids.tolist()], maps
+def newest(root: Path, run_id: str) -> int:
+    """The step of a run's last checkpoint. Raises NoSuchRun, CheckpointError."""
+    there = steps(root, run_id)
+    if not there:
+        raise CheckpointError("this run has no checkpoint yet; try again when it has taken its first steps")
+    return there[-1]
 
 
 def steps(root: Path, run_id: str) -> list[int]:
@@ -115,13 +105,9 @@ def steps(root: Path, run_id: str) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
 
 
-def load(root: Path, run_id: str, step: int | None) -> _Loaded:
+def load(root: Path, run_id: str, step: int | None) -> Loaded:
     """The model of a checkpoint, from memory where it is there. Raises NoSuchRun, CheckpointError."""
-    there = steps(root, run_id)
-    if not there:
-        raise CheckpointError(f"run {run_id} has no checkpoint yet; wait for its first")
-    if step is None:
-        step = there[-1]
+    step, there = newest(root, run_id) if step is None else step, steps(root, run_id)
     if step not in there:
         raise CheckpointError(f"run {run_id} has no checkpoint at step {step}; there are {_listing(there)}")
     return _load(root, run_id, step, _stamp(root, run_id, step))
@@ -156,12 +142,12 @@ def _stamp(root: Path, run_id: str, step: int) -> int:
 
 
 @lru_cache(maxsize=6)
-def _load(root: Path, run_id: str, step: int, stamp: int) -> _Loaded:
+def _load(root: Path, run_id: str, step: int, stamp: int) -> Loaded:
     from playground.training.checkpoints import Checkpoints, load_model
 
     folder = RunFolder(root, run_id)
     model = load_model(folder.read_config().model, Checkpoints(folder.checkpoints).weights_path(step))
-    return _Loaded(model, tokenizers.load(folder.tokenizer.read_text()))
+    return Loaded(model, tokenizers.load(folder.tokenizer.read_text()))
 
 
 def _listing(there: list[int]) -> str:

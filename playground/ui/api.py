@@ -11,11 +11,12 @@ import gradio as gr
 import orjson
 
 from models.knobs import ConfigError, Problem
-from playground import access, frames, sampler
+from playground import access, frames, moments, sampler
 from playground.access import Visitor
-from playground.data import corpora
+from playground.data import corpora, tokenizers
 from playground.live import Live
 from playground.presets import PRESETS, with_source
+from playground.runs import RunFolder
 from playground.supervisor import Supervisor
 from playground.ui.common import Services, answered
 
@@ -27,7 +28,7 @@ def build(services: Services) -> None:
     endpoints = Endpoints(services)
     for name in (
         "start_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
-        "upload_text", "probe", "download",
+        "upload_text", "probe", "ablate", "download",
     ):  # fmt: skip
         gr.api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
 
@@ -123,11 +124,23 @@ class Endpoints:
             return {"source": corpora.add_bytes(self.root, text.encode("utf-8", "surrogatepass"), limit)}
 
     def probe(self, run_id: str, text: str, step: int | None = None) -> dict:
-        """Attention of every head on any text: `tokens` and `attention[layer][head][query][key]`."""
+        """All that can be seen inside a model on any text: `tokens`, `attention[layer][head][query][key]`, and `values`, the
+        measures by quantity, node and layer."""
         with answered():
             run = self.db.run(_text(run_id, "run_id", 100))
-            at, tokens, maps = sampler.attention(self.root, run.id, sampler.parse_step(step), _text(text, "text", 2000))
-            return {"step": at, "tokens": tokens, "attention": maps.astype(float).round(4).tolist()}
+            at, seen = moments.computed(self.root, run.id, sampler.parse_step(step), _text(text, "text", 2000))
+            tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
+            maps = seen.tensors["attention"].astype(float).round(4).tolist()
+            tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
+            return {"step": at, "tokens": tokens, "attention": maps, "values": seen.values}
+
+    def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None) -> dict:
+        """What a checkpoint loses without some parts: `off` is like `layer:2,head:1.3,mlp:1,attn:2`, counted from 1. Losses in
+        nats per token and what it writes, `before` and `after`; `text` is the probe text, the run's own where empty."""
+        with answered():
+            run = self.db.run(_text(run_id, "run_id", 100))
+            text = _text(text, "text", 2000) or run.probe_text or ""
+            return moments.ablate(self.root, run.id, sampler.parse_step(step), _text(off, "off", 2000), text)
 
     def download(self, run_id: str) -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration."""

@@ -10,7 +10,9 @@ import gradio as gr
 
 from playground.live import ASSETS
 
-SCRIPTS = ("core.js", "charts.js", "heads.js", "data.js", "design.js", "sample.js", "runs.js")
+SCRIPTS = (
+    "core.js", "tools.js", "charts.js", "data.js", "design.js", "inside.js", "views.js", "heads.js", "lens.js", "sample.js", "runs.js",
+)  # fmt: skip
 
 
 def asset_url(name: str) -> str:

@@ -56,7 +56,7 @@ def run(settings: Settings) -> None:
 
 
 def _launch(blocks, services: Services) -> None:
-    live = Live(services.settings.root, services.db)
+    live = Live(services.settings.root, services.db, services.errands)
     blocks.launch(
         server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
         theme=page.theme(), head=_head(),

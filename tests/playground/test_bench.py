@@ -53,4 +53,5 @@ def test_starts_and_shares_are_measured(measured):
     assert 0 < warm < cold
     assert set(measured["shares"]) == {"recording", "validation", "checkpoints"}
     assert all(0 <= share < 1 for (share,) in measured["shares"].values())
+    assert measured["probe_ms"][0] > 0 and measured["probes_per_minute"][0] > 1 and measured["probe_mb_per_1000_steps"][0] > 0
     assert measured["machine"]["cores"] >= 1

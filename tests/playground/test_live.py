@@ -19,8 +19,11 @@ from starlette.testclient import TestClient
 from playground import frames, plots, sampler, store
 from playground.access import Visitor, new_key
 from playground.config import RunConfig
+from playground.data import tokenizers
 from playground.data.corpora import add_text
-from playground.live import Live, Shared, about_config, attention_dict, file_name
+from playground.live import Live, Shared, about_config, file_name
+from playground.moments import triangles
+from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
 from playground.settings import from_environment
@@ -85,7 +88,7 @@ def test_the_owner_is_never_told(trained, client):
 
 def test_attention_bytes_are_the_lower_triangles(trained, client):
     root, _, run_id = trained
-    answer = client.get(f"/runs/{run_id}/attention").json()
+    answer = client.get(f"/runs/{run_id}/moment?maps=1").json()
     n = len(answer["tokens"])
     data = np.frombuffer(base64.b64decode(answer["maps"]), dtype=np.uint8).reshape(2, 2, n * (n + 1) // 2)
     newest = max((root / "runs" / run_id / "probes").glob("*/*.safetensors"), key=lambda path: int(path.stem))
@@ -93,12 +96,78 @@ def test_attention_bytes_are_the_lower_triangles(trained, client):
     assert answer["step"] == int(newest.stem) == 12
     rows, columns = np.tril_indices(n)
     assert np.abs(data / 255 - maps.numpy()[:, :, rows, columns]).max() < 0.5 / 255 + 1e-3
-    assert client.get(f"/runs/{run_id}/attention?step=0").json()["step"] == 0
+    assert client.get(f"/runs/{run_id}/moment?step=0").json()["step"] == 0
 
 
 def test_attention_of_no_heads_is_empty():
-    answer = attention_dict(3, ["a", "b"], np.zeros((0, 0, 2, 2), dtype=np.float16))
-    assert answer["maps"] == "" and answer["n_layer"] == 0
+    assert triangles(np.zeros((0, 0, 2, 2), dtype=np.float16)) == ""
+
+
+def test_a_moment_says_what_the_file_says(trained, client):
+    root, db, run_id = trained
+    text = db.run(run_id).probe_text
+    moment = client.get(f"/runs/{run_id}/moment?step=11").json()  # the last one before
+    file = RunFolder(root, run_id).probe(text, moment["step"]).read_bytes()
+    tensors = load(file)
+    assert moment["step"] == 8 and "maps" not in moment
+    assert moment["stream_rms"] == pytest.approx(tensors["stream_rms"].numpy(), rel=1e-5)
+    words = np.array(moment["lens_words"])[np.array(moment["lens_top"])]
+    known = tokenizers.load(RunFolder(root, run_id).tokenizer.read_text())
+    assert words[2][3].tolist() == [known.token(i) for i in tensors["lens_top"][2][3].tolist()]
+    assert set(moment["gains"]) == {name.removeprefix("gain.") for name in tensors if name.startswith("gain.")}
+    recorded = client.get(f"/runs/{run_id}").json()["events"]["probe"]
+    assert moment["values"] == recorded["values"][recorded["step"].index(8)]
+
+
+def test_the_recorded_moments_are_listed_and_those_of_another_text_are_the_checkpoints(trained, client):
+    root, db, run_id = trained
+    mine = client.get(f"/runs/{run_id}/moments").json()
+    assert mine["steps"] == [0, 4, 8, 12] and mine["recorded"] and mine["busy"] is None and mine["text"] == db.run(run_id).probe_text
+    other = client.get(f"/runs/{run_id}/moments?text=sea").json()
+    assert other["steps"] == sampler.steps(root, run_id) == [0, 12] and not other["recorded"]
+    assert client.get(f"/runs/{run_id}/moments", params={"text": mine["text"]}).json() == mine
+
+
+def test_another_text_is_answered_from_a_checkpoint_and_leaves_nothing(trained, client):
+    root, _, run_id = trained
+    before = sorted(RunFolder(root, run_id).path.rglob("*"))
+    answer = client.get(f"/runs/{run_id}/moment?text=sea shells&step=11&maps=1").json()
+    assert answer["step"] == 0 and "".join(answer["tokens"]) == "sea shells" and answer["maps"]
+    assert sorted(RunFolder(root, run_id).path.rglob("*")) == before
+    refused = client.get(f"/runs/{run_id}/moment?text=愛")
+    assert "'愛'" in refused.json()["problem"]
+
+
+def test_parts_are_switched_off_on_demand(trained, client):
+    run_id = trained[2]
+    answer = client.get(f"/runs/{run_id}/ablate?off=head:1.2,mlp:2").json()
+    assert (answer["step"], answer["off"]) == (12, ["head:1.2", "mlp:2"])
+    assert client.get(f"/runs/{run_id}/ablate?off=mlp:2&step=2").json()["step"] == 0  # the nearest
+    wrong = client.get(f"/runs/{run_id}/ablate?off=head:3.1,nonsense")
+    assert "head:3.1" in wrong.json()["problem"] and "nonsense" in wrong.json()["problem"]
+    worth = client.get(f"/runs/{run_id}/ablate").json()
+    assert len(worth["rises"]) == 2 * (1 + 1 + 2 + 1) and worth["rises"]["mlp:2"] is not None
+
+
+def test_what_stands_out_is_said_with_its_rule(trained, client):
+    found = client.get(f"/runs/{trained[2]}/observations").json()
+    assert isinstance(found, list) and all(each["sentence"] and each["rule"] for each in found)
+
+
+def test_everything_measured_as_a_table(trained, client):
+    run_id = trained[2]
+    rows = list(csv.DictReader(io.StringIO(client.get(f"/runs/{run_id}/measures.csv").text)))
+    recorded = client.get(f"/runs/{run_id}").json()["events"]["probe"]
+    wanted = recorded["values"][recorded["step"].index(4)]["attn_entropy"]["attn"][1][0]
+    (row,) = [r for r in rows if (r["step"], r["quantity"], r["node"], r["layer"], r["head"]) == ("4", "attn_entropy", "attn", "2", "1")]
+    assert float(row["value"]) == wanted and int(row["tokens"]) == 4 * 4 * 16
+    assert {row["head"] for row in rows if row["quantity"] == "stream_rms"} == {""}
+
+
+def test_the_graph_names_the_places_of_the_stream_and_what_is_measured(trained, client):
+    answer = client.get(f"/runs/{trained[2]}/graph").json()
+    assert answer["stream"] == [["embedding", 0], ["attn.add", 0], ["mlp.add", 0], ["attn.add", 1], ["mlp.add", 1]]
+    assert {each["name"] for each in answer["quantities"]} == set(QUANTITIES) and answer["n_head"] == 2
 
 
 def test_downloads_are_the_files_themselves(trained, client):
@@ -114,7 +183,9 @@ def test_downloads_are_the_files_themselves(trained, client):
     assert client.get(f"/runs/{run_id}/weights?step=5").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa/attention", "/assets/" + "a" * 5000,
+@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa/moment", "/runs/aaaaaaaaaa/moments", "/runs/aaaaaaaaaa/graph",
+                                  "/runs/aaaaaaaaaa/ablate?off=mlp:1",
+                                  "/runs/aaaaaaaaaa/observations", "/runs/aaaaaaaaaa/measures.csv", "/assets/" + "a" * 5000,
                                   "/overlay?runs=zzz",
                                   "/assets/..%2fapp.py",
                                   "/assets/nothing.js", "/runs/aaaaaaaaaa/weights", "/runs/../../etc/passwd"])  # fmt: skip

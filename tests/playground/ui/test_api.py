@@ -17,7 +17,7 @@ from playground.supervisor import REPOSITORY
 
 ENDPOINTS = {
     "/start_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
-    "/upload_text", "/probe", "/download",
+    "/upload_text", "/probe", "/ablate", "/download",
 }  # fmt: skip
 TINY = {
     "model": {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16},
@@ -106,6 +106,9 @@ def test_a_program_can_do_all_that_the_page_can(served, call):
     assert probe["step"] == 20 and probe["tokens"] == list("rugged")
     assert [len(probe["attention"]), len(probe["attention"][0]), len(probe["attention"][0][0])] == [1, 2, 6]
     assert abs(sum(probe["attention"][0][1][5]) - 1) < 0.01
+    assert probe["values"]["attn_entropy"]["attn"][0][0] > 0
+    lost = call("/ablate", run_id, "layer:1", "rugged rock", 40)
+    assert (lost["step"], lost["off"]) == (40, ["layer:1"]) and lost["before"]["held_out_loss"] != lost["after"]["held_out_loss"]
     for name, address in call("/download", run_id).items():
         assert urllib.request.urlopen(url + address).status == 200, name
     assert call("/rename_run", run_id, "another name", key)["name"] == "another name"

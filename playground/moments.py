@@ -1,0 +1,214 @@
+"""What goes on inside a run's model at one step: as it was recorded, or computed now from a checkpoint.
+
+Imports torch only where something is computed. Always on the CPU.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from safetensors import SafetensorError, safe_open
+
+from models.knobs import ConfigError, Problem
+from playground import sampler
+from playground.data import dataset, tokenizers
+from playground.data.errors import CorpusError
+from playground.data.tokenizers import Tokenizer
+from playground.runs import RunFolder
+from playground.sampler import Loaded
+
+ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024
+
+
+@dataclass(frozen=True)
+class Moment:
+    """`values` as in `playground.quantities`, `tensors` as in `training.measures.Moment`, but of numpy."""
+
+    values: dict
+    tensors: dict[str, np.ndarray]
+
+
+def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Moment] | None:
+    """The newest kept probe of this text at `step` or before it; None where there is none. Imports no torch."""
+    folder = RunFolder(root, run_id)
+    at = max((kept for kept in folder.probe_steps(text) if kept <= step), default=None)
+    if at is None:
+        return None
+    try:
+        with safe_open(folder.probe(text, at), framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            values = orjson.loads((file.metadata() or {}).get("values", "{}"))
+    except (SafetensorError, FileNotFoundError, orjson.JSONDecodeError):
+        return None  # thinned out this very moment
+    return at, Moment(values, tensors)
+
+
+def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, Moment]:
+    """All that can be seen on any text at a checkpoint (None: the newest), and its step.
+
+    Computed here and now from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
+    """
+    from playground.training.measures import measure
+
+    step = sampler.newest(root, run_id) if step is None else step
+    loaded = sampler.load(root, run_id, step)
+    seen = measure(deepcopy(loaded.model), probe_tokens(loaded, text))
+    return step, Moment(seen.values, {name: tensor.numpy() for name, tensor in seen.tensors.items()})
+
+
+def reprobe(root: Path, run_id: str, text: str, report: Callable[[float | None, str], None]) -> None:
+    """Look at every checkpoint of a run with this text and keep what was seen, as the run itself would have. Raises as
+    `sample` does, and OSError."""
+    from playground.training.measures import measure
+    from playground.training.probes import publish_probe
+
+    folder, there = RunFolder(root, run_id), sampler.steps(root, run_id)
+    for i, step in enumerate(there):
+        report(i / len(there), f"looking at checkpoint {i + 1} of {len(there)} with this text")
+        if not folder.probe(text, step).exists():
+            loaded = sampler.load(root, run_id, step)
+            publish_probe(folder.path, step, measure(deepcopy(loaded.model), probe_tokens(loaded, text)), text)
+
+
+def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> dict:
+    """What a checkpoint loses without the parts `off` (`layer:2,head:1.3`, counted from 1): the loss in nats per token on
+    the probe text and on some held-out data (None where those are not on this machine), and what it writes, each `before`
+    and `after`. Raises as `sample` does, and ConfigError for parts that the model lacks."""
+    from playground.training.ablation import parse_parts, without
+
+    step = sampler.newest(root, run_id) if step is None else step
+    loaded = sampler.load(root, run_id, step)
+    model, parts = deepcopy(loaded.model), parse_parts(off, loaded.model.config)
+    ids, held_out = probe_tokens(loaded, text), _held_out(root, run_id)
+    before = _abilities(model, loaded.tokenizer, ids, held_out)
+    with without(model, parts):
+        after = _abilities(model, loaded.tokenizer, ids, held_out)
+    return {"step": step, "off": [str(part) for part in parts], "before": before, "after": after}
+
+
+def worth(root: Path, run_id: str, step: int | None, text: str) -> dict:
+    """For each part by itself how much the loss rises without it, in nats per token on some held-out data (on the
+    probe text where those are not on this machine). Raises as `sample` does."""
+    from playground.training.ablation import parts_of, without
+
+    step = sampler.newest(root, run_id) if step is None else step
+    loaded = sampler.load(root, run_id, step)
+    model, held_out = deepcopy(loaded.model), _held_out(root, run_id)
+    ids = probe_tokens(loaded, text)
+
+    def loss() -> float | None:
+        return _loss(model, ids) if held_out is None else _chunks_loss(model, held_out)
+
+    whole, rises = loss(), {}
+    for part in parts_of(model.config):
+        with without(model, [part]):
+            rises[str(part)] = loss()
+    rises = {part: None if whole is None or each is None else each - whole for part, each in rises.items()}
+    return {"step": step, "on": "probe text" if held_out is None else "held-out data", "loss": whole, "rises": rises}
+
+
+def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
+    """(T,) ids of a probe text, cut to what is looked at. Raises ConfigError."""
+    from playground.training.probes import MAX_PROBE_TOKENS
+
+    ids = loaded.tokenizer.encode(text, "probe.text")[: min(MAX_PROBE_TOKENS, loaded.model.config.block_size)]
+    if not len(ids):
+        raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character")])
+    return ids
+
+
+def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None) -> dict:
+    """Losses in nats per token, and a text of a few tokens, always with the same dice."""
+    import torch
+
+    from models.decoding import generate
+
+    decoder = tokenizers.StreamDecoder(tokenizer)
+    prompt = ids[: max(1, len(ids) // 2)].tolist()
+    try:
+        choices = list(generate(model, prompt, max_new_tokens=ABLATION_TOKENS, temperature=0.8, generator=torch.Generator().manual_seed(0)))
+        text = "".join(decoder.push(choice.token) for choice in choices)
+    except FloatingPointError:
+        text = ""
+    return {
+        "probe_loss": _loss(model, ids),
+        "held_out_loss": None if held_out is None else _chunks_loss(model, held_out),
+        "prompt": tokenizer.decode(prompt),
+        "text": text,
+    }
+
+
+def _loss(model: Any, ids: np.ndarray) -> float | None:
+    """Of (T,) ids, each from those before it; None for a single one."""
+    import torch
+
+    if len(ids) < 2:
+        return None
+    tokens = torch.from_numpy(ids.astype(np.int64))
+    return _chunks_loss(model, [(tokens[None, :-1], tokens[None, 1:])])
+
+
+def _chunks_loss(model: Any, chunks: list) -> float | None:
+    """Of 2 x (B, T) inputs and targets; None where it is no finite number."""
+    import torch
+    import torch.nn.functional as F
+
+    nats, n_tokens = 0.0, 0
+    with torch.no_grad():
+        for inputs, targets in chunks:
+            nats += F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="sum").item()
+            n_tokens += int((targets >= 0).sum())
+    loss = nats / max(1, n_tokens)
+    return loss if math.isfinite(loss) else None
+
+
+def _held_out(root: Path, run_id: str) -> list | None:
+    """A few held-out sequences of a run's data, 2 x (B, T); None where they are not on this machine any more."""
+    from torch import device
+
+    config = RunFolder(root, run_id).read_config()
+    try:
+        if not dataset.is_prepared(config.data, root):
+            return None
+        data = dataset.load(config.data, root)
+    except (CorpusError, OSError):
+        return None
+    chunks = data.chunks(config.width, device("cpu"), max(1, ABLATION_HELD_OUT // config.width))
+    return [(chunk.inputs, chunk.targets) for chunk in chunks]
+
+
+def as_json(step: int, moment: Moment, tokenizer: Tokenizer, maps: bool = True) -> dict:
+    """What the page draws of a moment; arrays are left to orjson. `maps` leaves out the attention, by far the largest part.
+
+    The maps are base64 of their lower triangles row by row, one byte per weight (255: all of it).
+    """
+    tensors = moment.tensors
+    ids = tensors["tokens"].tolist()
+    n_layer, n_head = tensors["attention"].shape[:2]
+    answer = {"step": step, "tokens": [tokenizer.token(i) for i in ids], "values": moment.values, "n_layer": n_layer, "n_head": n_head}
+    if maps:
+        answer["maps"] = triangles(tensors["attention"])
+    for name in ("stream_rms", "grad_stream", "hidden_counts", "hidden_range", "lens_p", "lens_right"):
+        if name in tensors:
+            answer[name] = np.asarray(tensors[name], dtype=np.float32).round(4) if name.startswith("lens") else tensors[name]
+    if "lens_top" in tensors:
+        used = np.unique(tensors["lens_top"]).tolist()
+        places = {token: i for i, token in enumerate(used)}
+        answer["lens_words"] = [tokenizer.token(i) for i in used]
+        answer["lens_top"] = np.vectorize(places.get, otypes=[np.int32])(tensors["lens_top"])
+    answer["gains"] = {name.removeprefix("gain."): tensors[name].astype(np.float32) for name in tensors if name.startswith("gain.")}
+    return answer
+
+
+def triangles(maps: np.ndarray) -> str:
+    """Base64 of the lower triangles of (L, H, T, T) maps, one byte per weight."""
+    rows, columns = np.tril_indices(maps.shape[-1])
+    return base64.b64encode(np.rint(maps[:, :, rows, columns].astype(np.float32) * 255).astype(np.uint8).tobytes()).decode()

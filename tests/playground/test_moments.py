@@ -1,0 +1,114 @@
+"""What is computed from checkpoints: the same as was recorded, and nobody is disturbed."""
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from models.knobs import ConfigError
+from playground import moments, sampler
+from playground.runs import RunFolder
+from playground.sampler import SampleConfig, sample
+from playground.store import Store
+from playground.training.checkpoints import CheckpointError
+
+
+def test_a_checkpoint_shows_what_the_run_recorded_at_that_step(trained):
+    root, run_id = trained
+    text = Store(root).run(run_id).probe_text
+    step, seen = moments.computed(root, run_id, 20, text)
+    at, kept = moments.recorded(root, run_id, 20, text)
+    assert step == at == 20
+    taken = {"grad_params", "update_ratio"}  # of a training step: a checkpoint does not tell
+    assert seen.values == {name: value for name, value in kept.values.items() if name not in taken} and taken <= set(kept.values)
+    assert seen.tensors.keys() == kept.tensors.keys()
+    for name, values in kept.tensors.items():
+        np.testing.assert_array_equal(values, seen.tensors[name], err_msg=name)
+
+
+def test_every_checkpoint_is_looked_at_again_with_a_new_text(trained, tmp_path):
+    root, run_id = trained
+    shutil.copytree(root, tmp_path / "root")
+    reports = []
+    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda share, words: reports.append((share, words)))
+    folder = RunFolder(tmp_path / "root", run_id)
+    assert folder.probe_steps("The cat") == sampler.steps(root, run_id)
+    assert [share for share, _ in reports] == [i / len(reports) for i in range(len(reports))] and "1 of" in reports[0][1]
+    step, seen = moments.recorded(tmp_path / "root", run_id, 10**9, "The cat")
+    _, wanted = moments.computed(root, run_id, step, "The cat")
+    assert seen.values == wanted.values
+
+
+def test_sampling_at_the_same_time_disturbs_neither(trained):
+    root, run_id = trained
+    config = SampleConfig(max_new_tokens=60, seed=3)
+    alone, seen = [t.text for t in sample(root, run_id, None, "The ", config)], moments.computed(root, run_id, None, "The cat sat")[1]
+    texts, looks, done = [], [], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            looks.append(moments.computed(root, run_id, None, "The cat sat")[1].values)
+            looks.append(moments.ablate(root, run_id, None, "layer:1", "The cat")["step"])
+
+    other = threading.Thread(target=look)
+    other.start()
+    try:
+        for _ in range(4):
+            texts.append([t.text for t in sample(root, run_id, None, "The ", config)])
+    finally:
+        done.set()
+        other.join()
+    assert texts == [alone] * 4 and len(looks) > 1
+    assert all(values == seen.values for values in looks[::2])
+
+
+def test_without_a_layer_the_loss_is_that_of_a_model_without_it(trained):
+    root, run_id = trained
+    answer = moments.ablate(root, run_id, None, "layer:1", "The cat sat")
+    loaded = sampler.load(root, run_id, None)
+    ids = torch.tensor(loaded.tokenizer.encode("The cat sat").tolist())
+    with torch.no_grad():
+        whole = loaded.model(ids[None, :-1])[0]
+        x = loaded.model.embed(ids[None, :-1], 0)
+        bare = loaded.model.head(loaded.model.norm(x))[0]  # a single layer: nothing else is left
+    for logits, said in ((whole, answer["before"]), (bare, answer["after"])):
+        assert said["probe_loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, ids[1:]).item(), rel=1e-5)
+    assert answer["after"]["held_out_loss"] != answer["before"]["held_out_loss"]
+    assert answer["before"]["text"] != answer["after"]["text"] and answer["before"]["prompt"] == "The c"
+
+
+def test_each_part_is_worth_what_switching_it_off_costs(trained):
+    root, run_id = trained
+    worth = moments.worth(root, run_id, None, "The cat sat")
+    assert worth["on"] == "held-out data" and set(worth["rises"]) == {"layer:1", "attn:1", "head:1.1", "head:1.2", "mlp:1"}
+    for part in ("head:1.2", "mlp:1"):
+        lost = moments.ablate(root, run_id, None, part, "The cat sat")
+        assert worth["rises"][part] == pytest.approx(lost["after"]["held_out_loss"] - lost["before"]["held_out_loss"], abs=1e-9)
+
+
+def test_data_that_are_gone_are_done_without(trained, tmp_path):
+    root, run_id = trained
+    shutil.copytree(root, tmp_path / "root", ignore=shutil.ignore_patterns("prepared"))
+    assert moments.ablate(tmp_path / "root", run_id, None, "mlp:1", "The cat")["after"]["held_out_loss"] is None
+    assert moments.worth(tmp_path / "root", run_id, None, "The cat")["on"] == "probe text"
+
+
+def test_what_cannot_be_looked_at_is_refused(trained, tmp_path):
+    root, run_id = trained
+    with pytest.raises(ConfigError, match=r"probe\.text"):
+        moments.computed(root, run_id, None, "")
+    with pytest.raises(ConfigError, match=r"off: 'head:9\.1' is no part of this model"):
+        moments.ablate(root, run_id, None, "head:9.1", "The")
+    with pytest.raises(CheckpointError, match="no checkpoint at step 7"):
+        moments.computed(root, run_id, 7, "The")
+    assert moments.recorded(root, run_id, 10**9, "never looked at") is None
+
+
+def test_a_damaged_probe_is_none(trained, tmp_path):
+    root, run_id = trained
+    shutil.copytree(root, tmp_path / "root")
+    text = Store(root).run(run_id).probe_text
+    RunFolder(tmp_path / "root", run_id).probe(text, 20).write_bytes(b"\x10\0\0\0\0\0\0\0{broken")
+    assert moments.recorded(tmp_path / "root", run_id, 20, text) is None
