@@ -29,6 +29,10 @@
   };
   pg.plotConfig = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], displayModeBar: false };
 
+  /* All curves of the Train tab lie over the same axis. */
+  const axis = { x: "step", changed: [] };
+  const title = () => ({ text: pg.AXES[axis.x] });
+
   /* A plot that is made once and then only extended; `sources` say where each trace's numbers come from. */
   function growing(place, sources, layout) {
     let made = null, counts = [], broken = false;
@@ -43,6 +47,7 @@
         counts = traces.map((t) => t.x.length);
         made = Plotly.react(place, traces, pg.layout(layout()), pg.plotConfig);
         await made;
+        pg.joinCursors(place, "train");
         return;
       }
       const fresh = sources().map((source, i) => ({ i, ...source.columns(run, counts[i]) })).filter(({ x }) => x.length);
@@ -61,13 +66,13 @@
     return queue;
   }
 
-  const from = (kind, y, x = "step") => (run, start) => {
+  const from = (kind, y) => (run, start) => {
     const columns = run.series[kind];
-    return columns ? { x: columns[x].slice(start), y: columns[y].slice(start) } : { x: [], y: [] };
+    return columns ? { x: pg.along(run, columns, axis.x).slice(start), y: columns[y].slice(start) } : { x: [], y: [] };
   };
 
   /* Exponential moving average, unbiased at its start, that goes on where it stopped. */
-  function smoother(kind, name, weight, x) {
+  function smoother(kind, name, weight) {
     let kept = [], sum = 0, weights = 0, source = null;
     return (run, start) => {
       const columns = run.series[kind];
@@ -78,7 +83,7 @@
         if (value !== null) [sum, weights] = [weight() * sum + value, weight() * weights + 1];
         kept.push(value !== null && weights ? sum / weights : null); // a loss that is no number leaves a gap
       }
-      return { x: columns[x()].slice(start), y: kept.slice(start) };
+      return { x: pg.along(run, columns, axis.x).slice(start), y: kept.slice(start) };
     };
   }
 
@@ -90,7 +95,7 @@
   pg.kinds.loss = (root) => {
     const logX = h("input", { type: "checkbox", id: "loss-log-x" }), logY = h("input", { type: "checkbox", id: "loss-log-y" });
     const smooth = h("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0.8", id: "loss-smooth", "aria-label": "smoothing of the training loss" });
-    const axis = h("select", { "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"));
+    const over = h("select", { id: "train-x", "aria-label": "horizontal axis of all curves" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"), h("option", { value: "flops" }, "FLOP"));
     const place = h("div", { class: "pg-plot pg-plot-big" });
     const legend = h("div", { class: "pg-legend" },
       h("span", { style: `--c:${COLOUR.train}` }, "training, smoothed"), h("span", { style: `--c:color-mix(in srgb, ${COLOUR.train} 45%, transparent)` }, "training, each point"),
@@ -99,18 +104,14 @@
     legend.append(floorLegend);
     root.append(
       head("Loss", "How surprised the model is by the next token, in nats per token. Lower is better.",
-        h("label", {}, "smoothing ", smooth), h("label", {}, logX, " log x"), h("label", {}, logY, " log y"), h("label", {}, "over ", axis)),
+        h("label", {}, "smoothing ", smooth), h("label", {}, logX, " log x"), h("label", {}, logY, " log y"), h("label", {}, "over ", over), pg.exportButtons(() => `${current.status.name}-loss`, root, () => pg.plotRows(place))),
       place, legend);
     let current = null;
-    const x = () => axis.value;
-    /* The x of validations: they carry steps and seconds; tokens grow evenly with the steps. */
     const validations = (whole) => (run, start) => {
-      const all = run.series.validation, progress = run.series.progress;
+      const all = run.series.validation;
       if (!all) return { x: [], y: [] };
       const columns = Object.fromEntries(Object.entries(all).map(([name, values]) => [name, values.filter((_, i) => all.whole[i] === whole)]));
-      const perStep = progress && progress.step.length ? progress.tokens.at(-1) / progress.step.at(-1) : 0;
-      const xs = x() === "tokens" ? columns.step.map((s) => s * perStep) : columns[x()];
-      return { x: xs.slice(start), y: columns.loss.slice(start) };
+      return { x: pg.along(run, columns, axis.x).slice(start), y: columns.loss.slice(start) };
     };
     /* Lines across the plot: the loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible loss,
        where the data come from a known definition. A floor of zero has no place on a logarithmic axis. */
@@ -124,20 +125,22 @@
       const blind = across(Math.log(current.status.vocab_size), { color: pg.css("--body-text-color-subdued"), width: 1.2, dash: "dash" });
       return floor === null || (floor === 0 && logY.checked) ? [blind] : [blind, across(floor, { color: COLOUR.floor, width: 2, dash: "dot" })];
     };
-    const smoothed = smoother("progress", "loss", () => Number(smooth.value), x);
+    const smoothed = smoother("progress", "loss", () => Number(smooth.value));
     const draw = growing(place, () => [
-      { columns: (run, start) => from("progress", "loss", x())(run, start), name: "training", line: { color: colour("train"), width: 1 }, opacity: 0.45, hoverinfo: "skip" },
+      { columns: from("progress", "loss"), name: "training", line: { color: colour("train"), width: 1 }, opacity: 0.45, hoverinfo: "skip" },
       { columns: smoothed, name: "training", line: { color: colour("train"), width: 2.2 }, hovertemplate: "%{y:.3f}" },
       { columns: validations(true), name: "whole held-out text", mode: "markers", marker: { size: 12, symbol: "star", color: colour("val"), line: { color: pg.css("--body-text-color"), width: 1 } }, hovertemplate: "%{y:.3f}" },
       { columns: validations(false), name: "held out", mode: "lines+markers", line: { color: colour("val"), width: 2.2 }, marker: { size: 7, symbol: "diamond" }, hovertemplate: "%{y:.3f}" },
     ], () => ({
-      xaxis: { title: { text: { step: "step", tokens: "tokens trained on", seconds: "seconds of training" }[x()] }, type: logX.checked ? "log" : "linear", ...(logX.checked ? {} : { rangemode: "tozero" }) },
+      xaxis: { title: title(), type: logX.checked ? "log" : "linear", ...(logX.checked ? {} : { rangemode: "tozero" }) },
       yaxis: { title: { text: "nats per token" }, type: logY.checked ? "log" : "linear", ...(logY.checked ? {} : { rangemode: "tozero" }) },
       shapes: lines(),
-      uirevision: `${x()}${logX.checked}${logY.checked}`,
+      uirevision: `${axis.x}${logX.checked}${logY.checked}`,
     }));
     const again = () => current && draw(current, true);
-    for (const tool of [logX, logY, axis]) tool.addEventListener("change", again);
+    for (const tool of [logX, logY]) tool.addEventListener("change", again);
+    over.addEventListener("change", () => { axis.x = over.value; axis.changed.forEach((draw) => draw()); });
+    axis.changed.push(again);
     smooth.addEventListener("input", again);
     pg.onTheme.push(again);
     return {
@@ -148,14 +151,16 @@
     };
   };
 
-  function small(title, question, y, unit, name, format, axis = {}) {
+  function small(name_, question, y, unit, name, format, look = {}) {
     return (root) => {
       const now = h("span", { class: "pg-now" }), place = h("div", { class: "pg-plot pg-plot-small" });
-      root.append(head(title, question, now), place);
-      const draw = growing(place, () => [{ columns: from("progress", y), line: { color: colour(name), width: 1.8 }, name: title, hovertemplate: `%{y:${format}} ${unit}<extra></extra>` }],
-        () => ({ xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: { ...axis, title: { text: unit } } }));
+      root.append(head(name_, question, now, pg.exportButtons(() => `${current.status.name}-${y}`, root, () => pg.plotRows(place))), place);
+      const draw = growing(place, () => [{ columns: from("progress", y), line: { color: colour(name), width: 1.8 }, name: name_, hovertemplate: `%{y:${format}} ${unit}<extra></extra>` }],
+        () => ({ xaxis: { title: title(), rangemode: "tozero" }, yaxis: { ...look, title: { text: unit } }, uirevision: axis.x }));
       let current = null;
-      pg.onTheme.push(() => current && draw(current, true));
+      const again = () => current && draw(current, true);
+      pg.onTheme.push(again);
+      axis.changed.push(again);
       return {
         update(run, change) {
           current = run.status ? run : null;
@@ -213,7 +218,7 @@
     const ceiling = h("span", { class: "pg-dotted", style: `--c:${COLOUR.floor}`, hidden: true }, "best possible, tokens");
     legend.append(ceiling);
     const byTime = h("div", {}, place, legend), bySize = h("div", { hidden: true }, sizes, h("p", { class: "pg-faint pg-size-words" }));
-    root.append(head("Accuracy on unseen examples", "How often it is right. None of these examples was ever trained on.", now), h("div", { class: "pg-accuracy-grid" }, byTime, bySize));
+    root.append(head("Accuracy on unseen examples", "How often it is right. None of these examples was ever trained on.", now, pg.exportButtons(() => `${current.status.name}-accuracy`, byTime, () => pg.plotRows(place))), h("div", { class: "pg-accuracy-grid" }, byTime, bySize));
     const fact = (run, name) => (run.series.facts ? run.series.facts[name].at(-1) : null);
     let current = null;
     /* Where chance decides, a whole answer is right by luck alone: then only tokens are counted. */
@@ -226,7 +231,7 @@
       wholes.hidden = !exact();
       const best = current && fact(current, "exact") === false ? fact(current, "ceiling") : null;
       ceiling.hidden = best === null;
-      return { xaxis: { title: { text: "step" }, rangemode: "tozero" }, yaxis: percent, shapes: best === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: best, y1: best, line: { color: COLOUR.floor, width: 2, dash: "dot" } }] };
+      return { xaxis: { title: title(), rangemode: "tozero" }, uirevision: axis.x, yaxis: percent, shapes: best === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: best, y1: best, line: { color: COLOUR.floor, width: 2, dash: "dot" } }] };
     });
     async function drawSizes(run) {
       const series = run.series.accuracy, x = series.sizes.at(-1), y = series.by_size.at(-1), trained = fact(run, "trained_size"), unit = fact(run, "unit");
@@ -234,14 +239,14 @@
       if (!x.length) return;
       const Plotly = await pg.plotly();
       const colours = x.map((size) => (size <= trained ? COLOUR.val : "#999999"));
-      const title = { text: `${unit} in the prompt` };
       await Plotly.react(sizes, [{ type: "bar", x, y, marker: { color: colours }, hovertemplate: `%{x} ${unit}: %{y:.0%} of answers right<extra></extra>` }],
-        pg.layout({ hovermode: "closest", xaxis: { title }, yaxis: { ...percent, range: [0, 1.02] }, bargap: 0.25 }), pg.plotConfig);
+        pg.layout({ hovermode: "closest", xaxis: { title: { text: `${unit} in the prompt` } }, yaxis: { ...percent, range: [0, 1.02] }, bargap: 0.25 }), pg.plotConfig);
       const beyond = x.some((size) => size > trained);
       bySize.querySelector(".pg-size-words").textContent = beyond ? `Whole answers right, by size. Orange: sizes it was trained on, up to ${trained}. Grey: longer than it has ever seen.` : "Whole answers right, by size. A larger context would also test longer ones.";
     }
     const again = () => { if (current && current.series.accuracy) { draw(current, true); drawSizes(current); } };
     pg.onTheme.push(again);
+    axis.changed.push(again);
     return {
       update(run, change) {
         current = run.status ? run : null;
@@ -255,20 +260,30 @@
   };
 
   pg.kinds.layers = (root) => {
-    const WHAT = { stream: "residual stream", attn: "what attention adds", mlp: "what the MLP adds" };
-    const what = h("select", { "aria-label": "which activations" }, ...Object.entries(WHAT).map(([value, text]) => h("option", { value }, text)));
-    const canvas = h("canvas", { class: "pg-strip", role: "img", "aria-label": "size of activations by layer and step" }), scale = h("div", { class: "pg-scale" });
-    root.append(head("Activations, layer by layer", "Size (root mean square) of the numbers that each layer passes on, on the probe text. Early steps left, late steps right; the first layer at the bottom.", h("label", {}, "show ", what)), canvas, scale);
-    let current = null;
+    const WHAT = { stream_rms: "size of the stream (rms)", grad_stream: "gradient at the stream (nats per unit)", sublayer_share: "what sublayers add (of the stream)" };
+    const what = h("select", { "aria-label": "what is shown of each layer" }, ...Object.entries(WHAT).map(([value, text]) => h("option", { value }, text)));
+    const canvas = h("canvas", { class: "pg-strip", role: "img", "aria-label": "size of activations by layer and time" }), scale = h("div", { class: "pg-scale" });
+    root.append(head("Layer by layer", "What happens at each depth, on the probe text. Early left, late right; the first layer at the bottom. Inside has more of it.", h("label", {}, "show ", what),
+      pg.exportButtons(() => `${current.status.name}-${what.value}`, root, () => [["step", "place", "value"], ...rows().flatMap((row, i) => row.map((v, place) => [current.series.probe.step[i], label(place), v]))])), canvas, scale);
+    let current = null, rows_ = { key: "", rows: [], names: [] };
 
-    const rows = () => (current && current.series.layers ? current.series.layers[what.value] : []);
-    /* As far as the curves above reach, so that one step lies under the same step. */
-    const end = () => Math.max(1, current.series.layers.step.at(-1), current.series.progress ? current.series.progress.step.at(-1) : 0);
-    const label = (layer) => (what.value === "stream" ? (layer === 0 ? "embedding" : `after layer ${layer}`) : `layer ${layer + 1}`);
+    /* One row per probe: the values of all places, in the order in which the stream passes them. */
+    function rows() {
+      const probe = current && current.series.probe, key = probe ? `${current.id} ${current.generation} ${probe.step.length} ${what.value}` : "";
+      if (key === rows_.key) return rows_.rows;
+      const all = probe ? probe.values.map((values) => values[what.value] || {}) : [], nodes = Object.keys(all.at(-1) || {});
+      const places = nodes.flatMap((node) => all.at(-1)[node].map((_, layer) => [node, layer, all.at(-1)[node].length])).sort((x, y) => (x[2] === 1 ? -1 : x[1]) - (y[2] === 1 ? -1 : y[1]));
+      rows_ = { key, rows: all.map((values) => places.map(([node, layer]) => values[node]?.[layer] ?? null)), names: places.map(([node, layer]) => (/emb/.test(node) ? "embedding" : `layer ${layer + 1}, ${/^attn/.test(node) ? "attention" : /^mlp/.test(node) ? "MLP" : "block"}`)) };
+      return rows_.rows;
+    }
+    const xs = () => pg.along(current, current.series.probe, axis.x);
+    /* As far as the curves above reach, so that one place lies under the same place. */
+    const end = () => Math.max(1e-9, xs().at(-1), current.series.progress ? pg.along(current, current.series.progress, axis.x).at(-1) : 0);
+    const label = (place) => rows_.names[place];
 
     function paint() {
-      const values = rows();
-      const box = canvas.getBoundingClientRect(), density = devicePixelRatio || 1;
+      if (!current.series.probe) { scale.textContent = "Nothing recorded yet; the first probe comes with the first step."; return; }
+      const values = rows(), box = canvas.getBoundingClientRect(), density = devicePixelRatio || 1;
       canvas.width = Math.max(1, Math.round(box.width * density));
       canvas.height = Math.max(1, Math.round(box.height * density));
       const pen = canvas.getContext("2d");
@@ -279,35 +294,34 @@
         scale.textContent = values.length ? "This model has no such part." : "Nothing recorded yet; the first probe comes with the first step.";
         return;
       }
-      const low = Math.log(Math.min(...all)), high = Math.log(Math.max(...all)), steps = current.series.layers.step, last = end();
+      const low = Math.log(all.reduce((a, b) => Math.min(a, b))), high = Math.log(all.reduce((a, b) => Math.max(a, b))), at = xs(), last = end();
       const n = values[0].length, height = canvas.height / n;
-      steps.forEach((step, i) => {
-        const left = Math.floor((step / last) * canvas.width), right = Math.ceil(((steps[i + 1] ?? Math.min(last, step + last / 60)) / last) * canvas.width);
-        values[i].forEach((value, layer) => {
+      at.forEach((x, i) => {
+        const left = Math.floor((x / last) * canvas.width), right = Math.ceil(((at[i + 1] ?? Math.min(last, x + last / 60)) / last) * canvas.width);
+        values[i].forEach((value, place) => {
           const [r, g, b] = pg.cividis(value > 0 ? (Math.log(value) - low) / Math.max(1e-9, high - low) : 0);
           pen.fillStyle = `rgb(${r},${g},${b})`;
-          pen.fillRect(left, canvas.height - (layer + 1) * height, Math.max(1, right - left), Math.ceil(height) - (height > 6 ? 1 : 0));
+          pen.fillRect(left, canvas.height - (place + 1) * height, Math.max(1, right - left), Math.ceil(height) - (height > 6 ? 1 : 0));
         });
       });
-      scale.replaceChildren(h("span", {}, Math.exp(low).toPrecision(2)), h("span", { class: "pg-ramp" }), h("span", {}, Math.exp(high).toPrecision(2)), h("span", { class: "pg-faint" }, "root mean square, logarithmic colours; 0 to " + number(last) + " steps"));
+      scale.replaceChildren(h("span", {}, Math.exp(low).toPrecision(2)), h("span", { class: "pg-ramp" }), h("span", {}, Math.exp(high).toPrecision(2)), h("span", { class: "pg-faint" }, `${WHAT[what.value]}, logarithmic colours; 0 to ${pg.compact(last)} ${pg.AXES[axis.x].replace(/^step$/, "steps")}`));
     }
 
     canvas.addEventListener("pointermove", (event) => {
       const values = rows();
       if (!values.length || !values[0].length) return;
-      const box = canvas.getBoundingClientRect(), at = ((event.clientX - box.left) / box.width) * end(), steps = current.series.layers.step;
-      let i = steps.findLastIndex((step) => step <= at);
-      i = Math.max(0, i);
-      const layer = Math.min(values[i].length - 1, Math.floor((1 - (event.clientY - box.top) / box.height) * values[i].length));
-      pg.showTip(event, `${label(Math.max(0, layer))}, step ${number(steps[i])}: ${Number(values[i][Math.max(0, layer)]).toPrecision(3)}`);
+      const box = canvas.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * end(), i = Math.max(0, xs().findLastIndex((each) => each <= x));
+      const place = Math.max(0, Math.min(values[i].length - 1, Math.floor((1 - (event.clientY - box.top) / box.height) * values[i].length)));
+      pg.showTip(event, `${label(place)}, step ${number(current.series.probe.step[i])}: ${values[i][place] === null ? "–" : Number(values[i][place]).toPrecision(3)}`);
     });
     canvas.addEventListener("pointerleave", pg.hideTip);
     what.addEventListener("change", paint);
-    new ResizeObserver(() => current && paint()).observe(canvas);
+    axis.changed.push(() => current && current.series.probe && paint());
+    new ResizeObserver(() => current && current.series.probe && paint()).observe(canvas);
     return {
       update(run, change) {
         current = run.status ? run : null;
-        if (run.status && (change.reset || change.kinds.has("layers"))) paint();
+        if (run.status && (change.reset || change.kinds.has("probe"))) paint();
       },
     };
   };

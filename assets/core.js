@@ -134,26 +134,32 @@ window.playground = (() => {
     document.body.dataset.task = run.status && run.status.source.startsWith("task:") ? "yes" : "no";
   }
 
-  function apply(answer) {
-    const change = { reset: answer.reset, kinds: new Set(Object.keys(answer.events)), status: true };
+  /* Put what is new of a run into what is known of it. */
+  function merge(run, answer) {
     if (answer.reset) run.series = {};
     for (const [kind, columns] of Object.entries(answer.events)) {
       const mine = (run.series[kind] ??= {});
       for (const [name, values] of Object.entries(columns)) mine[name] = mine[name] ? mine[name].concat(values) : values;
     }
     Object.assign(run, { status: answer.run, generation: answer.generation, cursor: answer.cursor });
+  }
+
+  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}`);
+
+  function apply(answer) {
+    merge(run, answer);
     showState();
-    refreshAll(change);
+    refreshAll({ reset: answer.reset, kinds: new Set(Object.keys(answer.events)), status: true });
   }
 
   async function poll() {
     clearTimeout(timer);
-    const asked = run;
-    if (!asked.id || document.hidden) return;
+    const before = run;
+    if (!before.id || document.hidden) return;
     let wait = IDLE_POLL_MS;
     try {
-      const answer = await get(`live/runs/${encodeURIComponent(asked.id)}?generation=${asked.generation}&cursor=${asked.cursor}`);
-      if (asked !== run) return;
+      const answer = await asked(before);
+      if (before !== run) return;
       if (answer.gone) {
         run.problem = "This run no longer exists.";
         run.status = null;
@@ -166,7 +172,7 @@ window.playground = (() => {
       apply(answer);
       wait = answer.more ? 0 : !ACTIVE.includes(answer.run.state) ? IDLE_POLL_MS : run.series.progress || answer.run.state === "queued" ? POLL_MS : EAGER_POLL_MS;
     } catch (error) {
-      if (asked !== run) return;
+      if (before !== run) return;
       failures += 1;
       run.problem = "The playground does not answer; trying again.";
       wait = SLOW_MS;
@@ -292,7 +298,7 @@ window.playground = (() => {
   /* Plotly is large: it is fetched when the page has settled, so that the first curve need not wait for it. */
   setTimeout(() => window.playground.plotly && window.playground.plotly().catch(() => {}), 1200);
 
-  return { kinds, mount, h, number, compact, duration, visibleToken, css, cividis, get, address, visible, showTip, hideTip, stateText, copyLink, onTheme: [] };
+  return { kinds, mount, fresh, merge, asked, h, number, compact, duration, visibleToken, css, cividis, get, address, visible, showTip, hideTip, stateText, copyLink, onTheme: [] };
 })();
 
 /* Panels that paint their own colours do it again when light turns to dark. */

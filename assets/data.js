@@ -43,7 +43,7 @@
         value.exact ? null : fact("best possible accuracy", `${(100 * value.ceiling).toFixed(1)}% of tokens`)),
       h("p", {}, value.about),
       h("p", { class: "pg-faint" }, value.paper),
-      h("p", { class: "pg-pair" }, "See it: ", ...value.pair.flatMap(([title, preset], i) => [i ? " " : "", h("button", { type: "button", class: "pg-small-button", "data-preset": preset, onclick: () => trigger("demonstrate", { preset }) }, `${i ? "the one that cannot" : "the one that can"}: ${title.replace(/^[^:]*: /, "").replace(" (cannot)", "")}`)])),
+      h("p", { class: "pg-pair" }, "See it: ", ...value.pair.flatMap(([title, preset], i) => [i ? " " : "", h("button", { type: "button", class: "pg-button", "data-preset": preset, onclick: () => trigger("demonstrate", { preset }) }, `${i ? "the one that cannot" : "the one that can"}: ${title.replace(/^[^:]*: /, "").replace(" (cannot)", "")}`)])),
     ];
   }
 
@@ -55,7 +55,7 @@
       if (value.waiting) return root.replaceChildren(pg.waiting(value.waiting, value.share));
       if (value.missing) {
         const words = value.allowed ? `${value.missing} is not on this machine yet.` : `${value.missing} is not on this machine, and the host has switched off the Hub.`;
-        return root.replaceChildren(h("p", {}, words), value.allowed ? h("button", { type: "button", class: "pg-small-button", id: "fetch-text", onclick: () => trigger("fetch") }, "Fetch it from the Hugging Face Hub") : null);
+        return root.replaceChildren(h("p", {}, words), value.allowed ? h("button", { type: "button", class: "pg-button", id: "fetch-text", onclick: () => trigger("fetch") }, "Fetch it from the Hugging Face Hub") : null);
       }
       const edition = [value.edition, value.kind === "text" ? `fingerprint ${value.fingerprint}` : ""].filter(Boolean).join(", ");
       root.replaceChildren(

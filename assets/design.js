@@ -13,14 +13,14 @@
   const LANES = { "-1": CENTRE - NARROW / 2 - 8, 0: CENTRE, 1: CENTRE + NARROW / 2 + 8 };
 
   /* Where each node lies, from top to bottom; lanes beside the main line start where they fork. */
-  function arrange(graph) {
+  function arrange(graph, stacked) {
     const place = new Map();
     let y = 8, first = null, last = null, fork = null, left = null;
     for (const node of graph.nodes) {
       if (node.in_block && first === null) { y += 12; first = y; }
       if (!node.in_block && first !== null && last === null) { last = y - GAP + 10; y += 18; }
       if (node.lane === -1 && fork === null) fork = y;
-      if (node.lane === 1 && left === null) { left = y; y = fork; }
+      if (node.lane === 1 && left === null && !stacked) { left = y; y = fork; }
       if (node.lane === 0 && left !== null) { y = Math.max(y, left); fork = left = null; }
       const height = node.kind === "add" ? PLUS : TALL;
       place.set(node.id, { x: LANES[node.lane], top: y, bottom: y + height, middle: y + height / 2 });
@@ -30,9 +30,10 @@
   }
 
   /* Nodes on one line, residual edges around on the right, the repeated block in a frame. `other` holds
-     the nodes of a second graph: those that differ from it are marked. */
-  function draw(graph, other = null) {
-    const { place, first, last, height } = arrange(graph);
+     the nodes of a second graph: those that differ from it are marked. `stacked` puts what is computed side
+     by side below each other, so that each node has a row of its own. */
+  function draw(graph, other = null, stacked = false) {
+    const { place, first, last, height } = arrange(graph, stacked);
     const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "pg-graph", role: "img", "aria-label": "the architecture, from tokens at the top to the head at the bottom" });
     const arrow = s("marker", { id: "pg-arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" });
     arrow.append(s("path", { d: "M0 0 8 4 0 8z", class: "pg-arrow" }));
@@ -56,12 +57,16 @@
     for (const node of graph.nodes) svg.append(shape(node, place.get(node.id), Boolean(theirs) && !theirs.has(signature(node))));
     return svg;
   }
+
+  /* For panels that put something beside the nodes: the drawing, where each node lies in it, and its size. */
+  pg.svg = s;
+  pg.diagram = (graph) => ({ svg: draw(graph, null, true), ...arrange(graph, true), width: WIDTH, tall: TALL });
   const signature = (node) => [node.id, node.title, node.formula, node.lane].join("|");
 
   const dims = (shape) => `(${shape.join(", ")})`;
 
   function shape(node, { x, top, middle }, differs) {
-    const group = s("g", { class: `pg-node pg-node-${node.kind}${differs ? " pg-differs" : ""}`, tabindex: "0" }), width = node.lane ? NARROW : BOX;
+    const group = s("g", { class: `pg-node pg-node-${node.kind}${differs ? " pg-differs" : ""}`, tabindex: "0", "data-node": node.id }), width = node.lane ? NARROW : BOX;
     if (node.kind === "add") {
       group.append(s("circle", { cx: x, cy: middle, r: PLUS / 2 }), s("path", { d: `M${x - 6} ${middle}h12M${x} ${middle - 6}v12` }));
     } else {
