@@ -29,7 +29,7 @@ from playground.configure import config_from
 from playground.flags import Typed
 from playground.runs import RunFolder
 from playground.settings import Settings, calm_threads
-from playground.store import Store
+from playground.store import Run, Store
 from playground.supervisor import REPOSITORY, Supervisor, create_run
 
 BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"
@@ -51,6 +51,9 @@ class Results:
     warm_s: list[float] = field(default_factory=list)
     shares: dict[str, list[float]] = field(default_factory=lambda: {"recording": [], "validation": [], "checkpoints": []})
     requests: list[int] = field(default_factory=list)
+    probe_ms: list[float] = field(default_factory=list)
+    probes_per_minute: list[float] = field(default_factory=list)
+    probe_mb_per_1000_steps: list[float] = field(default_factory=list)
 
 
 def bench(typed: Typed) -> int:
@@ -58,12 +61,23 @@ def bench(typed: Typed) -> int:
     seconds, pairs = _number(typed, "seconds", 10.0, 1, 3600), int(_number(typed, "pairs", 3, 1, 100))
     with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
         typed.values["root"] = folder
+        browser = typed.text("browser")
         config, settings = config_from(typed, dict(os.environ))
+        if browser is not None:
+            return _page(settings, browser, seconds, typed.as_json)
         endless = config.train.model_copy(update={"max_steps": None, "max_seconds": seconds})
         config = config.model_copy(update={"train": endless})
         results = measure(config, settings, pairs)
     facts = machine()
     print(json.dumps(_as_json(results, facts)) if typed.as_json else _table(results, facts, seconds))
+    return 0
+
+
+def _page(settings: Settings, browser: str, seconds: float, as_json: bool) -> int:
+    from playground import bench_page
+
+    found = bench_page.measure_page(settings, browser, seconds)
+    print(bench_page.as_json(found) if as_json else bench_page.table(found))
     return 0
 
 
@@ -258,7 +272,7 @@ def _worker(config: RunConfig, settings: Settings, results: Results, address: st
     if run.state != store.FINISHED:
         raise OSError(f"the measured run is {run.state}: {run.reason}")
     if address is None:
-        _note_shares(results, RunFolder(settings.root, run_id), run.seconds)
+        _note_shares(results, RunFolder(settings.root, run_id), run)
     points = [(row.body["seconds"], row.body["tokens"]) for row in db.events(run_id, kinds=["progress"])]
     return speed(points)
 
@@ -275,12 +289,16 @@ def first_loss(db: Store, run_id: str, began: float) -> float:
     raise OSError(f"the measured run recorded no loss: it is {run.state} {run.reason}")
 
 
-def _note_shares(results: Results, folder: RunFolder, seconds: float) -> None:
+def _note_shares(results: Results, folder: RunFolder, run: Run) -> None:
     """What the worker itself says of its time, in the last line of its log."""
     words = folder.log_tail().rsplit("Outcome(", 1)[1].rstrip(")").split(", ")
     spent = dict(word.split("=", 1) for word in words if "=" in word)
     for name, key in (("recording", "recording_s"), ("validation", "validation_s"), ("checkpoints", "checkpoint_s")):
-        results.shares[name].append(float(spent[key]) / seconds)
+        results.shares[name].append(float(spent[key]) / run.seconds)
+    results.probe_ms.append(1000 * float(spent["probing_s"]) / int(spent["n_probes"]))
+    results.probes_per_minute.append(60 * int(spent["n_probes"]) / run.seconds)
+    kept = sum(path.stat().st_size for path in folder.probes.rglob("*.safetensors"))
+    results.probe_mb_per_1000_steps.append(kept / 1e6 * 1000 / run.step)
 
 
 def warm_starts(config: RunConfig, settings: Settings, times: int, ready_after_s: float) -> list[float]:
@@ -353,7 +371,7 @@ def page(address: str, run_id: str) -> Iterator[list[float]]:
                 delta = json.loads(fetch(f"{address}/live/runs/{run_id}?cursor={cursor}&generation={generation}"))
                 cursor, generation = delta["cursor"], delta["generation"]
                 if "probe" in delta["events"]:
-                    fetch(f"{address}/live/runs/{run_id}/attention")
+                    fetch(f"{address}/live/runs/{run_id}/moment?maps=1")
                 visits.append(time.perf_counter() - began)
 
     thread = threading.Thread(target=visit, daemon=True)
@@ -407,6 +425,9 @@ def _as_json(results: Results, facts: dict) -> dict:
         "data_to_memory": ratios(results, PRELOADED)[LOOP],
         "shares": results.shares,
         "requests": results.requests,
+        "probe_ms": results.probe_ms,
+        "probes_per_minute": results.probes_per_minute,
+        "probe_mb_per_1000_steps": results.probe_mb_per_1000_steps,
     }
 
 
@@ -429,6 +450,12 @@ def _table(results: Results, facts: dict, seconds: float) -> str:
         "checkpoints": "checkpoints",
     }
     lines += [f"{names[name]:32} {_spread(shares, '.1%'):>28}" for name, shares in results.shares.items()]
+    lines += ["", "what is looked at inside"]
+    lines += [
+        f"{'one probe':32} {_spread(results.probe_ms, '.0f'):>26} ms",
+        f"{'probes per minute':32} {_spread(results.probes_per_minute, '.0f'):>26}",
+        f"{'probes on disk, 1,000 steps':32} {_spread(results.probe_mb_per_1000_steps, '.1f'):>26} MB",
+    ]
     lines += ["", "from the start command to the first recorded loss"]
     lines += [
         f"{'cold, a new process':32} {_spread(results.cold_s, '.2f'):>26} s",

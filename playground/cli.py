@@ -341,6 +341,7 @@ SAMPLE_FLAGS = (
 BENCH_FLAGS = (
     Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
     Flag("pairs", "N", "How often each row is measured. (default 3, from 1 up to 100)"),
+    Flag("browser", "PATH", "Measure what the Inside tab costs this Chromium instead, --seconds long for each view."),
     *CONFIG_FLAGS,
 )
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
@@ -363,7 +364,7 @@ COMMANDS = {
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
     "data": Command("data [--json]", "List the built-in texts and their settings.", data),
     "bench": Command(
-        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--json]",
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--browser PATH] [--json]",
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

@@ -112,7 +112,7 @@ def plain(name: str) -> str:
 
 
 def test_every_library_that_is_imported_is_required_and_every_one_required_imported():
-    """`transformers` is only for those who have it; `httpx2` and `pydantic_core` come with what talks or checks by them."""
+    """`transformers` and `playwright` are for those who have them; `httpx2` and `pydantic_core` come with what talks or checks by them."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     required = {plain(line): line for line in lines if line and not line.startswith("#")}
     assert all(re.fullmatch(r"[\w-]+==[\d.]+ +# .{10,}", line) for line in required.values())
@@ -121,7 +121,7 @@ def test_every_library_that_is_imported_is_required_and_every_one_required_impor
         assert name in {plain(need) for need in metadata.requires(parent)}, name
     own = {"models", "playground", "app", *sys.stdlib_module_names}
     imported = {module.split(".")[0] for modules in IMPORTS.values() for module in modules} - own
-    assert {plain(module) for module in imported} - comes_with.keys() - {"transformers"} == required.keys()
+    assert {plain(module) for module in imported} - comes_with.keys() - {"transformers", "playwright"} == required.keys()
     for name, line in required.items():
         assert f"=={metadata.version(name).split('+')[0]} " in line
 

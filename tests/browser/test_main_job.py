@@ -181,37 +181,6 @@ def test_own_text_is_checked_and_trained_on(visit, app):
     assert Store(app.root).run(run_id).config["data"]["source"].startswith("upload:")
 
 
-def test_every_head_is_shown_enlarged_and_follows_the_probe_text_while_training(visit, app):
-    page = visit()
-    run_id = small_run(page, steps=4000, layers=2)
-    page.wait_for_selector("#loss .scatterlayer .trace")
-    page.get_by_role("tab", name="Inside").click()
-    page.wait_for_selector(".pg-head-cell")
-    assert page.locator(".pg-head-cell").count() == 8
-    page.locator(".pg-head-cell").nth(5).click()
-    large = page.locator(".pg-large canvas")
-    large.wait_for()
-    assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
-    box = large.bounding_box()
-    page.mouse.move(box["x"] + 2, box["y"] + 2)
-    tip = page.locator(".pg-tip")
-    tip.wait_for()
-    assert re.search(r"layer 2, head 2: .+ looks at .+ with weight 1\.00", tip.inner_text()), "the first token sees only itself"
-    painted = "Array.from(document.querySelector('.pg-large canvas').getContext('2d').getImageData(0, 9, 10, 1).data).join()"
-    before = page.evaluate(painted)
-    page.wait_for_function(f"{painted} != '{before}'", timeout=30_000)
-
-    page.fill("#probe-text textarea", "while the run trains")
-    page.click("#use-probe")
-    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'while·the·run·trains'", timeout=30_000)
-    assert Store(app.root).run(run_id).probe_text == "while the run trains"
-    page.get_by_role("button", name="Stop", exact=True).click()
-    wait_state(page, "stopped", "finished")
-    page.fill("#probe-text textarea", "when it has ended")
-    page.click("#use-probe")
-    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'when·it·has·ended'", timeout=30_000)
-
-
 def written(page) -> str:
     page.wait_for_function("document.querySelector('#sample-text .pg-caption').textContent.includes('mean surprise')", timeout=60_000)
     return page.locator(".pg-sampled").text_content()

@@ -1,0 +1,265 @@
+"""Looking inside, in a real Chromium: the live diagram, every head, any step, two runs, and parts switched off."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from playground.bench_page import Played, Watch, open_inside
+from playground.runs import RunFolder
+from playground.settings import Settings
+from playground.store import Store
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SECONDS_WATCHED, MAY_GROW_MB = 60, 12
+SMALL = """
+    --model.n_layer 2 --model.n_head 4 --model.n_embd 32 --model.block_size 64 --data.source tiny-tales --data.tokenizer char
+    --train.max_steps 120 --train.batch_size 4 --train.checkpoint_interval 40 --probe.interval 20 --probe.sample_tokens 20
+""".split()  # noqa: SIM905 - as one types it
+CELL = ".pg-cell:visible"
+SHOWN = "document.querySelector('[data-side={}] .pg-side-title').textContent"
+
+
+def train(root: Path, name: str, *flags: str) -> str:
+    command = [sys.executable, "-m", "playground", "train", "--root", str(root), "--name", name, "--json", *SMALL, *flags]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])["run_id"]
+
+
+@pytest.fixture(scope="module")
+def pair(app) -> tuple[str, str]:
+    """A pre-norm and a post-norm run, finished."""
+    return train(app.root, "pre"), train(app.root, "post", "--model.norm_placement", "post", "--optim.warmup_steps", "0")
+
+
+def inside(visit, run_id: str, view: str = "diagram", **options):
+    page = visit(f"?run={run_id}", **options)
+    page.wait_for_selector("#run-progress .pg-facts")
+    page.get_by_role("tab", name="Inside").click()
+    page.wait_for_selector(CELL)
+    page.click(f"[data-view={view}]")
+    return page
+
+
+def scrub(page, place: int) -> None:
+    page.evaluate(f"s = document.getElementById('inside-step'); s.value = {place}; s.dispatchEvent(new Event('input'))")
+
+
+def values_of(page, root: Path, run_id: str, step: int, quantity: str) -> dict:
+    rows = [row for row in Store(root).events(run_id, kinds=("probe",)) if row.step == step]
+    return rows[-1].body["values"][quantity]
+
+
+def test_the_diagram_carries_the_values_of_the_step_that_is_chosen(visit, app, pair):
+    page = inside(visit, pair[0])
+    first = values_of(page, app.root, pair[0], 0, "stream_rms")
+    scrub(page, 0)
+    page.wait_for_function(f"{SHOWN.format('a')}.includes('step 0')")
+    for node in ("attn.add", "mlp.add"):
+        for layer in (0, 1):
+            said = page.locator(f'[data-cell="{node} {layer}"] text').text_content()
+            assert float(said) == pytest.approx(first[node][layer], rel=0.06), (node, layer)
+    assert page.locator('[data-cell="attn 0"]').is_hidden(), "the stream is not there"
+    page.select_option("#inside-quantity", "sublayer_share")
+    page.locator('[data-cell="attn 0"]').wait_for()
+    assert "‖f(x)‖ / ‖x‖" in page.locator(".pg-about").inner_text()
+    page.click("#inside-live")
+    page.wait_for_function(f"{SHOWN.format('a')}.includes('step 120')")
+    last = values_of(page, app.root, pair[0], 120, "sublayer_share")
+    assert float(page.locator('[data-cell="mlp 1"] text').text_content()) == pytest.approx(last["mlp"][1], rel=0.06)
+
+
+def test_a_part_opens_its_details(visit, pair):
+    page = inside(visit, pair[0])
+    page.locator('.pg-inside [data-node="mlp"]').click()
+    detail = page.locator(".pg-detail")
+    detail.get_by_text("Hidden activations").wait_for()
+    assert "MLP, GELU, layer 1" in detail.locator("h3").inner_text() and "saturated units" in detail.inner_text()
+    detail.locator("select").select_option(index=1)
+    page.wait_for_function("document.querySelector('.pg-detail h3').textContent.includes('layer 2')")
+    page.locator('.pg-inside [data-node="attn"]').click()
+    page.wait_for_function("document.querySelectorAll('.pg-detail canvas').length == 4")
+    page.locator('.pg-inside [data-node="attn.norm_in"]').click()
+    detail.get_by_text("Gain", exact=True).wait_for()
+    page.locator('.pg-inside [data-node="mlp.add"]').click()
+    detail.get_by_text("Gradient by token").wait_for()
+    detail.get_by_role("button", name="Close").click()
+    assert detail.is_hidden()
+
+
+def test_two_runs_are_shown_on_one_text_with_their_time_linked(visit, app, pair):
+    page = inside(visit, pair[0], "heads")
+    page.wait_for_function("document.querySelectorAll('.pg-head-cell').length == 8")
+    page.select_option("#inside-other", label="post")
+    page.wait_for_function("document.querySelectorAll('[data-side=b] .pg-head-cell').length == 8")
+    there, theirs = (RunFolder(app.root, run_id).probe_steps(Store(app.root).run(run_id).probe_text) for run_id in pair)
+    scrub(page, 2)
+    steps = there[2], max(step for step in theirs if step <= there[2])
+    page.wait_for_function(f"{SHOWN.format('a')}.includes('step {steps[0]}') && {SHOWN.format('b')}.includes('step {steps[1]}')")
+    page.locator("[data-side=a] .pg-head-cell").nth(6).click()
+    page.wait_for_function("document.querySelectorAll('.pg-large:not([hidden]) canvas').length == 2")
+    titles = page.locator(".pg-large h4").all_inner_texts()
+    assert titles == ["layer 2, head 3"] * 2
+    page.click("[data-view=curves]")
+    page.wait_for_function("document.querySelectorAll('.pg-sides .scatterlayer').length == 2")
+    ranges = page.evaluate("[...document.querySelectorAll('.pg-sides .js-plotly-plot')].map((p) => p._fullLayout.yaxis.range)")
+    assert ranges[0] == ranges[1], "both on the same scale"
+    page.select_option("#inside-other", "")
+    page.wait_for_function("document.querySelectorAll('.pg-inside-side').length == 1")
+
+
+def test_a_head_is_switched_off_and_the_loss_and_the_text_change(visit, pair):
+    page = inside(visit, pair[0], "ablate")
+    page.click("[data-part='mlp:1']")
+    page.wait_for_function("document.querySelectorAll('.pg-ablated tbody tr').length == 2")
+    change = page.locator(".pg-change").first.inner_text()
+    assert re.fullmatch(r"[+−]\d+\.\d{3}", change) and change != "+0.000"
+    texts = page.locator(".pg-ablated pre").all_inner_texts()
+    assert len(texts) == 2 and texts[0] != texts[1]
+    assert page.locator("[data-part='mlp:1']").get_attribute("aria-pressed") == "true"
+    page.click("[data-part='head:1.2']")
+    page.wait_for_function(f"document.querySelector('.pg-change').textContent != '{change}'")
+    page.click(".pg-worth")
+    page.wait_for_function("document.querySelector(\"[data-part='head:2.4'] small\").textContent != ''")
+    page.get_by_role("button", name="Switch all on").click()
+    page.get_by_text("Everything is on").wait_for()
+
+
+def test_the_lens_says_what_each_layer_would_answer(visit, app, pair):
+    page = inside(visit, pair[0], "lens")
+    page.wait_for_selector(".pg-lens-cell")
+    assert page.locator(".pg-lens-cell").count() == 3 * 64
+    page.locator('[data-lens="2 5"]').hover()
+    said = page.locator(".pg-tip").inner_text()
+    assert said.startswith("after layer 2, having read") and "right would be" in said and len(re.findall(r"0\.\d{3}", said)) == 6
+    losses = [float(text) for text in page.locator("text.pg-lens-loss").all_text_contents()[1:]]
+    found = values_of(page, app.root, pair[0], 120, "lens_loss")
+    assert losses == pytest.approx([*found["embedding"], *found["mlp.add"]], rel=0.01)
+
+
+def test_every_view_is_saved_as_numbers_and_as_a_picture(visit, pair, tmp_path):
+    page = inside(visit, pair[0])
+    for view in ("diagram", "curves", "heads", "lens", "ablate"):
+        page.click(f"[data-view={view}]")
+        if view == "ablate":
+            page.click("[data-part='layer:1']")
+            page.wait_for_selector(".pg-change")
+        page.wait_for_timeout(700)
+        for name, kind in (("CSV", "csv"), ("PNG", "png")):
+            with page.expect_download() as download:
+                page.locator("[data-side=a] .pg-exports").get_by_text(name, exact=True).click()
+            path = tmp_path / download.value.suggested_filename
+            download.value.save_as(path)
+            assert path.suffix == f".{kind}" and path.stat().st_size > 60, (view, name)
+            if kind == "csv":
+                assert len(list(csv.reader(path.read_text().splitlines()))) > 3, view
+            else:
+                assert path.read_bytes().startswith(b"\x89PNG"), view
+
+
+def test_a_strangers_text_is_answered_and_changes_nothing(visit, app, pair):
+    before = Store(app.root).run(pair[0]).probe_text
+    page = inside(visit, pair[0])
+    page.fill("#probe-text textarea", "the cat and the hat")
+    page.click("#use-probe")
+    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'the·cat·and·the·hat'")
+    assert "from a checkpoint" in page.locator(".pg-side-title").inner_text()
+    assert page.evaluate("Number(document.getElementById('inside-step').max)") == 3  # the checkpoints
+    assert Store(app.root).run(pair[0]).probe_text == before
+    page.fill("#probe-text textarea", "Ω")
+    page.click("#use-probe")
+    page.wait_for_function("document.querySelector('.pg-view').textContent.includes('Ω')")
+    page.fill("#probe-text textarea", "")
+    page.click("#use-probe")
+    page.wait_for_function("!document.querySelector('.pg-side-title').textContent.includes('checkpoint')")
+
+
+def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    for knob, value in (("model-n_layer", 2), ("model-n_embd", 32), ("train-max_steps", 300)):
+        page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first.fill(str(value))
+        page.keyboard.press("Tab")
+    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 2'")
+    page.click("#train")
+    page.wait_for_function("new URL(location.href).searchParams.get('run')")
+    run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
+    page.get_by_role("tab", name="Inside").click()
+    page.wait_for_selector(CELL)
+    page.click("[data-view=heads]")
+    page.locator(".pg-head-cell").nth(5).click()
+    canvas = page.locator(".pg-large canvas")
+    canvas.wait_for()
+    assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
+    page.wait_for_timeout(800)  # the page moves to it
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    tip = page.locator(".pg-tip")
+    tip.wait_for()
+    assert re.search(r"layer 2, head 2: .+ looks at .+ with weight 1\.00", tip.inner_text()), "the first token sees only itself"
+    painted = "Array.from(document.querySelector('.pg-large canvas').getContext('2d').getImageData(0, 9, 10, 1).data).join()"
+    before = page.evaluate(painted)
+    page.wait_for_function(f"{painted} != '{before}'", timeout=30_000)
+    assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2", "it stays open"
+
+    page.fill("#probe-text textarea", "while the run trains")
+    page.click("#use-probe")
+    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'while·the·run·trains'", timeout=30_000)
+    page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=60_000)
+    assert Store(app.root).run(run_id).probe_text == "while the run trains"
+
+    page.fill("#probe-text textarea", "when it has ended")
+    page.click("#use-probe")
+    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'when·it·has·ended'")
+    folder = RunFolder(app.root, run_id)
+    checkpoints = sorted(int(p.stem) for p in folder.checkpoints.glob("[0-9]*.json"))
+    page.wait_for_function(f"document.getElementById('inside-step').max == {len(checkpoints) - 1}", timeout=30_000)
+    assert folder.probe_steps("when it has ended") == checkpoints
+    page.wait_for_function("document.querySelector('.pg-kept').textContent.startsWith('The slider moves')")
+    scrub(page, 0)
+    page.wait_for_function(f"{SHOWN.format('a')}.includes('step 0')")
+
+
+def test_an_observation_leads_to_where_it_comes_from(visit, pair):
+    page = inside(visit, pair[1])
+    page.wait_for_selector(".pg-observations [data-rule] button")
+    buttons = page.locator(".pg-observations [data-rule] button")
+    assert all(rule.startswith("Rule: ") for rule in [button.get_attribute("title") for button in buttons.all()])
+    page.route("**/observations", lambda route: route.fulfill(json=[
+        {"name": "x", "sentence": "The <b>gradient</b> vanishes.", "rule": "r", "view": "curves", "quantity": "grad_stream", "weight": 3}
+    ]))  # fmt: skip
+    page.locator(".pg-observations").get_by_text("The <b>gradient</b> vanishes.", exact=True).click(timeout=15_000)
+    page.wait_for_selector(".pg-view-curves .scatterlayer")
+    assert page.input_value("#inside-quantity") == "grad_stream"
+
+
+def test_a_minute_of_updates_leaves_memory_flat_and_what_was_chosen_as_it_is(visit, app):
+    with Played(Settings(app.root)) as played:
+        page = visit()
+        open_inside(page, app.url.rstrip("/"), played.run_id, "curves")
+        page.wait_for_selector(".pg-view-curves .scatterlayer .trace")
+        page.evaluate("Plotly.relayout(document.querySelector('.pg-view-curves .js-plotly-plot'), {'xaxis.range': [0, 55]})")
+        page.click("[data-view=heads]")
+        page.wait_for_function("document.querySelectorAll('.pg-head-cell').length == 64")
+        page.locator(".pg-head-cell").nth(9).click()
+        page.locator(".pg-large canvas").wait_for()
+        page.locator(".pg-head-cell").nth(9).evaluate("(cell) => (cell.dataset.mine = 'kept')")
+        time.sleep(6)
+        watch = Watch(page)
+        before, began, _ = watch.memory_mb(), played.step, watch.busy()
+        time.sleep(SECONDS_WATCHED)
+        updates = (played.step - began) / 10
+        assert updates > 0.8 * 2 * SECONDS_WATCHED, "the updates came"
+        assert watch.memory_mb() - before < MAY_GROW_MB
+        assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
+        assert page.locator(".pg-head-cell").nth(9).get_attribute("data-mine") == "kept", "the same element as before"
+        page.click("[data-view=curves]")
+        page.wait_for_selector(".pg-view-curves .scatterlayer .trace")
