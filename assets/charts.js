@@ -173,7 +173,7 @@
     };
   }
   pg.kinds.gradnorm = small("Gradient norm", "How hard the loss pulls on the weights, before clipping.", "grad_norm", "", "grad", ".3f", { type: "log" });
-  pg.kinds.rate = small("Learning rate", "How far each step follows that pull.", "lr", "", "lr", ".2e", { tickformat: ".0e" });
+  pg.kinds.rate = small("Learning rate", "How far each step follows that pull.", "lr", "", "lr", ".2e", { tickformat: "~e" });
   pg.kinds.speed = small("Speed", "How much text is learnt from per second.", "tokens_per_s", "tokens/s", "speed", ",.0f", { rangemode: "tozero" });
 
   pg.kinds.writes = (root) => {

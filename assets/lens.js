@@ -134,7 +134,7 @@
       for (const [part, button] of buttons) {
         button.setAttribute("aria-pressed", side.off.has(part));
         const rise = rises ? rises[part] : null;
-        button.lastChild.textContent = rise === null || rise === undefined ? "" : `${rise >= 0 ? "+" : "−"}${pg.short(Math.abs(rise))}`;
+        button.lastChild.textContent = rise === null || rise === undefined ? "" : `${rise >= 0 ? "+" : "−"}${Math.abs(rise).toFixed(3)}`;
         button.style.setProperty("--rise", rise === null || rise === undefined ? "transparent" : `color-mix(in srgb, ${rise >= 0 ? "#E69F00" : "#0072B2"} ${Math.round(70 * Math.min(1, Math.sqrt(Math.abs(rise) / most)))}%, transparent)`);
       }
       all.disabled = side.off.size === 0;

@@ -23,12 +23,12 @@
   };
 
   pg.kinds.runs = (root, { props, trigger }) => {
-    const axis = h("select", { id: "overlay-x", "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"));
+    const axis = h("select", { id: "overlay-x", "aria-label": "horizontal axis" }, h("option", { value: "step" }, "steps"), h("option", { value: "tokens" }, "tokens"), h("option", { value: "seconds" }, "seconds"), h("option", { value: "flops" }, "FLOP"));
     const measure = h("select", { id: "overlay-y", "aria-label": "what is compared" }, h("option", { value: "loss" }, "loss"), h("option", { value: "bits" }, "bits per byte"), h("option", { value: "accuracy" }, "accuracy"));
     const headRow = h("tr"), body = h("tbody"), table = h("table", { class: "pg-table" }, h("thead", {}, headRow), body), wrap = h("div", { class: "pg-table-wrap" }, table);
     const empty = h("div", { class: "pg-empty" }, h("h3", {}, "No runs yet"), h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Design to start the first."));
     const overlayBox = h("div", { class: "pg-overlay", hidden: true }), plot = h("div", { class: "pg-plot pg-plot-big" }), links = h("div", { class: "pg-links" });
-    overlayBox.append(pg.head("The ticked runs", "Loss thin: training, smoothed; thick: held out. Bits per byte compare models whose tokenizers differ; accuracy is that of tasks.", h("label", {}, "show ", measure), h("label", {}, "over ", axis)), plot);
+    overlayBox.append(pg.head("The ticked runs", "Loss thin: training, smoothed; thick: held out. Bits per byte compare models whose tokenizers differ; accuracy is that of tasks.", h("label", {}, "show ", measure), h("label", {}, "over ", axis), pg.exportButtons(() => `runs-${measure.value}`, overlayBox, () => pg.plotRows(plot))), plot);
     root.append(pg.head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."), empty, wrap, links, overlayBox);
     let runs = [], sort = { key: "created", down: true }, chosen = null, ticked = new Set(), timer = 0, drawn = "";
 

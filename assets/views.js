@@ -25,7 +25,7 @@
       cells = new Map();
       const left = drawing.width + 4, width = left + n * (wide + CELL.gap) + 4, top = 20;
       svg.setAttribute("viewBox", `0 ${-top} ${width} ${drawing.height + top}`);
-      svg.style.minWidth = `${Math.round(width * 0.62)}px`;
+      svg.style.minWidth = `${Math.round(width * 0.55)}px`;
       svg.style.maxWidth = `${width}px`;
       svg.style.maxHeight = "none";
       if (drawing.first !== null) for (let layer = 0; layer < n; layer++) svg.append(s("text", { x: left + layer * (wide + CELL.gap) + wide / 2, y: drawing.first - 13, class: "pg-cell-head" }, n > 8 ? `${layer + 1}` : `layer ${layer + 1}`));

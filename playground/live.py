@@ -259,10 +259,12 @@ class Live:
         return orjson.dumps([self.status(run) | about_config(orjson.dumps(run.config)) for run in self.db.runs()])
 
     def _overlay(self, run_ids: list[str], x: str, y: str) -> bytes:
-        names = {run_id: self.db.run(run_id).name for run_id in run_ids}
+        runs = {run_id: self.db.run(run_id) for run_id in run_ids}
+        names = {run_id: run.name for run_id, run in runs.items()}
+        costs = {run_id: training_flops(orjson.dumps(run.config["model"])) for run_id, run in runs.items()}
         floors = {row.body["floor"] for run_id in run_ids for row in self.db.events(run_id, kinds=("facts",))}
         floor = floors.pop() if len(floors) == 1 else None
-        return plots.overlay(frames.metrics(self.db, run_ids), names, x, y, floor).to_json().encode()
+        return plots.overlay(frames.metrics(self.db, run_ids), names, costs, x, y, floor).to_json().encode()
 
     def _graph(self, run_id: str) -> bytes:
         config = RunFolder(self.root, self.db.run(run_id).id).read_config().model

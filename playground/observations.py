@@ -246,7 +246,7 @@ def _induction(seen: Seen) -> str | None:
     when = ""
     if since is not None:
         reached = next(i for i in range(since, len(best)) if best[i] >= decisive)
-        when = f" It appeared between steps {seen.measures[since]['step']:,} and {seen.measures[reached]['step']:,}."
+        when = f" This appeared between steps {seen.measures[since]['step']:,} and {seen.measures[reached]['step']:,}."
     what = "is an induction head" if len(found) == 1 else "are induction heads"
     copies = "it copies" if len(found) == 1 else "they copy"
     return f"{_heads(found)} {what} ({found[0][0]:.2f}): {copies} what followed the same token before.{when}"

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 # Okabe and Ito 2008: told apart also by colour-blind people. Black is left to the text.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 FLOOR = "#009E73"
-X_TITLES = {"step": "step", "tokens": "tokens trained on", "seconds": "seconds of training"}
+X_TITLES = {"step": "step", "tokens": "tokens trained on", "seconds": "seconds of training", "flops": "FLOP spent on training"}
 
 
 class YAxis(NamedTuple):
@@ -28,11 +28,14 @@ Y_AXES = {
 }
 
 
-def overlay(frame: pd.DataFrame, names: dict[str, str], x: str = "step", y: str = "loss", floor: float | None = None) -> go.Figure:
+def overlay(
+    frame: pd.DataFrame, names: dict[str, str], flops_per_token: dict[str, int], x: str = "step", y: str = "loss", floor: float | None = None,
+) -> go.Figure:  # fmt: skip
     """Several runs over one axis, one colour per run: held-out values thick, training losses thin.
 
-    `frame` as `frames.metrics` makes it, `names` from run id to what the legend says, `x` one of step, tokens, seconds,
-    `y` one of loss, bits, accuracy; `floor`: the best possible loss, where it is the same for all.
+    `frame` as `frames.metrics` makes it, `names` from run id to what the legend says, `flops_per_token` likewise to what
+    training on one token costs, `x` one of step, tokens, seconds, flops, `y` one of loss, bits, accuracy; `floor`: the
+    best possible loss, where it is the same for all.
     """
     figure, shown = go.Figure(), Y_AXES[y]
     for number, (run_id, name) in enumerate(names.items()):
@@ -40,14 +43,14 @@ def overlay(frame: pd.DataFrame, names: dict[str, str], x: str = "step", y: str 
         mine = frame[frame["run_id"] == run_id]
         train = mine[mine["train_loss"].notna()]
         held_out = mine[mine[shown.column].notna() & ~mine["whole_split"].eq(True)]
-        label = escape(name)
+        label, cost = escape(name), flops_per_token[run_id]
         if y == "loss":
             figure.add_scatter(
-                x=_axis(train, train, x), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",
+                x=_axis(train, train, x, cost), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",
                 line={"color": colour, "width": 1.3}, hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
             )  # fmt: skip
         figure.add_scatter(
-            x=_axis(held_out, train, x), y=held_out[shown.column].tolist(), name=label, legendgroup=run_id, showlegend=y != "loss",
+            x=_axis(held_out, train, x, cost), y=held_out[shown.column].tolist(), name=label, legendgroup=run_id, showlegend=y != "loss",
             mode="lines+markers", line={"color": colour, "width": 2.5}, marker={"size": 6},
             hovertemplate=shown.hover + "<extra>" + label + "</extra>",
         )  # fmt: skip
@@ -71,9 +74,11 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _axis(rows: pd.DataFrame, train: pd.DataFrame, x: str) -> list:
-    """Values on the x axis; tokens grow evenly with the steps."""
-    if x == "tokens" and rows["tokens"].isna().any() and len(train):
-        per_step = train["tokens"].iloc[-1] / max(1, train["step"].iloc[-1])
-        return (rows["step"] * per_step).tolist()
-    return rows[x].tolist()
+def _axis(rows: pd.DataFrame, train: pd.DataFrame, x: str, flops_per_token: int) -> list:
+    """Values on the x axis; tokens grow evenly with the steps, and FLOP with the tokens."""
+    if x in ("step", "seconds"):
+        return rows[x].tolist()
+    tokens = rows["tokens"]
+    if tokens.isna().any() and len(train):
+        tokens = rows["step"] * (train["tokens"].iloc[-1] / max(1, train["step"].iloc[-1]))
+    return (tokens * flops_per_token if x == "flops" else tokens).tolist()

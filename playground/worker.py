@@ -114,7 +114,7 @@ def _execute(root, folder, db, run, threads, interruption, listener):
     _say_last_word(link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
     if outcome is None:
         now = db.run(run.id)
-        outcome = Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0, 0.0, 0.0, 0.0)
+        outcome = Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
     return outcome
 
 

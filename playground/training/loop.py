@@ -89,12 +89,12 @@ class Outcome:
     seconds: float
     train_loss: float | None
     val_loss: float | None
-    tokens_per_s: float
-    recording_s: float
-    validation_s: float
-    checkpoint_s: float
-    probing_s: float
-    n_probes: int
+    tokens_per_s: float = 0.0
+    recording_s: float = 0.0
+    validation_s: float = 0.0
+    checkpoint_s: float = 0.0
+    probing_s: float = 0.0
+    n_probes: int = 0
 
 
 class Pacer:

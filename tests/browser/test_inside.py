@@ -246,7 +246,11 @@ def test_a_minute_of_updates_leaves_memory_flat_and_what_was_chosen_as_it_is(vis
         page = visit()
         open_inside(page, app.url.rstrip("/"), played.run_id, "curves")
         page.wait_for_selector(".pg-view-curves .scatterlayer .trace")
-        page.evaluate("Plotly.relayout(document.querySelector('.pg-view-curves .js-plotly-plot'), {'xaxis.range': [0, 55]})")
+        plot = "document.querySelector('.pg-view-curves .js-plotly-plot')"
+        page.evaluate(f"Plotly.relayout({plot}, {{'xaxis.range': [0, 55]}})")
+        points = page.evaluate(f"{plot}.data[0].x.length")
+        page.wait_for_function(f"{plot}.data[0].x.length > {points + 3}")
+        assert page.evaluate(f"{plot}._fullLayout.xaxis.range") == [0, 55], "the zoom survives the updates"
         page.click("[data-view=heads]")
         page.wait_for_function("document.querySelectorAll('.pg-head-cell').length == 64")
         page.locator(".pg-head-cell").nth(9).click()

@@ -231,6 +231,11 @@ def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_
     row.locator("input").check()
     page.locator("tr[data-run] input:not(:checked)").first.check()
     page.wait_for_function("document.querySelector('.pg-overlay .pg-plot').data?.length == 4")
+    page.select_option("#overlay-x", "flops")
+    page.wait_for_function("document.querySelector('.pg-overlay .xtitle')?.textContent == 'FLOP spent on training'")
+    with page.expect_download() as numbers:
+        page.locator(".pg-overlay .pg-exports").get_by_text("CSV").click()
+    assert Path(numbers.value.path()).read_text().startswith("series,x,y\n")
 
     row.click()
     page.fill("#run-name textarea, #run-name input", "<b>bold</b> & co")

@@ -196,6 +196,7 @@ def test_what_is_not_there_is_not_found(client, path):
 def test_wrong_numbers_are_refused(trained, client):
     assert client.get(f"/runs/{trained[2]}?cursor=abc").status_code == 400
     assert client.get("/overlay?x=evil").status_code == 400
+    assert client.get(f"/overlay?x=flops&runs={trained[2]}").json()["layout"]["xaxis"]["title"]["text"] == "FLOP spent on training"
 
 
 def test_assets_are_compressed_and_not_sent_twice(client):
@@ -239,12 +240,12 @@ def test_a_failure_is_not_kept():
 def test_an_overlay_has_two_lines_a_run_and_shows_names_as_text(trained):
     _, db, run_id = trained
     frame = frames.metrics(db, [run_id])
-    figure = plots.overlay(frame, {run_id: "a <b>name</b>"}, "seconds")
+    figure = plots.overlay(frame, {run_id: "a <b>name</b>"}, {run_id: 1000}, "seconds")
     assert len(figure.data) == 2 and figure.data[0].name == "a &lt;b&gt;name&lt;/b&gt;"
     spans = frame[frame["whole_split"].eq(False)]["val_loss"].tolist()
     assert list(figure.data[1].y) == spans and len(spans) == 2
-    tokens = plots.overlay(frame, {run_id: "x"}, "tokens").data[1].x
-    assert tokens[0] == pytest.approx(6 * 4 * 16)
+    tokens, flops = (plots.overlay(frame, {run_id: "x"}, {run_id: 1000}, x).data[1].x for x in ("tokens", "flops"))
+    assert tokens[0] == pytest.approx(6 * 4 * 16) and flops[0] == pytest.approx(6 * 4 * 16 * 1000)
 
 
 def test_frames_keep_what_is_not_finite(trained, tmp_path):
