@@ -79,7 +79,8 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
         self.n_head, self.n_kv_head, self.head_size = config.n_head, config.kv_heads, config.head_size
-        self.qkv = nn.Linear(config.n_embd, (self.n_head + 2 * self.n_kv_head) * self.head_size, bias=config.has_qkv_bias)
+        self.parts = [heads * self.head_size for heads in (self.n_head, self.n_kv_head, self.n_kv_head)]  # rows of queries, keys, values
+        self.qkv = nn.Linear(config.n_embd, sum(self.parts), bias=config.has_qkv_bias)
         self.per_head = config.qk_norm == "head"
         self.q_norm, self.k_norm = self._qk_norm(config, self.n_head), self._qk_norm(config, self.n_kv_head)
         rotated = config.rotated
@@ -96,8 +97,8 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
         B, T, _ = x.shape
-        H, G, D = self.n_head, self.n_kv_head, self.head_size
-        q, k, v = self.qkv(x).split([H * D, G * D, G * D], dim=-1)  # (B, T, H * D), 2 x (B, T, G * D)
+        D = self.head_size
+        q, k, v = self.qkv(x).split(self.parts, dim=-1)  # (B, T, H * D), 2 x (B, T, G * D)
         if self.q_norm is not None and not self.per_head:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (part.view(B, T, -1, D).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D), 2 x (B, G, T, D)
@@ -109,7 +110,7 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)  # 2 x (B, G, S, D)
         y = self.attend(q, k, v)  # (B, H, T, D)
-        return self.dropout(self.proj(y.transpose(1, 2).reshape(B, T, H * D)))
+        return self.dropout(self.proj(y.transpose(1, 2).flatten(2)))
 
 
 def spread(x: Tensor, n_head: int) -> Tensor:

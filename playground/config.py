@@ -147,11 +147,16 @@ class OptimConfig(Knobs):
 
     RULES = (floor_below_peak,)
 
-    name: Literal["adamw", "sgd"] = knob(
+    name: Literal["adamw", "muon", "sgd", "lion", "schedule_free"] = knob(
         "adamw", group=OPTIMISER, label="optimiser",
-        help="AdamW scales each weight's step by its gradient's history; SGD with momentum does not.",
-        paper="Loshchilov and Hutter 2017, arXiv:1711.05101",
-        choice_labels={"adamw": "AdamW", "sgd": "SGD with momentum"},
+        help="AdamW scales each weight's step by its gradient's history; Muon makes the step of each matrix orthogonal, and leaves "
+        "the rest to AdamW; SGD with momentum scales nothing; Lion takes only signs, and wants a rate 3 to 10 times lower; "
+        "schedule-free AdamW averages its weights instead of lowering the rate.",
+        paper="Loshchilov and Hutter 2017, arXiv:1711.05101; Muon: Jordan et al. 2024; Lion: Chen et al. 2023, arXiv:2302.06675; "
+        "schedule-free: Defazio et al. 2024, arXiv:2405.15682",
+        choice_labels={
+            "adamw": "AdamW", "muon": "Muon and AdamW", "sgd": "SGD with momentum", "lion": "Lion", "schedule_free": "schedule-free AdamW",
+        },
     )  # fmt: skip
     lr: float = knob(
         1e-3, gt=0, le=100, open=True, group=OPTIMISER, label="learning rate",
@@ -162,10 +167,15 @@ class OptimConfig(Knobs):
         help="Steps over which the learning rate rises from zero. Deep post-norm models need it.",
         paper="Xiong et al. 2020, arXiv:2002.04745",
     )  # fmt: skip
-    schedule: Literal["constant", "linear", "cosine"] = knob(
-        "cosine", group=OPTIMISER, label="schedule",
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = knob(
+        "cosine", group=OPTIMISER, label="schedule", needs=("name", ("adamw", "muon", "sgd", "lion")),
         help="How the learning rate falls after the warm-up, until the end of the run.",
-        paper="Loshchilov and Hutter 2016, arXiv:1608.03983 (cosine)",
+        paper="Loshchilov and Hutter 2016, arXiv:1608.03983 (cosine); Hu et al. 2024, arXiv:2404.06395 (warm-up, stable, decay)",
+        choice_labels={"wsd": "stable, then linear decay"},
+    )  # fmt: skip
+    decay_share: float = knob(
+        0.2, gt=0, le=1, slider=(0.05, 1), step=0.05, group=OPTIMISER, label="decay", unit="share of the run, at its end",
+        help="How much of the run after the warm-up the rate falls; before that it stays.", needs=("schedule", ("wsd",)),
     )  # fmt: skip
     min_lr: float | None = knob(
         None, ge=0, le=100, group=OPTIMISER, label="final learning rate", none_means="a tenth of the learning rate",
@@ -181,11 +191,19 @@ class OptimConfig(Knobs):
     )  # fmt: skip
     beta1: float = knob(
         0.9, ge=0, lt=1, group=OPTIMISER, label="beta 1 or momentum",
-        help="Share of the past kept in the running mean of gradients.",
+        help="Share of the past kept in the running mean of gradients. Schedule-free: how near to the average gradients are taken.",
     )  # fmt: skip
     beta2: float = knob(
-        0.99, ge=0, lt=1, group=OPTIMISER, label="beta 2",
-        help="Share of the past kept in AdamW's running mean of squared gradients.",
+        0.99, ge=0, lt=1, group=OPTIMISER, label="beta 2", needs=("name", ("adamw", "muon", "lion", "schedule_free")),
+        help="Share of the past kept in AdamW's running mean of squared gradients, and in Lion's of gradients.",
+    )  # fmt: skip
+    momentum: float = knob(
+        0.95, ge=0, lt=1, group=OPTIMISER, label="Muon's momentum", needs=("name", ("muon",)),
+        help="Share of the past kept in the gradients of matrices. Short runs like less of it.",
+    )  # fmt: skip
+    rest_lr: float | None = knob(
+        None, gt=0, le=100, group=OPTIMISER, label="rate of what Muon leaves", none_means="the learning rate", needs=("name", ("muon",)),
+        help="Learning rate of the embeddings, the head, norms and biases, which AdamW moves; scheduled alike.",
     )  # fmt: skip
 
 
@@ -296,8 +314,8 @@ class RunConfig(Knobs):
 
     @property
     def digest(self) -> str:
-        """Identity of the config, hex; checkpoints carry it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """Identity of the config, hex; checkpoints carry it. A knob that is added later changes none."""
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
     @property
     def summary(self) -> str:

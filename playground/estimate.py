@@ -18,6 +18,9 @@ WIDTHS = (32, 128, 384)
 TOKENS = 768
 
 
+STATE_FLOATS = {"adamw": 2, "muon": 1, "sgd": 1, "lion": 1, "schedule_free": 3}  # kept of each weight by the optimiser
+
+
 @dataclass(frozen=True)
 class Machine:
     """`speeds[i]` is what training steps of models `WIDTHS[i]` wide reach, in FLOP/s;
@@ -30,7 +33,7 @@ class Machine:
 
 def memory_bytes(config: RunConfig) -> int:
     """While training in float32: weights, gradients, optimiser state, and what one batch keeps for its backward pass."""
-    per_parameter = 16 if config.optim.name == "adamw" else 12
+    per_parameter = 4 * (2 + STATE_FLOATS[config.optim.name])
     batch_tokens = config.train.batch_size * config.width
     return per_parameter * n_params(config.model) + 4 * batch_tokens * activation_floats_per_token(config.model)
 

@@ -29,7 +29,8 @@ Y_AXES = {
 
 
 def overlay(
-    frame: pd.DataFrame, names: dict[str, str], flops_per_token: dict[str, int], x: str = "step", y: str = "loss", floor: float | None = None,
+    frame: pd.DataFrame, names: dict[str, str], flops_per_token: dict[str, int],
+    x: str = "step", y: str = "loss", floor: float | None = None,
 ) -> go.Figure:  # fmt: skip
     """Several runs over one axis, one colour per run: held-out values thick, training losses thin.
 

@@ -350,11 +350,11 @@ class Loop:
     def _look(self, always: bool = False) -> None:
         """Probe and sample, each only as often as its cost allows."""
         if self.state.steps_done != self.last_probed and (always or self.probing.due()):
-            with self.probing.measured():
+            with self.probing.measured(), self.state.judged():
                 self._probe()
         writes = self.config.probe.sample_tokens and not (isinstance(self.data, TaskData) and self.data.about.exact)
         if writes and (always or self.sampling.due()):
-            with self.sampling.measured():
+            with self.sampling.measured(), self.state.judged():
                 self._sample()
 
     def _probe(self) -> None:
@@ -425,7 +425,7 @@ class Loop:
     def _change_probe(self, text: str) -> None:
         if not self.set_probe(text):
             return
-        with self.probing.measured():
+        with self.probing.measured(), self.state.judged():
             self._probe()
 
     def set_probe(self, text: str) -> bool:

@@ -8,20 +8,45 @@ import torch
 from torch import nn
 
 from playground.config import OptimConfig
+from playground.training.optimisers import EPS, Lion, Muon, ScheduleFreeAdamW
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Two groups: matrices (and embeddings) decay, vectors do not. Tied weights appear once."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    """Matrices (and embeddings) decay, vectors do not. Tied weights appear once. A group's `rate` is its share of the learning rate."""
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    if config.name == "muon":
+        groups = _for_muon(model, config, vectors)
+    groups = [{"rate": 1.0, **group} for group in groups if group["params"]]
+    betas = (config.beta1, config.beta2)
+    match config.name:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=config.lr, momentum=config.beta1)
+        case "muon":
+            return Muon(groups, lr=config.lr, momentum=config.momentum, betas=betas)
+        case "lion":
+            return Lion(groups, lr=config.lr, betas=betas)
+        case "schedule_free":
+            return ScheduleFreeAdamW(groups, lr=config.lr, betas=betas)
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=EPS, fused=fused)
+
+
+def _for_muon(model: nn.Module, config: OptimConfig, vectors: list) -> list[dict]:
+    """The matrices of the linear layers inside blocks, and what is left to AdamW: embeddings, head and vectors."""
+    inside = {}
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear) and child is not getattr(model, "head", None):
+                inside[child.weight] = module.parts if name == "qkv" else None
+    rest = [p for p in model.parameters() if p.dim() >= 2 and p not in inside]
+    rate = 1.0 if config.rest_lr is None else config.rest_lr / config.lr
+    return [
+        {"params": list(inside), "parts": list(inside.values()), "weight_decay": config.weight_decay},
+        {"params": rest, "adamw": True, "rate": rate, "weight_decay": config.weight_decay},
+        {"params": vectors, "adamw": True, "rate": rate, "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.beta1)
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=1e-8, fused=fused)
 
 
 def learning_rate(config: OptimConfig, step: int, position: float) -> float:
@@ -33,9 +58,11 @@ def learning_rate(config: OptimConfig, step: int, position: float) -> float:
         return config.lr * (step + 1) / (config.warmup_steps + 1)
     floor = config.lr / 10 if config.min_lr is None else config.min_lr
     position = min(max(position, 0.0), 1.0)
-    match config.schedule:
+    match "constant" if config.name == "schedule_free" else config.schedule:
         case "constant":
             return config.lr
+        case "wsd":
+            return floor + (config.lr - floor) * min(1.0, (1 - position) / config.decay_share)
         case "linear":
             return floor + (config.lr - floor) * (1 - position)
         case "cosine":

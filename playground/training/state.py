@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,9 @@ from playground.training.checkpoints import (
     set_weights,
 )
 from playground.training.devices import autocast, choose_dtype
+from playground.training.observation import evaluating
 from playground.training.optim import Schedule, build_optimizer
+from playground.training.optimisers import ScheduleFreeAdamW
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class TrainState:
         """One update: the loss before it, the gradient norm before clipping (both on the device), the rate used."""
         lr = self.schedule.lr(self.steps_done, self.seconds)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["rate"]
         loss = self._gradients()
         clip = self.config.optim.grad_clip
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), float("inf") if clip is None else clip)
@@ -110,36 +113,39 @@ class TrainState:
         fits = [size for size, examples in self.data.by_size.items() if examples.ends.max() - 1 <= self.config.model.block_size]
         return {size: self._score(self.data.sized_chunks(size, self.device, at_most)) for size in fits}
 
+    def judged(self) -> AbstractContextManager:
+        """While this lasts the model has the weights that are judged, sampled and saved, where they are not those that are trained."""
+        optimizer = self.optimizer
+        return optimizer.averaged() if isinstance(optimizer, ScheduleFreeAdamW) else nullcontext()
+
     @torch.no_grad()
     def answers(self, count: int) -> list[tuple[str, str, str]]:
         """Of a task: (prompt, right answer, the model's first choices) of the first held-out examples. Each choice is
         made with the right answer before it, so up to the first mistake this is what greedy decoding writes."""
         if not isinstance(self.data, TaskData):
             return []
-        self.model.eval()
         tokens = torch.from_numpy(self.data.held_out.tokens[:count, : self.config.width + 1].astype("int64")).to(self.device)
         choices = tokens.clone()
-        choices[:, 1:] = self._logits(tokens[:, :-1]).argmax(-1)
-        self.model.train()
+        with self.judged(), evaluating(self.model):
+            choices[:, 1:] = self._logits(tokens[:, :-1]).argmax(-1)
         return self.data.first_choices(choices.cpu().numpy())
 
     @torch.no_grad()
     def _score(self, chunks: Iterable[Chunk]) -> Score:
-        self.model.eval()
         nats, tokens, n_bytes, right, asked, solved, examples = torch.zeros(7, dtype=torch.float64)
-        for inputs, targets, answers in chunks:
-            logits = self._logits(inputs)
-            scored = targets != UNSCORED
-            nats += F.cross_entropy(logits.view(-1, logits.size(-1)).float(), targets.reshape(-1), reduction="sum").cpu().double()
-            tokens += scored.sum().cpu()
-            n_bytes += self.n_bytes[targets[scored]].sum().cpu()
-            if answers is not None:
-                hits = logits.argmax(-1) == targets  # (B, T)
-                right += (hits & answers).sum().cpu()
-                asked += answers.sum().cpu()
-                solved += (hits | ~answers).all(1).sum().cpu()
-                examples += len(targets)
-        self.model.train()
+        with self.judged(), evaluating(self.model):
+            for inputs, targets, answers in chunks:
+                logits = self._logits(inputs)
+                scored = targets != UNSCORED
+                nats += F.cross_entropy(logits.view(-1, logits.size(-1)).float(), targets.reshape(-1), reduction="sum").cpu().double()
+                tokens += scored.sum().cpu()
+                n_bytes += self.n_bytes[targets[scored]].sum().cpu()
+                if answers is not None:
+                    hits = logits.argmax(-1) == targets  # (B, T)
+                    right += (hits & answers).sum().cpu()
+                    asked += answers.sum().cpu()
+                    solved += (hits | ~answers).all(1).sum().cpu()
+                    examples += len(targets)
         return Score(
             loss=(nats / tokens).item(),
             n_tokens=int(tokens),
@@ -166,7 +172,8 @@ class TrainState:
             threads=torch.get_num_threads(),
         )
         metadata = {"config": self.config.model_dump_json(), "tokenizer": self.data.tokenizer.to_json(), "step": str(self.steps_done)}
-        checkpoints.save(info, model_weights(self.model), state, metadata)
+        with self.judged():
+            checkpoints.save(info, model_weights(self.model), state, metadata)
 
     def restore(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:
         """Go back to a checkpoint of this very config; raises CheckpointError."""

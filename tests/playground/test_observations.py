@@ -91,7 +91,8 @@ PAIRS = {
         seen({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "relu"}),
     ),
     "induction-heads": (
-        "Layer 2, head 3 is an induction head (0.81): it copies what followed the same token before. This appeared between steps 0 and 200.",
+        "Layer 2, head 3 is an induction head (0.81): it copies what followed the same token before. "
+        "This appeared between steps 0 and 200.",
         seen(measures=INDUCTION_APPEARS),
         seen(attention("attn_induction", [0.1] * 4, [0.1, 0.1, 0.39, 0.1])),
     ),

@@ -33,7 +33,7 @@ def all_changed() -> RunConfig:
         },
         "data": {"source": "tiny-shakespeare", "tokenizer": "byte"},
         "optim": {
-            "name": "sgd", "lr": 0.3, "warmup_steps": 3, "schedule": "linear", "min_lr": 0.01, "weight_decay": 0.0, "grad_clip": None,
+            "name": "lion", "lr": 0.3, "warmup_steps": 3, "schedule": "linear", "min_lr": 0.01, "weight_decay": 0.0, "grad_clip": None,
             "beta1": 0.8, "beta2": 0.9,
         },
         "train": {
@@ -51,7 +51,8 @@ def the_rest() -> RunConfig:
         "residual_gain": "rezero", "layout": "parallel", "n_kv_head": 2, "qk_norm": "head", "window": 7, "window_pattern": "LG",
         "attn_softcap": 5.0, "attn_scale": 0.3, "position": "rope", "rope_base": 100.0, "rope_fraction": 0.5, "rope_interleaved": True,
     }  # fmt: skip
-    return parse(RunConfig, {"model": model})
+    optim = {"name": "muon", "momentum": 0.9, "rest_lr": 0.01, "schedule": "wsd", "decay_share": 0.5}
+    return parse(RunConfig, {"model": model, "optim": optim})
 
 
 def of_tasks() -> list[RunConfig]:

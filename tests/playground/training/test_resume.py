@@ -13,6 +13,9 @@ VARIANTS = [
     {"train.accumulation": 2, "optim.schedule": "linear", "optim.warmup_steps": 12},
     {"model.tie_weights": False, "model.norm_placement": "post", "train.batch_size": 3},
     {"optim.grad_clip": None, "optim.beta1": 0.0, "optim.name": "sgd", "train.dtype": "bfloat16"},
+    {"optim.name": "muon", "optim.rest_lr": 1e-3, "optim.schedule": "wsd", "model.qk_norm": "head"},
+    {"optim.name": "lion", "optim.lr": 1e-4},
+    {"optim.name": "schedule_free", "optim.warmup_steps": 4},
 ]
 
 
