@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import ModelConfig
+from models.linear import Linear
 from models.norms import RMSNorm
 from models.positions import Rotary, Tables, alibi_slopes
 
@@ -80,13 +81,13 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.n_head, self.n_kv_head, self.head_size = config.n_head, config.kv_heads, config.head_size
         self.parts = [heads * self.head_size for heads in (self.n_head, self.n_kv_head, self.n_kv_head)]  # rows of queries, keys, values
-        self.qkv = nn.Linear(config.n_embd, sum(self.parts), bias=config.has_qkv_bias)
+        self.qkv = Linear(config.n_embd, sum(self.parts), bias=config.has_qkv_bias)
         self.per_head = config.qk_norm == "head"
         self.q_norm, self.k_norm = self._qk_norm(config, self.n_head), self._qk_norm(config, self.n_kv_head)
         rotated = config.rotated
         self.rotary = Rotary(rotated, config.rope_base, config.block_size, config.rope_interleaved) if rotated else None
         self.attend = Attend(config, layer)
-        self.proj = nn.Linear(self.n_head * self.head_size, config.n_embd, bias=config.has_attn_out_bias)
+        self.proj = Linear(self.n_head * self.head_size, config.n_embd, bias=config.has_attn_out_bias)
         self.dropout = nn.Dropout(config.p_resid_dropout)
 
     @staticmethod

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.block import Block, deepnorm_beta
 from models.config import ModelConfig
+from models.linear import Linear
 from models.norms import build_norm
 from models.positions import Sinusoidal
 
@@ -43,7 +44,7 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(config.p_embd_dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.norm = build_norm(config) if config.has_final_norm else nn.Identity()
-        self.head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
+        self.head = Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
         if config.tie_weights:
             self.head.weight = self.wte.weight
         initialise(self)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import GATED, ModelConfig
+from models.linear import Linear
 
 
 class ReLU2(nn.Module):
@@ -33,10 +34,10 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         bias = config.has_mlp_bias
-        self.gate = nn.Linear(config.n_embd, config.d_ff, bias=bias) if config.gated else None
-        self.up = nn.Linear(config.n_embd, config.d_ff, bias=bias)
+        self.gate = Linear(config.n_embd, config.d_ff, bias=bias) if config.gated else None
+        self.up = Linear(config.n_embd, config.d_ff, bias=bias)
         self.activation = ACTIVATIONS[GATED.get(config.activation, config.activation)]()
-        self.proj = nn.Linear(config.d_ff, config.n_embd, bias=bias)
+        self.proj = Linear(config.d_ff, config.n_embd, bias=bias)
         self.dropout = nn.Dropout(config.p_resid_dropout)
 
     def forward(self, x: Tensor) -> Tensor:

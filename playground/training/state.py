@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.gpt import GPT
+from models.linear import accelerate
 from playground.config import RunConfig
 from playground.data.batches import UNSCORED, Chunk
 from playground.data.dataset import Data, TaskData
@@ -58,6 +59,7 @@ class TrainState:
         self.config, self.data, self.device = config, data, device
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
+        accelerate(self.model)
         self.optimizer = build_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim, config.train.max_steps, config.train.max_seconds)
         self.batches = data.batches(config.train.batch_size, config.width, config.train.seed, device)
