@@ -193,9 +193,11 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     import torch
 
     from playground.data import dataset
+    from playground.training.devices import keep_memory
     from playground.training.loop import Loop
     from playground.training.state import TrainState
 
+    keep_memory()
     config = dataset.complete(config, root)
     clock = Clock(config)
 

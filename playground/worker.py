@@ -130,13 +130,14 @@ def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, l
 
     from playground.data import dataset
     from playground.training.checkpoints import CheckpointError, Checkpoints
-    from playground.training.devices import choose_device
+    from playground.training.devices import choose_device, keep_memory
     from playground.training.loop import Loop
     from playground.training.state import TrainState
 
     config = folder.read_config()
     # Float sums depend on the number of threads: what was chosen once is kept.
     torch.set_num_threads(run.threads or threads)
+    keep_memory()
     data = dataset.load(config.data, root)
     _check_data(folder, data)
     state = TrainState(config, data, choose_device(config.train.device))

@@ -25,7 +25,7 @@ def gradients(layer, x, quick):
 
 @needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("inputs", "outputs", "shape"), [(16, 48, (3, 7)), (48, 16, (5,)), (16, 16, (2, 1)), (24, 65, (1, 99)), (8, 8, ())])
+@pytest.mark.parametrize(("inputs", "outputs", "shape"), [(16, 48, (3, 7)), (48, 16, (5,)), (16, 16, (2, 1)), (24, 65, (1, 9)), (8, 8, ())])
 def test_values_and_gradients_are_those_of_torch(inputs, outputs, shape, bias):
     torch.manual_seed(0)
     layer, x = Linear(inputs, outputs, bias=bias), torch.randn(*shape, inputs)
