@@ -33,6 +33,15 @@ TEACHING = ModelConfig(
 # nanoGPT's block at the size of its CPU recipe.
 NANOGPT = ModelConfig(**SMALL, bias=False, activation="gelu", init="gpt2")
 
+# The same at the size of its GPU recipe.
+NANOGPT_GPU = ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256, bias=False, activation="gelu", init="gpt2", dropout=0.2)
+
+# What short runs learn fastest with: no learnt positions or gains, normalised queries and keys, branches that begin at zero.
+FAST = {
+    "norm_type": "rmsnorm", "norm_gain": False, "position": "rope", "qk_norm": "head", "activation": "relu2", "bias": False,
+    "tie_weights": False, "init": "gpt2", "init_zero_residual": True,
+}  # fmt: skip
+
 LLAMA = {
     "norm_type": "rmsnorm", "position": "rope", "activation": "swiglu", "mlp_ratio": 2.625, "bias": False, "tie_weights": False,
 }  # fmt: skip

@@ -61,10 +61,14 @@ def bench(typed: Typed) -> int:
     seconds, pairs = _number(typed, "seconds", 10.0, 1, 3600), int(_number(typed, "pairs", 3, 1, 100))
     with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
         typed.values["root"] = folder
-        browser = typed.text("browser")
+        browser, checkout = typed.text("browser"), typed.text("against")
+        if checkout is not None:
+            typed.values.setdefault("preset", "nanogpt-cpu")
         config, settings = config_from(typed, dict(os.environ))
         if browser is not None:
             return _page(settings, browser, seconds, typed.as_json)
+        if checkout is not None:
+            return _against(settings, checkout, config.data.source, pairs, typed.as_json)
         endless = config.train.model_copy(update={"max_steps": None, "max_seconds": seconds})
         config = config.model_copy(update={"train": endless})
         results = measure(config, settings, pairs)
@@ -78,6 +82,14 @@ def _page(settings: Settings, browser: str, seconds: float, as_json: bool) -> in
 
     found = bench_page.measure_page(settings, browser, seconds)
     print(bench_page.as_json(found) if as_json else bench_page.table(found))
+    return 0
+
+
+def _against(settings: Settings, checkout: str, source: str, pairs: int, as_json: bool) -> int:
+    from playground import bench_against
+
+    recipe, found = bench_against.measure(settings, checkout, source, pairs, _note)
+    print(bench_against.as_json(recipe, found) if as_json else bench_against.table(recipe, found, _spread))
     return 0
 
 

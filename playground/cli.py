@@ -21,7 +21,7 @@ from models.knobs import ConfigError, Problem
 from playground import sampler, store
 from playground.access import HOST
 from playground.config import DataConfig
-from playground.configure import CONFIG_FLAGS, config_from, settings_from
+from playground.configure import CONFIG_FLAGS, config_from, settings_from, variants
 from playground.data import corpora, dataset, tasks
 from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
 from playground.foreground import finite
@@ -93,12 +93,20 @@ def _overview() -> str:
 def train(typed: Typed) -> int:
     began = time.monotonic()
     config, settings = config_from(typed, os.environ, _fetching(typed))
+    wanted, worst = variants(config, typed), 0
     db = _database(settings)
     preset, name = typed.text("preset") or "default", typed.text("name") or ""
-    run_id = create_run(db, settings, config, HOST, state=store.STARTING, name=name, preset=preset)
-    if not typed.as_json:
-        _say(f"run {run_id} trains here; Ctrl-C stops it and keeps a checkpoint")
-    return train_here(settings, db, run_id, as_json=typed.as_json, began=began)
+    for i, variant in enumerate(wanted, start=1):
+        full_name = ", ".join(part for part in (name or (config.summary if variant.words else ""), variant.words) if part)
+        run_id = create_run(db, settings, variant.config, HOST, state=store.STARTING, name=full_name, preset=preset)
+        if not typed.as_json:
+            several = f", {i} of {len(wanted)}" if len(wanted) > 1 else ""
+            _say(f"run {run_id} trains here{several}; Ctrl-C stops it and keeps a checkpoint")
+        worst = max(worst, train_here(settings, db, run_id, as_json=typed.as_json, began=began))
+        if db.run(run_id).state in (store.STOPPED, store.PAUSED, store.INTERRUPTED):
+            break
+        began = time.monotonic()
+    return worst
 
 
 def _fetching(typed: Typed) -> corpora.Progress | None:
@@ -342,15 +350,18 @@ BENCH_FLAGS = (
     Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
     Flag("pairs", "N", "How often each row is measured. (default 3, from 1 up to 100)"),
     Flag("browser", "PATH", "Measure what the Inside tab costs this Chromium instead, --seconds long for each view."),
+    Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
     *CONFIG_FLAGS,
 )
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
+REPEAT = Flag("repeat", "N", "Train so many runs, one after the other, each with the next seed. (default 1, up to 64)")
+VARY = Flag("vary", "SETTING=A,B", "One run for each of these values of a setting of optim, or of train.seed; --repeat: several of each.")
 ALL = Flag("all", "", "Every run that is training or waiting.")
 COMMANDS = {
     "train": Command(
-        "train [--preset NAME] [--config FILE] [--model.n_layer 4 ...] [--name NAME] [--root DIR] [--json]",
+        "train [--preset NAME] [--config FILE] [--model.n_layer 4 ...] [--repeat N] [--vary optim.lr=A,B] [--name NAME] [--json]",
         "Train a new run here and now. Flags win over the config file, which wins over the preset. --data.source may also be a path.",
-        train, (NAME, *CONFIG_FLAGS),
+        train, (NAME, REPEAT, VARY, *CONFIG_FLAGS),
     ),
     "sample": Command(
         "sample RUN [--step N] [--prompt TEXT] [--max-new-tokens N] [--temperature X] [--top-k N] [--top-p X] [--seed N] [--json]",
@@ -364,7 +375,7 @@ COMMANDS = {
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
     "data": Command("data [--json]", "List the built-in texts and their settings.", data),
     "bench": Command(
-        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--browser PATH] [--json]",
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--browser PATH] [--against PATH] [--json]",
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

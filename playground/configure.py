@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.knobs import ConfigError, Problem, nested, parse
+from models.knobs import ConfigError, Problem, flat, nested, parse
 from playground.config import SOURCES, UPLOAD, RunConfig
 from playground.data import corpora
 from playground.data.hub import HUB
@@ -20,6 +20,8 @@ from playground.presets import PRESETS, with_source
 from playground.settings import Settings, find_root, from_environment
 from playground.supervisor import check_limits, checked, collecting, fetch
 
+MOST_RUNS = 64
+VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))
 CONFIG_FLAGS = (
     Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}."),
     Flag("config", "FILE", "A JSON file with any of the sections model, data, optim, train and probe; over the preset, under the flags."),
@@ -69,6 +71,57 @@ def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progres
     if path is not None:
         corpora.add_path(settings.root, path)
     return config, settings
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of several runs of a shape: its config, and the words that tell it from the others."""
+
+    config: RunConfig
+    words: str
+
+
+def variants(config: RunConfig, typed: Typed) -> list[Variant]:
+    """What `--vary` and `--repeat` ask for: each of the values, with as many seeds. Raises ConfigError with every problem."""
+    problems: list[Problem] = []
+    path, values = _varied(typed.text("vary"), problems)
+    repeat = _repeat(typed.text("repeat"), problems)
+    if len(values) * repeat > MOST_RUNS:
+        problems.append(Problem("--repeat", f"{len(values)} values {repeat} times are {len(values) * repeat} runs; keep it to {MOST_RUNS}"))
+    found = []
+    for value in values:
+        changed = flat(config) | ({} if value is None else {path: value})
+        with collecting(problems):
+            one = parse(RunConfig, nested(changed))
+            for i in range(repeat):
+                seed = one.train.seed + i
+                each = one.model_copy(update={"train": one.train.model_copy(update={"seed": seed})})
+                words = [] if value is None else [f"{path.rpartition('.')[2]} {value}"]
+                found.append(Variant(each, ", ".join([*words, f"seed {seed}"] if repeat > 1 else words)))
+    if problems:
+        raise ConfigError(_distinct(problems))
+    return found
+
+
+def _varied(text: str | None, problems: list[Problem]) -> tuple[str, list[str | None]]:
+    """The path of what varies and its values; one None where only seeds do."""
+    name, _, listed = (text or "seed").partition("=")
+    path = "train.seed" if name == "seed" else name
+    if path not in VARIED:
+        problems.append(Problem("--vary", f"{name[:60]!r} cannot vary between runs of one shape; use one of {', '.join(VARIED)}"))
+    values = [value.strip() for value in listed.split(",") if value.strip()]
+    if path != "train.seed" and not values:
+        problems.append(Problem("--vary", f"needs values: --vary {path[:60]}=A,B"))
+    for value in {value for value in values if values.count(value) > 1}:
+        problems.append(Problem("--vary", f"{value[:60]!r} is there twice; give each value once, and --repeat for several seeds"))
+    return path, values or [None]
+
+
+def _repeat(text: str | None, problems: list[Problem]) -> int:
+    if text is None or (text.isdecimal() and 1 <= int(text) <= MOST_RUNS):
+        return int(text or 1)
+    problems.append(Problem("--repeat", f"{text[:60]!r} is not possible; use a whole number from 1 up to {MOST_RUNS}"))
+    return 1
 
 
 def _preset(typed: Typed) -> dict[str, Any]:

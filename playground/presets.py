@@ -102,6 +102,10 @@ _DEFAULT = RunConfig(
     train=TrainConfig(max_steps=1500, batch_size=6),
 )
 
+FAST = OptimConfig(
+    name="muon", lr=0.01, rest_lr=0.015, momentum=0.8, warmup_steps=20, schedule="linear", min_lr=0.0, weight_decay=0.0, grad_clip=None
+)
+
 PRESETS: dict[str, Preset] = {
     "default": Preset(
         "Small GPT",
@@ -120,6 +124,36 @@ PRESETS: dict[str, Preset] = {
             data=DataConfig(source="tiny-shakespeare"),
             optim=OptimConfig(lr=1e-3, min_lr=1e-4, warmup_steps=100, beta1=0.9, beta2=0.99, weight_decay=0.1, grad_clip=1.0),
             train=TrainConfig(max_steps=2000, batch_size=12),
+        ),
+    ),
+    "fast-cpu": Preset(
+        "Fast on a CPU",
+        "As many parameters as nanoGPT's CPU recipe, and its loss after a tenth of the steps: Muon, rotary positions, ReLU², QK-norm.",
+        RunConfig(
+            model=ModelConfig(**architectures.SMALL, **architectures.FAST),
+            data=DataConfig(source="tiny-shakespeare"),
+            optim=FAST,
+            train=TrainConfig(max_steps=200, batch_size=12, eval_interval=50, checkpoint_interval=50),
+        ),
+    ),
+    "nanogpt-gpu": Preset(
+        "nanoGPT on a GPU",
+        "nanoGPT's recipe for one GPU, on Tiny Shakespeare.",
+        RunConfig(
+            model=architectures.NANOGPT_GPU,
+            data=DataConfig(source="tiny-shakespeare"),
+            optim=OptimConfig(lr=1e-3, min_lr=1e-4, warmup_steps=100, beta1=0.9, beta2=0.99, weight_decay=0.1, grad_clip=1.0),
+            train=TrainConfig(max_steps=5000, batch_size=64, eval_interval=250, checkpoint_interval=250),
+        ),
+    ),
+    "fast-gpu": Preset(
+        "Fast on a GPU",
+        "The recipe of “Fast on a CPU” at the size of nanoGPT's GPU recipe; not yet tuned on a GPU.",
+        RunConfig(
+            model=ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2, **architectures.FAST),
+            data=DataConfig(source="tiny-shakespeare"),
+            optim=FAST,
+            train=TrainConfig(max_steps=600, batch_size=64, eval_interval=100, checkpoint_interval=100),
         ),
     ),
     "post-norm": Preset(

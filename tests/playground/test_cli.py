@@ -86,6 +86,50 @@ def test_train_answers_in_json(command, root):
     assert RunFolder(root, run.id).read_config().model.n_layer == 1
 
 
+def test_one_command_trains_several_runs_that_differ_in_a_setting_and_a_seed(command, root):
+    done = command("train", *TINY, "--train.max_steps=6", "--train.seed=5", "--repeat", "2", "--vary", "optim.lr=0.001, 3e-4", "--json")
+    assert done.status == 0, done.err
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert [(each["state"], each["steps"]) for each in told] == [("finished", 6)] * 4
+    runs = {run.id: run for run in Store(root).runs()}
+    assert set(runs) == {each["run_id"] for each in told}
+    made = [(runs[each["run_id"]].config["optim"]["lr"], runs[each["run_id"]].config["train"]["seed"]) for each in told]
+    assert made == [(1e-3, 5), (1e-3, 6), (3e-4, 5), (3e-4, 6)]
+    assert told[3]["name"].endswith(", lr 3e-4, seed 6") and len({each["val_loss"] for each in told}) == 4
+
+
+def test_seeds_alone_may_vary(command, root):
+    done = command("train", *TINY, "--train.max_steps", "3", "--vary", "seed=7,9", "--name", "two", "--json")
+    assert done.status == 0, done.err
+    assert {(run.name, run.config["train"]["seed"]) for run in Store(root).runs()} == {("two, seed 7", 7), ("two, seed 9", 9)}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--vary", "model.n_layer=2,3"], "--vary: 'model.n_layer' cannot vary between runs of one shape"),
+        (["--vary", "optim.lr"], "--vary: needs values: --vary optim.lr=A,B"),
+        (["--vary", "optim.lr=1e-3,1e-3"], "--vary: '1e-3' is there twice"),
+        (["--vary", "optim.lr=1e-3,-1"], "optim.lr: '-1' is not possible here"),
+        (["--repeat", "0"], "--repeat: '0' is not possible"),
+        (["--repeat", "40", "--vary", "seed=1,2"], "--repeat: 2 values 40 times are 80 runs"),
+    ],
+)
+def test_variants_that_cannot_be_start_nothing(command, root, words, said):
+    done = command("train", *TINY, *words)
+    assert (done.status, done.out) == (2, "") and said in done.err
+    assert not root.exists() or not Store(root).path.exists() or not Store(root).runs()
+
+
+def test_stopping_one_of_several_begins_no_other(begin, root, until):
+    process = begin("train", *ENDLESS, "--repeat", "3", "--json")
+    until(lambda: root.exists() and Store(root).path.exists() and any(run.step > 0 for run in Store(root).runs()))
+    process.send_signal(signal.SIGINT)
+    done = Done(process)
+    assert done.status == 0 and done.json["state"] == store.STOPPED
+    assert len(Store(root).runs()) == 1
+
+
 def test_flags_beat_the_file_which_beats_the_preset(command, root, tmp_path):
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"model": {"n_embd": 32, "n_head": 4, "n_layer": 3, "block_size": 16}, "train": {"max_steps": 3}}))

@@ -1,0 +1,275 @@
+"""Side by side with nanoGPT's own training script, run as it is: same text, same machine, taking turns.
+
+The checkout is copied first, so nothing is written into it. Everything is timed from outside, process start to end;
+tokens per second leave nanoGPT's own evaluations out and keep our probes, samples and validations in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from models.knobs import ConfigError, Problem
+from playground.config import DataConfig, RunConfig
+from playground.data import corpora
+from playground.presets import PRESETS
+from playground.settings import Settings
+from playground.supervisor import REPOSITORY
+
+DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"
+ITERATION = re.compile(r"iter \d+: loss \S+, time (\S+)ms")
+EVALUATION = re.compile(r"step \d+: train loss \S+, val loss (\d+\.\d+)")
+# Its preparation imports requests for the case that the text is not there yet; it is.
+PREPARE = "import runpy, sys, types; sys.modules.setdefault('requests', types.ModuleType('requests')); runpy.run_path('prepare.py')"
+SAMPLED, SAMPLING_CONTEXT = 500, 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One of the two recipes in nanoGPT's README, and ours beside it. `target` in nats per token over the whole held-out
+    split, with the recipe's context: on the CPU where nanoGPT's script ends."""
+
+    flags: tuple[str, ...]
+    same: str
+    fast: str
+    target: float
+
+
+CPU = Recipe(
+    (
+        "--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64", "--batch_size=12", "--n_layer=4",
+        "--n_head=4", "--n_embd=128", "--max_iters=2000", "--lr_decay_iters=2000", "--dropout=0.0",
+    ),
+    "nanogpt-cpu", "fast-cpu", 1.898,
+)  # fmt: skip
+CUDA = Recipe(("--log_interval=1",), "nanogpt-gpu", "fast-gpu", 1.47)
+
+
+@dataclass
+class Against:
+    """What each turn found. Seconds are those of whole processes, losses in nats per token, speeds in tokens per second."""
+
+    tokens_per_s: list[float] = field(default_factory=list)
+    our_tokens_per_s: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    seconds_to_target: list[float] = field(default_factory=list)
+    loss_at_target: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    our_loss: list[float] = field(default_factory=list)
+    loss_in_same_time: list[float] = field(default_factory=list)
+    share_of_matrix_speed: list[float] = field(default_factory=list)
+    cached_tokens_per_s: list[float] = field(default_factory=list)
+    recomputed_tokens_per_s: list[float] = field(default_factory=list)
+
+
+def measure(settings: Settings, checkout: str, source: str, pairs: int, note) -> tuple[Recipe, Against]:
+    """Raises ConfigError where there is no nanoGPT at `checkout`, OSError where a run fails."""
+    folder = Path(checkout)
+    if not (folder / SCRIPT).is_file() or not (folder / CONFIG).is_file():
+        raise ConfigError([Problem("--against", f"{checkout[:100]!r} is no checkout of nanoGPT: it lacks {SCRIPT} or {CONFIG}")])
+    copy, recipe, found = _prepared(folder, settings.root, source), _recipe(), Against()
+    config = PRESETS[recipe.same].config
+    for i in range(pairs):
+        for turn in (_theirs, _same, _fast, _long, _sampling) if i % 2 == 0 else (_theirs, _sampling, _long, _fast, _same):
+            note(f"{i + 1} of {pairs}: {turn.__name__[1:]}")
+            turn(settings, copy, recipe, source, found)
+    speed = float(_in_process("matrix speed", config))
+    found.share_of_matrix_speed = [_flops(config) * each / speed for each in found.our_tokens_per_s]
+    return recipe, found
+
+
+def _recipe() -> Recipe:
+    return CUDA if _in_process("device", RunConfig()).strip() == "cuda" else CPU
+
+
+def _prepared(checkout: Path, root: Path, source: str) -> Path:
+    """A copy of the checkout with the text prepared by its own script."""
+    copy = root / "nanogpt"
+    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".git", "*.bin", "*.pkl", "out*"))
+    (copy / DATA / "input.txt").write_text(corpora.read(DataConfig(source=source), root).text)
+    _run([sys.executable, "-c", PREPARE], copy / DATA)
+    return copy
+
+
+def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
+    out, seconds = _run([sys.executable, SCRIPT, CONFIG, *recipe.flags, "--out_dir=out"], copy)
+    times, losses = [float(ms) for ms in ITERATION.findall(out)], EVALUATION.findall(out)
+    if not times or not losses:
+        raise OSError("nanoGPT's script printed no iterations")
+    tokens = int(re.search(r"tokens per iteration will be: ([\d,]+)", out)[1].replace(",", ""))
+    found.tokens_per_s.append(tokens / (statistics.median(times) / 1000))
+    found.seconds.append(seconds)
+    found.loss.append(float(losses[-1]))
+
+
+def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
+    ended, _ = _ours(settings, recipe.same, source)
+    found.our_tokens_per_s.append(ended["tokens_per_s"])
+    found.our_loss.append(ended["val_loss"])
+
+
+def _fast(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
+    ended, seconds = _ours(settings, recipe.fast, source)
+    found.seconds_to_target.append(seconds)
+    found.loss_at_target.append(ended["val_loss"])
+
+
+def _long(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
+    """The same recipe in as many seconds as nanoGPT's script took, its own start and its final validation included."""
+    spent_around = 4.0
+    limit = str(round(max(5.0, found.seconds[-1] - spent_around), 1))
+    ended, _ = _ours(settings, recipe.fast, source, "--train.max_steps", "none", "--train.max_seconds", limit)
+    found.loss_in_same_time.append(ended["val_loss"])
+
+
+def _sampling(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
+    config = PRESETS[recipe.same].config
+    cached, recomputed = _in_process("sampling", config).split()
+    found.cached_tokens_per_s.append(float(cached))
+    found.recomputed_tokens_per_s.append(float(recomputed))
+
+
+def _ours(settings: Settings, preset: str, source: str, *flags: str) -> tuple[dict, float]:
+    command = [sys.executable, "-m", "playground", "train", "--preset", preset, "--data.source", source, "--root", str(settings.root)]
+    out, seconds = _run([*command, "--json", *flags], REPOSITORY)
+    return json.loads(out.splitlines()[-1]), seconds
+
+
+def _run(command: list[str], folder: Path) -> tuple[str, float]:
+    """A process's output and its seconds; raises OSError with its last words where it fails."""
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{' '.join(command[1:3])} failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1][:300]}")
+    return done.stdout, time.perf_counter() - began
+
+
+def _flops(config: RunConfig) -> float:
+    from models.config import ModelConfig, flops_per_token
+
+    return 3 * flops_per_token(ModelConfig(**config.model.model_dump() | {"vocab_size": 65}))
+
+
+# In processes of their own.
+
+
+def _in_process(what: str, config: RunConfig) -> str:
+    return _run([sys.executable, "-m", "playground.bench_against", what, config.model_dump_json()], REPOSITORY)[0]
+
+
+def matrix_speed(config: RunConfig) -> float:
+    """FLOP/s of this process's matrix products at the shapes of the model's linear layers, on one batch: the
+    quicker of what torch does and what the playground does."""
+    import torch
+
+    from models.gpt import GPT
+    from models.linear import Linear, accelerate
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = GPT(config.model.model_copy(update={"vocab_size": 65})).to(device)
+    accelerate(model)
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        inputs = {layer.in_features: torch.randn(config.tokens_per_step, layer.in_features, device=device) for layer in layers}
+        best = min(_seconds_of(layers, inputs, quick, device) for quick in {False, layers[0].quick})
+    return 2 * config.tokens_per_step * sum(layer.weight.numel() for layer in layers) / best
+
+
+def _seconds_of(layers: list, inputs: dict, quick: bool, device) -> float:
+    import torch
+
+    times = []
+    for layer in layers:
+        layer.quick = quick
+    for _ in range(30):
+        began = time.perf_counter()
+        for layer in layers:
+            layer(inputs[layer.in_features])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def sampling_speeds(config: RunConfig) -> tuple[float, float]:
+    """Tokens per second of writing 500 tokens with a context of 256: with the cache, and reading the whole window each time."""
+    import torch
+
+    from models.decoding import generate, pick
+    from models.gpt import GPT
+
+    torch.manual_seed(0)
+    model = GPT(config.model.model_copy(update={"vocab_size": 65, "block_size": SAMPLING_CONTEXT})).eval()
+    for _ in generate(model, [0], max_new_tokens=20):
+        pass
+    began = time.perf_counter()
+    for _ in generate(model, [0], max_new_tokens=SAMPLED, generator=torch.Generator().manual_seed(0), n_runners_up=0):
+        pass
+    cached = SAMPLED / (time.perf_counter() - began)
+    began, tokens, generator = time.perf_counter(), [0], torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(SAMPLED):
+            tokens.append(pick(model(torch.tensor([tokens[-SAMPLING_CONTEXT:]]))[0, -1], 1.0, None, None, generator))
+    return cached, SAMPLED / (time.perf_counter() - began)
+
+
+# What is said of it.
+
+
+def ratios(found: Against) -> dict[str, list[float]]:
+    """Turn by turn."""
+
+    def over(a: list[float], b: list[float]) -> list[float]:
+        return [x / y for x, y in zip(a, b, strict=True)]
+
+    return {
+        "tokens_per_s": over(found.our_tokens_per_s, found.tokens_per_s),
+        "seconds_to_target": over(found.seconds_to_target, found.seconds),
+        "sampling": over(found.cached_tokens_per_s, found.recomputed_tokens_per_s),
+    }
+
+
+def as_json(recipe: Recipe, found: Against) -> str:
+    return json.dumps({"recipe": asdict(recipe), "found": asdict(found), "ratios": ratios(found)})
+
+
+def table(recipe: Recipe, found: Against, spread) -> str:
+    """Lines for people; `spread` says median, least and most."""
+    to = ratios(found)
+    rows = [
+        ("nanoGPT's script, tokens/s of its own loop", spread(found.tokens_per_s, ",.0f"), ""),
+        (f"{recipe.same} in the playground, tokens/s", spread(found.our_tokens_per_s, ",.0f"),
+         f"ratio {spread(to['tokens_per_s'], '.2f')}"),
+        ("  of the machine's matrix speed", spread(found.share_of_matrix_speed, ".0%"), ""),
+        ("nanoGPT's script, seconds in all", spread(found.seconds, ".1f"), ""),
+        (f"{recipe.fast} to {recipe.target:g}, seconds in all", spread(found.seconds_to_target, ".1f"),
+         f"ratio {spread(to['seconds_to_target'], '.3f')}"),
+        ("  its loss over the whole held-out split", spread(found.loss_at_target, ".3f"), ""),
+        ("nanoGPT's script, its last estimate of the held-out loss", spread(found.loss, ".3f"), ""),
+        (f"{recipe.same} in the playground, whole held-out split", spread(found.our_loss, ".3f"), ""),
+        (f"{recipe.fast} in the time of nanoGPT's script", spread(found.loss_in_same_time, ".3f"), ""),
+        (f"writing {SAMPLED} tokens, context {SAMPLING_CONTEXT}, with the cache, tokens/s", spread(found.cached_tokens_per_s, ",.0f"), ""),
+        ("  reading the whole window each time", spread(found.recomputed_tokens_per_s, ",.0f"), f"ratio {spread(to['sampling'], '.1f')}"),
+    ]  # fmt: skip
+    return "\n".join(f"{name:62} {value:>28}   {ratio}".rstrip() for name, value, ratio in rows)
+
+
+if __name__ == "__main__":
+    from models.knobs import parse
+
+    asked, shape = sys.argv[1], parse(RunConfig, json.loads(sys.argv[2]))
+    if asked == "device":
+        from playground.training.devices import available_devices
+
+        print(available_devices()[0])
+    elif asked == "sampling":
+        print(*sampling_speeds(shape))
+    else:
+        print(matrix_speed(shape))
