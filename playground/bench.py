@@ -214,8 +214,8 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     clock = Clock(config)
 
     class Timed(TrainState):
-        def step(self):
-            result = super().step()
+        def step(self, watched=False):
+            result = super().step(watched)
             clock.tick()
             return result
 

@@ -29,12 +29,15 @@ class Batches(ABC):
 
     def next(self) -> tuple[Tensor, Tensor]:
         """Inputs and targets, both (B, T) int64; a target that does not count is `UNSCORED`."""
-        places = torch.randint(self.n_places, (self.batch_size, 1), generator=self.generator)
-        return self._take(places.to(self.device))
+        return self.take(self.places().to(self.device))
+
+    def places(self) -> Tensor:
+        """Where the next batch lies: (B, 1) int64 on the CPU."""
+        return torch.randint(self.n_places, (self.batch_size, 1), generator=self.generator)
 
     @abstractmethod
-    def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:  # (B, 1) -> 2 x (B, T)
-        """What lies at these places."""
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:  # (B, 1) -> 2 x (B, T)
+        """What lies at these places, which are on the device."""
 
     @property
     def state(self) -> Tensor:
@@ -53,7 +56,7 @@ class Windows(Batches):
         self.ids = torch.from_numpy(ids).to(device)  # (N,)
         self.span = torch.arange(block_size + 1, device=device)  # (T + 1,)
 
-    def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         windows = self.ids[places + self.span].long()  # (B, T + 1)
         return windows[:, :-1], windows[:, 1:]
 
@@ -65,7 +68,7 @@ class Rows(Batches):
         super().__init__(len(tokens), batch_size, seed, device)
         self.tokens, self.targets = torch.from_numpy(tokens).to(device), torch.from_numpy(targets).to(device)
 
-    def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         rows = places[:, 0]
         return self.tokens[rows, :-1].long(), self.targets[rows].long()
 

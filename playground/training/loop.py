@@ -154,6 +154,7 @@ class Loop:
         self.asked_probe_text = self.probe_text
         self.last_saved = self.last_probed = -1
         self.n_probes = 0
+        self.told = False
         self.step_taken: tuple[measures.StepTaken, Tensor] | None = None
 
     def run(self) -> Outcome:
@@ -181,7 +182,7 @@ class Loop:
         watched = next_step == self.config.train.max_steps or (next_step % self.config.probe.interval == 0 and self.probing.due())
         if self.observe and watched:
             with measures.watching_step(state.model, state.optimizer) as taken:
-                loss, norm, self.window.lr = state.step()
+                loss, norm, self.window.lr = state.step(watched=True)
             self.step_taken = taken, norm
             self.probing.add(taken.cost_s)
         else:
@@ -229,6 +230,9 @@ class Loop:
             self._look()
         if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last one waits for the final loss
             self._save()
+        if self.state.not_recorded and not self.told:
+            self.told = True
+            self.link.emit(Notice(step, self.state.not_recorded))
         now = time.perf_counter()
         if now - self.last_sync >= SYNC_EVERY_S:
             self.last_sync = now

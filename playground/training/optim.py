@@ -19,18 +19,34 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
     if config.name == "muon":
         groups = _for_muon(model, config, vectors)
     groups = [{"rate": 1.0, **group} for group in groups if group["params"]]
-    betas = (config.beta1, config.beta2)
+    device, betas = next(model.parameters()).device, (config.beta1, config.beta2)
+    fused = device.type in ("cpu", "cuda")
     match config.name:
         case "sgd":
-            return torch.optim.SGD(groups, lr=config.lr, momentum=config.beta1)
+            optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.beta1, fused=fused)
         case "muon":
-            return Muon(groups, lr=config.lr, momentum=config.momentum, betas=betas)
+            optimizer = Muon(groups, lr=config.lr, momentum=config.momentum, betas=betas)
         case "lion":
-            return Lion(groups, lr=config.lr, betas=betas)
+            optimizer = Lion(groups, lr=config.lr, betas=betas)
         case "schedule_free":
-            return ScheduleFreeAdamW(groups, lr=config.lr, betas=betas)
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=EPS, fused=fused)
+            optimizer = ScheduleFreeAdamW(groups, lr=config.lr, betas=betas)
+        case "adamw":
+            capturable = device.type == "cuda"
+            optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=EPS, fused=fused, capturable=capturable)
+    if device.type == "cuda":  # a number would be recorded with the step; a tensor is read at each
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(float(config.lr), device=device)
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The learning rate of the next step, in each group by its share."""
+    for group in optimizer.param_groups:
+        rate = lr * group["rate"]
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _for_muon(model: nn.Module, config: OptimConfig, vectors: list) -> list[dict]:
