@@ -107,7 +107,7 @@
     return {
       draw() {
         const moment = side.moment;
-        if (!moment || !moment.maps) return;
+        if (!moment || moment.maps === undefined) return;
         caption.hidden = moment.n_layer > 0;
         caption.textContent = "This model has no attention to show.";
         if (!score.childElementCount) score.replaceChildren(...scores().map((q) => h("option", { value: q.name }, q.label)));

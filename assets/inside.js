@@ -46,7 +46,7 @@
 
   pg.kinds.inside = (root) => {
     const shared = { view: "diagram", quantity: "stream_rms", step: null, text: "", chosen: null, axis: "step", logX: false, logY: null, smooth: 0, quantities: {}, choose, redraw };
-    let a = null, b = null, playing = 0, otherTimer = 0, observed = 0, sentences = "", listed = "";
+    let a = null, b = null, playing = 0, otherTimer = 0, observed = 0, sentences = "", listed = "", probed = null;
 
     const empty = h("div", { class: "pg-empty" });
     const said = h("ul", { class: "pg-observations", "aria-label": "what stands out" });
@@ -130,7 +130,7 @@
         }
         const at = shared.step === null ? "" : `&step=${shared.step}`, maps = needsMaps() ? "&maps=1" : "";
         const shown = `${at} ${text} ${shared.step === null ? news : ""} ${s.moments.steps.length}`;
-        if (shown !== s.shown || (maps && s.moment && !s.moment.maps)) {
+        if (shown !== s.shown || (maps && s.moment && s.moment.maps === undefined)) {
           const moment = await pg.get(`${base}/moment?${words}${at}${maps}`);
           if (moment && moment.problem) throw new Error(moment.problem);
           s.moment = moment;
@@ -138,8 +138,9 @@
         }
         s.problem = s.moment ? "" : s.run.status.state === "queued" ? "This run waits in the queue; there is something to see from its first step." : "Nothing has been recorded yet; the first look comes with the first step.";
       } catch (error) {
-        s.problem = error.message;
-        s.moment = null;
+        const busy = error.status === 503; // what is shown stays, and it is asked again
+        if (busy) setTimeout(() => both().includes(s) && refresh(s), 1500);
+        if (!busy || !s.moment) { s.problem = error.message; s.moment = null; }
         s.shown = "";
       } finally {
         s.busy = false;
@@ -345,6 +346,7 @@
         a = side(run); shared.text = ""; shared.step = null; shared.chosen = null; detail.hidden = true; sentences = ""; observed = 0; listed = "";
         if (b && b.run.id === run.id) b = null;
         arrange(); offer();
+        if (b) refresh(b);
       }
       full.hidden = false; empty.hidden = true;
       if (change.reset) { a.listed = a.shown = ""; a.graph = a.graph && change.kinds.size ? null : a.graph; }
@@ -352,6 +354,8 @@
         shared.text = a.listed = a.shown = "";
         refresh(a);
       }
+      if (b && probed !== run.status.probe_text) refresh(b); // both are looked at on one text
+      probed = run.status.probe_text;
       if (change.reset || change.kinds.has("probe") || (change.kinds.has("checkpoint") && textFor(a)) || (a.moments && !a.moments.busy && a.moments.text !== run.status.probe_text && !textFor(a))) refresh(a);
       else showTime();
       observe();

@@ -111,7 +111,7 @@
 
   /* Why a quantity has no values at this moment. */
   function why(quantity, side) {
-    if (quantity.where === "parameters") return side.moment.step === 0 ? "No step has been taken yet: this is measured of training steps." : "Only the training run itself measures this; a checkpoint looked at later does not tell.";
+    if (quantity.where === "parameters") return side.moment.step === 0 ? "No step has been taken yet: this is measured of training steps." : side.text ? "Only the training run itself measures this; a checkpoint looked at later does not tell." : "This probe did not follow a step that was watched, such as the last one of a run that was stopped or ended by time; move the slider back.";
     if (quantity.name === "dead_units") return "Units of this activation function are never exactly 0: only ReLU and ReLU² can die.";
     if (quantity.where === "attention") return "This model has no attention to measure.";
     if (quantity.where === "mlp") return "This model has no MLP to measure.";

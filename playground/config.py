@@ -269,7 +269,7 @@ class ProbeConfig(Knobs):
     )  # fmt: skip
     interval: int = knob(
         20, ge=1, le=1_000_000, group=RECORDING, label="probe every", unit="steps at least",
-        help="Attention and activations are recorded this often, or less often where that would cost over 5% of the time.",
+        help="Attention and activations are recorded this often, or less often where that would cost over 1% of the time.",
     )  # fmt: skip
     sample_tokens: int = knob(
         100, ge=0, le=1000, group=RECORDING, label="live sample", unit="tokens",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
 import pandas as pd
 
 from playground.store import Row, Store
@@ -35,20 +39,34 @@ def _tidy(run_id: str, row: Row) -> dict:
     return {"run_id": run_id, "step": row.step, **values}
 
 
-def measures(db: Store, run_id: str) -> pd.DataFrame:
-    """What was measured inside a run's model: one row per step, quantity, node, layer and head or quantile.
+MEASURED = ("run_id", "step", "tokens", "seconds", "quantity", "node", "layer", "head", "value")
+AT_A_TIME = 50
+
+
+def measures_csv(db: Store, run_id: str) -> Iterator[str]:
+    """What was measured inside a run's model, as a file in pieces: one line per step, quantity, node, layer and head or quantile.
 
     Layers and heads count from 1; `head` is empty where there is one value per layer. Units: see `quantities`.
     """
-    rows = []
-    for row in db.events(run_id, kinds=("probe",)):
-        for quantity, nodes in row.body["values"].items():
-            for node, layers in nodes.items():
-                for layer, entry in enumerate(layers, start=1):
-                    for head, value in enumerate(entry, start=1) if isinstance(entry, list) else [(None, entry)]:
-                        rows.append((run_id, row.step, row.body["tokens"], row.body["seconds"], quantity, node, layer, head, value))
-    frame = pd.DataFrame(rows, columns=["run_id", "step", "tokens", "seconds", "quantity", "node", "layer", "head", "value"])
-    return frame.astype({"head": "Int64"})
+    yield _lines([MEASURED])
+    last = 0
+    while rows := db.events(run_id, after=last, kinds=("probe",), limit=AT_A_TIME):
+        last = rows[-1].id
+        yield _lines(line for row in rows for line in _measured(run_id, row))
+
+
+def _measured(run_id: str, row: Row) -> Iterator[tuple]:
+    for quantity, nodes in row.body["values"].items():
+        for node, layers in nodes.items():
+            for layer, entry in enumerate(layers, start=1):
+                for head, value in enumerate(entry, start=1) if isinstance(entry, list) else [(None, entry)]:
+                    yield run_id, row.step, row.body["tokens"], row.body["seconds"], quantity, node, layer, head, value
+
+
+def _lines(rows: Iterable[tuple]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:

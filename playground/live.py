@@ -6,12 +6,13 @@ bytes, computed once for all who ask the same thing at the same time. Imports no
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import mimetypes
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import lru_cache
@@ -21,7 +22,7 @@ import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from models.config import ModelConfig, flops_per_token
@@ -40,7 +41,9 @@ from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-FRESH_S = 0.15
+FRESH_S, OBSERVED_S = 0.15, 2.5
+MAX_WAITING, PATIENCE_S = 4, 10.0
+BUSY = "others are looking into models right now; try again in a moment"
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
@@ -63,8 +66,7 @@ class Shared:
             if mine:
                 self._kept[key] = (now, future)
                 self._kept.move_to_end(key)
-                while len(self._kept) > self.size:
-                    self._kept.popitem(last=False)
+                self._forget(now)
         if mine:
             try:
                 future.set_result(compute())
@@ -72,13 +74,48 @@ class Shared:
                 future.set_exception(error)
         return future.result()
 
+    def _forget(self, now: float) -> None:
+        """What nobody asked for lately, oldest first: an answer may be large."""
+        while len(self._kept) > 1:
+            key, (since, future) = next(iter(self._kept.items()))
+            if len(self._kept) <= self.size and not (future.done() and now - since > self.fresh_s):
+                return
+            del self._kept[key]
+
+
+class Busy(Exception):
+    """Too many people want something computed at this moment."""
+
+
+class Turns:
+    """One at a time, and only a few who wait for it: whoever waits keeps a thread of the server."""
+
+    def __init__(self, waiting: int = MAX_WAITING):
+        self._turn, self._places = threading.Lock(), threading.Semaphore(waiting + 1)
+
+    @contextlib.contextmanager
+    def turn(self, patience_s: float = PATIENCE_S) -> Iterator[None]:
+        """Raises Busy where the turn does not come within the patience, or too many wait already."""
+        if not self._places.acquire(blocking=False):
+            raise Busy(BUSY)
+        try:
+            if not self._turn.acquire(timeout=patience_s):
+                raise Busy(BUSY)
+            try:
+                yield
+            finally:
+                self._turn.release()
+        finally:
+            self._places.release()
+
 
 class Live:
     """The routes. `root` and `db` are what they read; nothing is written."""
 
     def __init__(self, root: Path, db: Store, errands: Errands | None = None):
         self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
-        self.computing = threading.Semaphore(1)  # what runs a model takes turns: the runs need the cores
+        self.said = Shared(fresh_s=OBSERVED_S)
+        self.computing, self.weighing = Turns(), Turns()  # what runs a model takes turns: the runs need the cores
 
     def app(self) -> Starlette:
         return Starlette(
@@ -100,7 +137,7 @@ class Live:
             ],
             exception_handlers={
                 NoSuchRun: _problem(404), CheckpointError: _problem(404),
-                HTTPException: _problem(None), StoreBusy: _problem(503), OSError: _problem(500),
+                HTTPException: _problem(None), StoreBusy: _problem(503), Busy: _problem(503), OSError: _problem(500),
             },
         )  # fmt: skip
 
@@ -159,19 +196,22 @@ class Live:
 
     def ablate(self, request: Request) -> Response:
         """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
-        key = request.path_params["run_id"], _whole(request, "step", -1), request.query_params.get("off"), _text(request)
+        run_id, step = request.path_params["run_id"], _whole(request, "step", -1)
+        newest = sampler.newest(self.root, self.db.run(run_id).id)
+        nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
+        key = run_id, nearest, request.query_params.get("off"), _text(request)
         return _json(self.shared.get(("ablate", *key), lambda: _or_problem(self._ablate, *key)))
 
     def observations(self, request: Request) -> Response:
         """What a person should notice, in plain words."""
         run_id = request.path_params["run_id"]
-        return _json(self.shared.get(("observations", run_id), lambda: self._observations(run_id)))
+        return _json(self.said.get((run_id, self._stage(run_id)), lambda: self._observations(run_id)))
 
     def measures(self, request: Request) -> Response:
         """Everything measured inside the model, one line per step, quantity, node, layer and head."""
         run = self.db.run(request.path_params["run_id"])
-        data = frames.to_csv(frames.measures(self.db, run.id))
-        return Response(data, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}-inside.csv"'})
+        headers = {"Content-Disposition": f'attachment; filename="{file_name(run)}-inside.csv"'}
+        return StreamingResponse(frames.measures_csv(self.db, run.id), media_type="text/csv", headers=headers)
 
     def weights(self, request: Request) -> Response:
         """A checkpoint's safetensors file to keep; the newest, or that of `step`."""
@@ -295,25 +335,28 @@ class Live:
         if text is None:
             return b"null"
         found = moments.recorded(self.root, run_id, step, text)
-        if found is None:
-            there = [kept for kept in sampler.steps(self.root, run_id) if kept <= step]
-            if there:
-                with self.computing:
-                    found = moments.computed(self.root, run_id, there[-1], text)
+        there = [kept for kept in sampler.steps(self.root, run_id) if kept <= step]
+        # A text that is no longer recorded has probes up to some step only; later checkpoints know better.
+        if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
+            with self.computing.turn():
+                found = moments.computed(self.root, run_id, there[-1], text)
         if found is None:
             return b"null"
         tokenizer = tokenizers.load(folder.tokenizer.read_text())
         return orjson.dumps(moments.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _ablate(self, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
+        text = text or self.db.run(run_id).probe_text or ""
+        if off is None:  # takes its turns part by part, so that others are served in between
+            with self.weighing.turn(patience_s=0.0):
+                return orjson.dumps(moments.worth(self.root, run_id, step, text, self.computing.turn))
+        with self.computing.turn():
+            return orjson.dumps(moments.ablate(self.root, run_id, step, off, text))
+
+    def _stage(self, run_id: str) -> tuple:
+        """How far a run is, roughly while it trains: nothing new can be said of one that is over."""
         run = self.db.run(run_id)
-        newest = sampler.newest(self.root, run_id)
-        nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
-        text = text or run.probe_text or ""
-        with self.computing:
-            if off is None:
-                return orjson.dumps(moments.worth(self.root, run_id, nearest, text))
-            return orjson.dumps(moments.ablate(self.root, run_id, nearest, off, text))
+        return (run.generation, run.step) if run.state not in store.ACTIVE else (run.generation, int(time.monotonic() / OBSERVED_S))
 
     def _observations(self, run_id: str) -> bytes:
         config = RunFolder(self.root, self.db.run(run_id).id).read_config()
@@ -401,6 +444,8 @@ def _text(request: Request) -> str | None:
 def _problem(status: int | None) -> Callable:
     def answer(request: Request, error: Exception) -> Response:
         detail = error.detail if isinstance(error, HTTPException) else str(error)
+        if isinstance(error, OSError) and error.strerror:
+            detail = error.strerror  # without the path on this machine
         return JSONResponse({"error": detail}, status_code=status or getattr(error, "status_code", 500))
 
     return answer

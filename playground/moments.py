@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,15 +65,17 @@ def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int,
     return step, Moment(seen.values, {name: tensor.numpy() for name, tensor in seen.tensors.items()})
 
 
-def reprobe(root: Path, run_id: str, text: str, report: Callable[[float | None, str], None]) -> None:
-    """Look at every checkpoint of a run with this text and keep what was seen, as the run itself would have. Raises as
-    `sample` does, and OSError."""
+def reprobe(root: Path, run_id: str, text: str, report: Callable[[float | None, str], None], wanted: Callable[[], bool]) -> None:
+    """Look at every checkpoint of a run with this text and keep what was seen, as the run itself would have, for as long
+    as it is `wanted`. Raises as `sample` does, and OSError."""
     from playground.training.measures import measure
     from playground.training.probes import publish_probe
 
     folder, there = RunFolder(root, run_id), sampler.steps(root, run_id)
     for i, step in enumerate(there):
         report(i / len(there), f"looking at checkpoint {i + 1} of {len(there)} with this text")
+        if not wanted():
+            return
         if not folder.probe(text, step).exists():
             loaded = sampler.load(root, run_id, step)
             publish_probe(folder.path, step, measure(deepcopy(loaded.model), probe_tokens(loaded, text)), text)
@@ -94,9 +97,9 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> di
     return {"step": step, "off": [str(part) for part in parts], "before": before, "after": after}
 
 
-def worth(root: Path, run_id: str, step: int | None, text: str) -> dict:
+def worth(root: Path, run_id: str, step: int | None, text: str, turn: Callable[[], AbstractContextManager] = nullcontext) -> dict:
     """For each part by itself how much the loss rises without it, in nats per token on some held-out data (on the
-    probe text where those are not on this machine). Raises as `sample` does."""
+    probe text where those are not on this machine). Each part is measured within a `turn()`. Raises as `sample` does."""
     from playground.training.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
@@ -105,7 +108,8 @@ def worth(root: Path, run_id: str, step: int | None, text: str) -> dict:
     ids = probe_tokens(loaded, text)
 
     def loss() -> float | None:
-        return _loss(model, ids) if held_out is None else _chunks_loss(model, held_out)
+        with turn():
+            return _loss(model, ids) if held_out is None else _chunks_loss(model, held_out)
 
     whole, rises = loss(), {}
     for part in parts_of(model.config):

@@ -45,8 +45,8 @@ class Seen:
     facts: Mapping[str, Any] | None = None
 
     def latest(self, quantity: str) -> dict[str, list]:
-        """By node, per layer; empty where it was not measured."""
-        return (self.measures[-1].get("values") or {}).get(quantity) or {} if self.measures else {}
+        """By node, per layer, from the newest row that has it: not every probe follows a step that was watched."""
+        return next((row["values"][quantity] for row in reversed(self.measures) if (row.get("values") or {}).get(quantity)), {})
 
     def stream(self, quantity: str) -> list[tuple[int, float]]:
         """(layers passed, value) at each place of the stream that has one, in order."""
@@ -101,10 +101,12 @@ def observe(seen: Seen, at_most: int = 6) -> list[dict]:
 
 def _vanishing(seen: Seen) -> str | None:
     gradients = seen.stream("grad_stream")
-    if len(gradients) < 2 or gradients[0][1] <= 0:
+    if len(gradients) < 2:
         return None
     (first, low), (last, high) = gradients[0], gradients[-1]
-    if high / low <= VANISHES:
+    if low <= 0 < high:
+        return f"No gradient reaches the embedding; {_place(last)} it is {high:.2g} nats per unit: it vanishes on its way down."
+    if low <= 0 or high / low <= VANISHES:
         return None
     model, optim = seen.config.model, seen.config.optim
     why = " Post-norm without warm-up does this." if model.norm_placement == "post" and optim.warmup_steps < SHORT_WARMUP else ""
@@ -134,7 +136,9 @@ def _jumpy(seen: Seen) -> str | None:
     optim = seen.config.optim
     if not seen.measures or seen.measures[-1].get("step", 0) <= optim.warmup_steps:
         return None
-    value, node, layer = max(((v, node, layer) for node, layer, v in seen.layers("update_ratio")), default=(0.0, "", 0))
+    # Gains of residual branches start at zero, so that any step is large beside them.
+    ratios = ((v, node, layer) for node, layer, v in seen.layers("update_ratio") if not node.endswith("add"))
+    value, node, layer = max(ratios, default=(0.0, "", 0))
     if value <= JUMPY:
         return None
     return f"One step changes the weights of {_part(node, layer)} by {_percent(value)}: the learning rate may be too high."
@@ -175,6 +179,8 @@ def _kept(seen: Seen) -> str | None:
 
 
 def _idle(seen: Seen) -> str | None:
+    if not seen.config.model.residual:  # there a sublayer replaces the stream, however small it is
+        return None
     shares: dict[int, list[float]] = {}
     for _, layer, value in seen.layers("sublayer_share"):
         shares.setdefault(layer, []).append(value)

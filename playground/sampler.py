@@ -137,8 +137,11 @@ def parse_sampling(values: dict) -> SampleConfig:
 
 
 def _stamp(root: Path, run_id: str, step: int) -> int:
-    """Changes when a resumed run writes a checkpoint of this step anew."""
-    return (RunFolder(root, run_id).checkpoints / f"{step:06d}.json").stat().st_mtime_ns
+    """Changes when a resumed run writes a checkpoint of this step anew. Raises CheckpointError."""
+    try:
+        return (RunFolder(root, run_id).checkpoints / f"{step:06d}.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        raise CheckpointError(f"the checkpoint of step {step} has just been thinned out; choose another one") from None
 
 
 @lru_cache(maxsize=6)

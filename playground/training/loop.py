@@ -105,7 +105,7 @@ class Pacer:
 
     def __init__(self, share: float, clock=time.perf_counter):
         self.share, self.clock = share, clock
-        self.began, self.spent, self.last_cost = clock(), 0.0, 0.0
+        self.began, self.spent, self.last_cost, self.before = clock(), 0.0, 0.0, 0.0
 
     def due(self) -> bool:
         allowed = EARLY_CREDIT_S + self.share * (self.clock() - self.began)
@@ -117,12 +117,12 @@ class Pacer:
         try:
             yield
         finally:
-            self.last_cost = self.clock() - start
+            self.last_cost, self.before = self.before + self.clock() - start, 0.0
             self.spent += self.last_cost
 
     def add(self, seconds: float) -> None:
-        """Count what was spent before the next `measured`."""
-        self.spent += seconds
+        """Count what was spent ahead of the next `measured`, as a part of it."""
+        self.before += seconds
 
 
 @dataclass
@@ -155,11 +155,14 @@ class Loop:
         self.last_saved = self.last_probed = -1
         self.n_probes = 0
         self.told = False
+        self.probes_now = True  # decided before a step, which is then watched; the weights of step 0 always are
         self.step_taken: tuple[measures.StepTaken, Tensor] | None = None
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
         state = self.state
+        if self.observe:
+            self.folder.mkdir(parents=True, exist_ok=True)
         self.began_s, self.began_tokens = state.seconds, state.tokens
         self.clock_zero = time.perf_counter() - state.seconds
         self.last_sync = 0.0
@@ -179,8 +182,10 @@ class Loop:
         """One training step; watched where a probe follows it."""
         state, self.step_taken = self.state, None
         next_step = state.steps_done + 1
-        watched = next_step == self.config.train.max_steps or (next_step % self.config.probe.interval == 0 and self.probing.due())
-        if self.observe and watched:
+        self.probes_now = self.observe and (
+            next_step == self.config.train.max_steps or (next_step % self.config.probe.interval == 0 and self.probing.due())
+        )
+        if self.probes_now:
             with measures.watching_step(state.model, state.optimizer) as taken:
                 loss, norm, self.window.lr = state.step(watched=True)
             self.step_taken = taken, norm
@@ -219,7 +224,7 @@ class Loop:
         train, step = self.config.train, self.state.steps_done
         if step == 1 or step % train.log_interval == 0:
             self._record()
-        looks = step % self.config.probe.interval == 0 and (self.probing.due() or self.sampling.due())
+        looks = step % self.config.probe.interval == 0 and (self.probes_now or self.sampling.due())
         if looks or step % train.eval_interval == 0 or step % train.checkpoint_interval == 0:
             self._check_weights()
         if self.diverged is not None:
@@ -353,7 +358,7 @@ class Loop:
 
     def _look(self, always: bool = False) -> None:
         """Probe and sample, each only as often as its cost allows."""
-        if self.state.steps_done != self.last_probed and (always or self.probing.due()):
+        if self.state.steps_done != self.last_probed and (always or self.probes_now):
             with self.probing.measured(), self.state.judged():
                 self._probe()
         writes = self.config.probe.sample_tokens and not (isinstance(self.data, TaskData) and self.data.about.exact)

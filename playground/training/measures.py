@@ -84,17 +84,23 @@ def _placed(config: ModelConfig, numbers: list[float]) -> dict[str, list]:
 
 
 def _stream(config: ModelConfig, seen: Observation, gradients: list[Tensor] | None, values: Values, tensors: dict) -> None:
-    x = torch.stack([each[0] for each in seen.stream]).float()  # (S, T, C)
-    tensors["stream_rms"] = x.square().mean(-1).sqrt().cpu()
+    x = _precise(torch.stack([each[0] for each in seen.stream]))  # (S, T, C)
+    tensors["stream_rms"] = x.square().mean(-1).sqrt().float().cpu()
     values["stream_rms"] = _placed(config, x.square().mean((1, 2)).sqrt().tolist())
-    values["stream_cosine"] = _placed(config, F.cosine_similarity(x, x[:1], dim=-1).mean(-1).tolist())
+    tiny = torch.finfo(x.dtype).tiny
+    values["stream_cosine"] = _placed(config, F.cosine_similarity(x, x[:1], dim=-1, eps=tiny).mean(-1).tolist())
     centred = x - x.mean(-1, keepdim=True)
     variance = centred.square().mean(-1)  # (S, T)
     values["stream_kurtosis"] = _placed(config, (centred.pow(4).mean(-1) / variance.square() - 3).mean(-1).tolist())
     if gradients is not None:
-        g = torch.stack([each[0] for each in gradients]).float()
-        tensors["grad_stream"] = g.square().sum(-1).sqrt().cpu()
+        g = _precise(torch.stack([each[0] for each in gradients]))
+        tensors["grad_stream"] = g.square().sum(-1).sqrt().float().cpu()
         values["grad_stream"] = _placed(config, g.square().sum((1, 2)).sqrt().tolist())
+
+
+def _precise(x: Tensor) -> Tensor:
+    """In float64, where squares of what has all but vanished don't; in float32 on devices that have no more."""
+    return x.float() if x.device.type == "mps" else x.double()
 
 
 def _sublayers(seen: Observation, values: Values) -> None:

@@ -29,7 +29,8 @@ def publish_probe(run_folder: Path, step: int, moment: Moment, text: str) -> Non
     """Write a probe of this text, and keep what is there within the budget. Raises OSError."""
     digest = text_hash(text)
     path = probe_path(run_folder, digest, step)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (path.parent.parent, path.parent):  # not the run's own: one that was deleted must not come back
+        folder.mkdir(exist_ok=True)
     publish(path, save(moment.tensors, {"text": text, "values": json.dumps(moment.values, separators=(",", ":"))}))
     thin(run_folder, digest)
 

@@ -42,6 +42,10 @@ class Inside:
                 return
             self.services.supervisor.set_probe_text(run_id, who, text)
             if run.state != store.QUEUED:
-                root = self.services.settings.root
+                root, db = self.services.settings.root, self.services.db
                 again = ("reprobe", run_id, text)
-                self.services.errands.go(again, lambda report: moments.reprobe(root, run_id, text, report), patience_s=0)
+
+                def wanted() -> bool:
+                    return db.run(run_id).probe_text == text
+
+                self.services.errands.go(again, lambda report: moments.reprobe(root, run_id, text, report, wanted), patience_s=0)

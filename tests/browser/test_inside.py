@@ -116,6 +116,20 @@ def test_two_runs_are_shown_on_one_text_with_their_time_linked(visit, app, pair)
     page.wait_for_function("document.querySelectorAll('.pg-inside-side').length == 1")
 
 
+def test_the_second_run_stays_when_another_is_opened_beside_it(visit, app, pair):
+    third = train(app.root, "third", "--model.sublayers", "mlp", "--train.max_steps", "20")
+    page = inside(visit, pair[0])
+    page.select_option("#inside-other", label="post")
+    page.wait_for_selector(f"[data-side=b] {CELL}")
+    page.get_by_role("tab", name="Runs").click()
+    page.locator(f"tr[data-run='{third}']").dblclick()
+    page.get_by_role("tab", name="Inside").click()
+    page.wait_for_function(f"{SHOWN.format('a')}.includes('third') && {SHOWN.format('b')}.includes('post')")
+    page.wait_for_selector(f"[data-side=b] {CELL}")
+    page.click("[data-view=heads]")
+    page.locator("[data-side=a]").get_by_text("This model has no attention to show").wait_for()
+
+
 def test_a_head_is_switched_off_and_the_loss_and_the_text_change(visit, pair):
     page = inside(visit, pair[0], "ablate")
     page.click("[data-part='mlp:1']")
@@ -261,7 +275,7 @@ def test_a_minute_of_updates_leaves_memory_flat_and_what_was_chosen_as_it_is(vis
         before, began, _ = watch.memory_mb(), played.step, watch.busy()
         time.sleep(SECONDS_WATCHED)
         updates = (played.step - began) / 10
-        assert updates > 0.8 * 2 * SECONDS_WATCHED, "the updates came"
+        assert updates > 0.5 * 2 * SECONDS_WATCHED, "the updates came"
         assert watch.memory_mb() - before < MAY_GROW_MB
         assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
         assert page.locator(".pg-head-cell").nth(9).get_attribute("data-mine") == "kept", "the same element as before"

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 import threading
 import time
 import zipfile
@@ -21,7 +22,7 @@ from playground.access import Visitor, new_key
 from playground.config import RunConfig
 from playground.data import tokenizers
 from playground.data.corpora import add_text
-from playground.live import Live, Shared, about_config, file_name
+from playground.live import Busy, Live, Shared, Turns, about_config, file_name
 from playground.moments import triangles
 from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
@@ -212,6 +213,81 @@ def test_the_list_says_what_differs_from_the_default(trained, client):
     assert run["id"] == run_id and run["name"] == "a <b>name</b>"
     assert "layers 2" in run["differs"] and not any("weight decay" in words for words in run["differs"])
     assert run["no_family"] == ""
+
+
+def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_newer(trained, client, tmp_path):
+    root, db, run_id = trained
+    copy = tmp_path / "root"
+    shutil.copytree(root, copy)
+    folder, old = RunFolder(copy, run_id), db.run(run_id).probe_text
+    for step in folder.probe_steps(old)[2:]:
+        folder.probe(old, step).unlink()
+    there = TestClient(Live(copy, Store(copy)).app())
+    Store(copy).set_probe_text(run_id, "the sea")
+    assert folder.probe_steps(old) == [0, 4] and sampler.steps(copy, run_id) == [0, 12]
+    found = {step: there.get(f"/runs/{run_id}/moment", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
+    assert found == {4: 4, 8: 4, 12: 12, 99: 12}
+
+
+def test_only_a_few_wait_for_a_turn_and_the_others_are_told():
+    turns, inside, results = Turns(waiting=1), threading.Event(), []
+
+    def wait() -> None:
+        try:
+            with turns.turn(patience_s=0.3):
+                inside.set()
+                time.sleep(0.6)
+                results.append("done")
+        except Busy:
+            results.append("busy")
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    threads[0].start()
+    inside.wait()
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["busy", "busy", "busy", "done"], "one loses patience, two find no place"
+    with turns.turn():
+        results.append("free again")
+
+
+def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
+    root, db, run_id = trained
+    live = Live(root, db)
+    client = TestClient(live.app())
+    answers, release = [], threading.Event()
+
+    def occupy() -> None:
+        with live.computing.turn():
+            release.wait()
+
+    def ask(i: int) -> None:
+        answers.append(client.get(f"/runs/{run_id}/moment", params={"text": f"she sells {'s' * i}"}).status_code)
+
+    holder = threading.Thread(target=occupy)
+    holder.start()
+    crowd = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
+    for thread in crowd:
+        thread.start()
+    began = time.monotonic()
+    while answers.count(503) < 8 and time.monotonic() - began < 5:
+        time.sleep(0.02)
+    assert answers == [503] * 8 and client.get("/runs").status_code == 200
+    release.set()
+    for thread in [holder, *crowd]:
+        thread.join()
+    assert sorted(answers) == [200] * 4 + [503] * 8
+
+
+def test_old_answers_are_not_kept():
+    shared = Shared(fresh_s=0.05)
+    for i in range(20):
+        shared.get((i,), lambda: bytes(1000))
+    time.sleep(0.1)
+    shared.get(("new",), lambda: b"")
+    assert list(shared._kept) == [("new",)]
 
 
 def test_one_thread_computes_while_the_others_wait():

@@ -32,13 +32,37 @@ def test_every_checkpoint_is_looked_at_again_with_a_new_text(trained, tmp_path):
     root, run_id = trained
     shutil.copytree(root, tmp_path / "root")
     reports = []
-    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda share, words: reports.append((share, words)))
+    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda share, words: reports.append((share, words)), lambda: True)
     folder = RunFolder(tmp_path / "root", run_id)
     assert folder.probe_steps("The cat") == sampler.steps(root, run_id)
     assert [share for share, _ in reports] == [i / len(reports) for i in range(len(reports))] and "1 of" in reports[0][1]
     step, seen = moments.recorded(tmp_path / "root", run_id, 10**9, "The cat")
     _, wanted = moments.computed(root, run_id, step, "The cat")
     assert seen.values == wanted.values
+
+
+def test_looking_again_ends_where_another_text_is_wanted_by_now(trained, tmp_path):
+    root, run_id = trained
+    shutil.copytree(root, tmp_path / "root")
+    still = iter([True, True, False])
+    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, lambda: next(still))
+    assert RunFolder(tmp_path / "root", run_id).probe_steps("The cat") == sampler.steps(root, run_id)[:2]
+
+
+def test_a_run_that_is_deleted_meanwhile_does_not_come_back(trained, tmp_path):
+    root, run_id = trained
+    shutil.copytree(root, tmp_path / "root")
+    folder = RunFolder(tmp_path / "root", run_id).path
+
+    def deleted() -> bool:
+        for checkpoint in sampler.steps(tmp_path / "root", run_id):
+            sampler.load(tmp_path / "root", run_id, checkpoint)  # in memory from now on
+        shutil.rmtree(folder)
+        return True
+
+    with pytest.raises((FileNotFoundError, CheckpointError)):
+        moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, deleted)
+    assert not folder.exists()
 
 
 def test_sampling_at_the_same_time_disturbs_neither(trained):

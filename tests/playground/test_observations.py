@@ -159,6 +159,28 @@ PAIRS = {
 }
 
 
+def test_a_gradient_that_never_arrives_is_said():
+    found = observe(seen({"grad_stream": {"embedding": [0.0], "attn.add": [0.0, 0.1, 0.2], "mlp.add": [0.0, 0.1, 0.3]}}))
+    assert found[0]["sentence"].startswith("No gradient reaches the embedding; after layer 3 it is 0.3 nats per unit")
+
+
+def test_without_residuals_small_sublayers_are_not_idle():
+    shares = {"sublayer_share": {"attn": [0.004] * 3, "mlp": [0.004] * 3}}
+    names = [[each["name"] for each in observe(seen(shares, **{"model.residual": residual}))] for residual in (True, False)]
+    assert ["idle-layers" in each for each in names] == [True, False]
+
+
+def test_gains_that_begin_at_zero_do_not_count_as_jumpy():
+    ratios = {"update_ratio": {"attn.add": [0.5, 0.5, 0.5], "mlp": [0.001, 0.001, 0.001]}}
+    assert "updates-too-large" not in [each["name"] for each in observe(seen(ratios, **{"optim.warmup_steps": 0}))]
+
+
+def test_what_the_last_probe_lacks_is_taken_from_the_one_before():
+    before, last = {"update_ratio": {"mlp": [0.2, 0.001, 0.001]}}, {"stream_rms": {"embedding": [1.0]}}
+    rows = [{"step": 100, "values": before}, {"step": 120, "values": last}]
+    assert "updates-too-large" in [each["name"] for each in observe(seen(measures=rows, **{"optim.warmup_steps": 0}))]
+
+
 def test_every_rule_has_a_pair():
     names = [rule.name for rule in RULES]
     assert sorted(PAIRS) == sorted(names) and len(set(names)) == len(names)

@@ -16,7 +16,7 @@ NEARLY = {
     "markov": {"data.source": "task:markov", "data.length": 24, "data.alphabet": 4, "data.order": 1},
     "bigram": {"data.source": "task:bigram", "data.length": 24, "data.alphabet": 3},
     "copy, everything": {"data.source": "task:copy", "data.length": 4, "data.alphabet": 5, "data.scored": "all"},
-    "parity, everything": {"data.source": "task:parity", "data.length": 8, "data.scored": "all"},
+    "sort, everything": {"data.source": "task:sort", "data.length": 4, "data.alphabet": 5, "data.scored": "all"},
 }
 SMALL = {
     "model.n_layer": 2, "model.n_head": 2, "model.n_embd": 32, "model.block_size": 32, "model.dropout": 0.0,

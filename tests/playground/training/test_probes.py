@@ -104,6 +104,18 @@ def test_the_first_probe_of_a_task_is_an_example_it_never_trains_on(new_state, t
     assert loop.probe_text.startswith("".join(state.data.prompts(1)[0]).strip()[:1])
 
 
+def test_every_probe_follows_a_step_that_was_watched_also_where_time_is_short(new_state, run_loop, tmp_path, monkeypatch):
+    monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 0.0)
+    monkeypatch.setattr("playground.training.loop.PROBE_SHARE", 0.3)
+    state, watched = new_state({"train.max_steps": 400, "probe.interval": 1, "probe.sample_tokens": 0}), []
+    step = state.step
+    monkeypatch.setattr(state, "step", lambda **how: watched.append(bool(how)) or step(**how))
+    probes = run_loop(state, tmp_path)[1].of(Probe)
+    assert 3 < len(probes) < 300, "paced"
+    assert all("update_ratio" in event.values for event in probes if event.step > 0)
+    assert sum(watched) == len(probes) - 1, "and no step is watched for nothing"
+
+
 def test_at_most_64_tokens_are_looked_at(new_state, tmp_path):
     assert len(Loop(new_state({"model.block_size": 100}), tmp_path).probe_tokens) == 64
 
