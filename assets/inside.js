@@ -331,6 +331,9 @@
       shared.text = (text || "").slice(0, 2000);
       both().forEach(refresh);
     };
+    pg.lookAgain = () => {
+      for (const s of both()) { s.listed = ""; refresh(s); }
+    };
     pg.onTheme.push(() => both().forEach(drawSide));
 
     function update(run, change) {

@@ -185,9 +185,9 @@ class Live:
         return _json(self.shared.get(("graph", run_id), lambda: self._graph(run_id)))
 
     def moments(self, request: Request) -> Response:
-        """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints."""
-        run_id, text = request.path_params["run_id"], _text(request)
-        return _json(self.shared.get(("moments", run_id, text), lambda: self._moments(run_id, text)))
+        """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints. Never an answer from
+        before: a page that has just changed the text asks once, and goes on asking only where it is told of work."""
+        return _json(self._moments(request.path_params["run_id"], _text(request)))
 
     def moment(self, request: Request) -> Response:
         """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
