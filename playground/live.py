@@ -6,13 +6,12 @@ bytes, computed once for all who ask the same thing at the same time. Imports no
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import mimetypes
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import lru_cache
@@ -29,6 +28,7 @@ from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
 from playground import export, frames, moments, plots, sampler, store
+from playground.computing import BUSY, Busy, Computing
 from playground.config import RunConfig
 from playground.data import tokenizers
 from playground.errands import Errands
@@ -42,8 +42,6 @@ from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 FRESH_S, OBSERVED_S = 0.15, 2.5
-MAX_WAITING, PATIENCE_S = 4, 10.0
-BUSY = "others are looking into models right now; try again in a moment"
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
@@ -83,39 +81,13 @@ class Shared:
             del self._kept[key]
 
 
-class Busy(Exception):
-    """Too many people want something computed at this moment."""
-
-
-class Turns:
-    """One at a time, and only a few who wait for it: whoever waits keeps a thread of the server."""
-
-    def __init__(self, waiting: int = MAX_WAITING):
-        self._turn, self._places = threading.Lock(), threading.Semaphore(waiting + 1)
-
-    @contextlib.contextmanager
-    def turn(self, patience_s: float = PATIENCE_S) -> Iterator[None]:
-        """Raises Busy where the turn does not come within the patience, or too many wait already."""
-        if not self._places.acquire(blocking=False):
-            raise Busy(BUSY)
-        try:
-            if not self._turn.acquire(timeout=patience_s):
-                raise Busy(BUSY)
-            try:
-                yield
-            finally:
-                self._turn.release()
-        finally:
-            self._places.release()
-
-
 class Live:
     """The routes. `root` and `db` are what they read; nothing is written."""
 
-    def __init__(self, root: Path, db: Store, errands: Errands | None = None):
+    def __init__(self, root: Path, db: Store, errands: Errands | None = None, computing: Computing | None = None):
         self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
         self.said = Shared(fresh_s=OBSERVED_S)
-        self.computing, self.weighing = Turns(), Turns()  # what runs a model takes turns: the runs need the cores
+        self.computing, self.weighing = computing or Computing(), threading.Lock()
 
     def app(self) -> Starlette:
         return Starlette(
@@ -338,8 +310,7 @@ class Live:
         there = [kept for kept in sampler.steps(self.root, run_id) if kept <= step]
         # A text that is no longer recorded has probes up to some step only; later checkpoints know better.
         if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
-            with self.computing.turn():
-                found = moments.computed(self.root, run_id, there[-1], text)
+            found = self.computing.run_soon(lambda: moments.computed(self.root, run_id, there[-1], text))
         if found is None:
             return b"null"
         tokenizer = tokenizers.load(folder.tokenizer.read_text())
@@ -347,11 +318,14 @@ class Live:
 
     def _ablate(self, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
         text = text or self.db.run(run_id).probe_text or ""
-        if off is None:  # takes its turns part by part, so that others are served in between
-            with self.weighing.turn(patience_s=0.0):
-                return orjson.dumps(moments.worth(self.root, run_id, step, text, self.computing.turn))
-        with self.computing.turn():
-            return orjson.dumps(moments.ablate(self.root, run_id, step, off, text))
+        if off is not None:
+            return orjson.dumps(self.computing.run_soon(lambda: moments.ablate(self.root, run_id, step, off, text)))
+        if not self.weighing.acquire(blocking=False):
+            raise Busy(BUSY)
+        try:  # takes its turns part by part, so that others are served in between
+            return orjson.dumps(moments.worth(self.root, run_id, step, text, self.computing.run_soon))
+        finally:
+            self.weighing.release()
 
     def _stage(self, run_id: str) -> tuple:
         """How far a run is, roughly while it trains: nothing new can be said of one that is over."""

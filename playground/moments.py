@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ from playground.runs import RunFolder
 from playground.sampler import Loaded
 
 ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024
+
+Run = Callable[[Callable[[], Any]], Any]  # calls what it is given, when its turn comes, and returns what that returns
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,16 @@ def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int,
     return step, Moment(seen.values, {name: tensor.numpy() for name, tensor in seen.tensors.items()})
 
 
-def reprobe(root: Path, run_id: str, text: str, report: Callable[[float | None, str], None], wanted: Callable[[], bool]) -> None:
+def at_once(do: Callable[[], Any]) -> Any:
+    """Compute here and now; `Computing` has other ways."""
+    return do()
+
+
+def reprobe(
+    root: Path, run_id: str, text: str, report: Callable[[float | None, str], None], wanted: Callable[[], bool], run: Run = at_once
+) -> None:
     """Look at every checkpoint of a run with this text and keep what was seen, as the run itself would have, for as long
-    as it is `wanted`. Raises as `sample` does, and OSError."""
+    as it is `wanted`; what is computed goes through `run`. Raises as `sample` does, and OSError."""
     from playground.training.measures import measure
     from playground.training.probes import publish_probe
 
@@ -78,7 +86,7 @@ def reprobe(root: Path, run_id: str, text: str, report: Callable[[float | None, 
             return
         if not folder.probe(text, step).exists():
             loaded = sampler.load(root, run_id, step)
-            publish_probe(folder.path, step, measure(deepcopy(loaded.model), probe_tokens(loaded, text)), text)
+            publish_probe(folder.path, step, run(lambda at=loaded: measure(deepcopy(at.model), probe_tokens(at, text))), text)
 
 
 def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> dict:
@@ -97,9 +105,9 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> di
     return {"step": step, "off": [str(part) for part in parts], "before": before, "after": after}
 
 
-def worth(root: Path, run_id: str, step: int | None, text: str, turn: Callable[[], AbstractContextManager] = nullcontext) -> dict:
+def worth(root: Path, run_id: str, step: int | None, text: str, run: Run = at_once) -> dict:
     """For each part by itself how much the loss rises without it, in nats per token on some held-out data (on the
-    probe text where those are not on this machine). Each part is measured within a `turn()`. Raises as `sample` does."""
+    probe text where those are not on this machine). Each part goes through `run` by itself. Raises as `sample` does."""
     from playground.training.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
@@ -108,8 +116,7 @@ def worth(root: Path, run_id: str, step: int | None, text: str, turn: Callable[[
     ids = probe_tokens(loaded, text)
 
     def loss() -> float | None:
-        with turn():
-            return _loss(model, ids) if held_out is None else _chunks_loss(model, held_out)
+        return run(lambda: _loss(model, ids) if held_out is None else _chunks_loss(model, held_out))
 
     whole, rises = loss(), {}
     for part in parts_of(model.config):

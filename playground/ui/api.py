@@ -109,7 +109,8 @@ class Endpoints:
                 {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             )
             run = self.db.run(_text(run_id, "run_id", 100))
-            for token in sampler.sample(self.root, run.id, sampler.parse_step(step), _text(prompt, "prompt", MAX_TEXT), config):
+            written = sampler.sample(self.root, run.id, sampler.parse_step(step), _text(prompt, "prompt", MAX_TEXT), config)
+            for token in self.services.computing.stream(written):
                 yield {
                     "text": token.text, "token": token.token, "probability": token.probability,
                     "runners_up": [list(pair) for pair in token.runners_up],
@@ -128,7 +129,8 @@ class Endpoints:
         measures by quantity, node and layer."""
         with answered():
             run = self.db.run(_text(run_id, "run_id", 100))
-            at, seen = moments.computed(self.root, run.id, sampler.parse_step(step), _text(text, "text", 2000))
+            step, text = sampler.parse_step(step), _text(text, "text", 2000)
+            at, seen = self.services.computing.run_soon(lambda: moments.computed(self.root, run.id, step, text))
             tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
             maps = seen.tensors["attention"].astype(float).round(4).tolist()
             tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
@@ -139,8 +141,8 @@ class Endpoints:
         nats per token and what it writes, `before` and `after`; `text` is the probe text, the run's own where empty."""
         with answered():
             run = self.db.run(_text(run_id, "run_id", 100))
-            text = _text(text, "text", 2000) or run.probe_text or ""
-            return moments.ablate(self.root, run.id, sampler.parse_step(step), _text(off, "off", 2000), text)
+            step, off, text = sampler.parse_step(step), _text(off, "off", 2000), _text(text, "text", 2000) or run.probe_text or ""
+            return self.services.computing.run_soon(lambda: moments.ablate(self.root, run.id, step, off, text))
 
     def download(self, run_id: str) -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration."""

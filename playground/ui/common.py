@@ -11,6 +11,7 @@ import gradio as gr
 
 from models.knobs import ConfigError
 from playground.access import NotAllowed
+from playground.computing import Busy, Computing
 from playground.errands import Errands
 from playground.presets import PRESETS
 from playground.settings import Settings
@@ -21,7 +22,7 @@ from playground.training.errors import CheckpointError
 # Raw values reach these handlers, so that a wrong one gets its own reason; they run beside each other.
 EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
-PROBLEMS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, StoreBusy, CheckpointError, OSError)
+PROBLEMS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, StoreBusy, CheckpointError, Busy, OSError)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Services:
     db: Store
     supervisor: Supervisor
     errands: Errands = field(default_factory=Errands)
+    computing: Computing = field(default_factory=Computing)
 
 
 @contextmanager

@@ -44,10 +44,10 @@ class Inside:
                 return
             self.services.supervisor.set_probe_text(run_id, who, text)
             if run.state != store.QUEUED:
-                root, db = self.services.settings.root, self.services.db
+                root, db, run_later = self.services.settings.root, self.services.db, self.services.computing.run
                 again = ("reprobe", run_id, text)
 
                 def wanted() -> bool:
                     return db.run(run_id).probe_text == text
 
-                self.services.errands.go(again, lambda report: moments.reprobe(root, run_id, text, report, wanted), patience_s=0)
+                self.services.errands.go(again, lambda report: moments.reprobe(root, run_id, text, report, wanted, run_later), patience_s=0)

@@ -94,7 +94,8 @@ class Sample:
             tokens: list = []
             shown = time.monotonic()
             yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}
-            for token in sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config):
+            written = sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config)
+            for token in self.services.computing.stream(written):
                 tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
                 if time.monotonic() - shown > UPDATE_EVERY_S:
                     shown = time.monotonic()

@@ -10,6 +10,7 @@ import threading
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
@@ -36,7 +37,7 @@ def run(settings: Settings) -> None:
     db = Store(settings.root)
     db.create()
     supervisor = Supervisor(settings, db)
-    services = Services(settings, db, supervisor)
+    services = Services(settings, db, supervisor, computing=Computing(settings.nice))
     blocks = page.build(services)
     supervisor.start()
     threading.Thread(target=_compress_plotly, daemon=True).start()
@@ -56,7 +57,7 @@ def run(settings: Settings) -> None:
 
 
 def _launch(blocks, services: Services) -> None:
-    live = Live(services.settings.root, services.db, services.errands)
+    live = Live(services.settings.root, services.db, services.errands, services.computing)
     blocks.launch(
         server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
         theme=page.theme(), head=_head(),

@@ -22,7 +22,7 @@ from playground.access import Visitor, new_key
 from playground.config import RunConfig
 from playground.data import tokenizers
 from playground.data.corpora import add_text
-from playground.live import Busy, Live, Shared, Turns, about_config, file_name
+from playground.live import Live, Shared, about_config, file_name
 from playground.moments import triangles
 from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
@@ -229,30 +229,6 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
     assert found == {4: 4, 8: 4, 12: 12, 99: 12}
 
 
-def test_only_a_few_wait_for_a_turn_and_the_others_are_told():
-    turns, inside, results = Turns(waiting=1), threading.Event(), []
-
-    def wait() -> None:
-        try:
-            with turns.turn(patience_s=0.3):
-                inside.set()
-                time.sleep(0.6)
-                results.append("done")
-        except Busy:
-            results.append("busy")
-
-    threads = [threading.Thread(target=wait) for _ in range(4)]
-    threads[0].start()
-    inside.wait()
-    for thread in threads[1:]:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == ["busy", "busy", "busy", "done"], "one loses patience, two find no place"
-    with turns.turn():
-        results.append("free again")
-
-
 def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
     root, db, run_id = trained
     live = Live(root, db)
@@ -260,8 +236,7 @@ def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
     answers, release = [], threading.Event()
 
     def occupy() -> None:
-        with live.computing.turn():
-            release.wait()
+        live.computing.run_soon(release.wait)
 
     def ask(i: int) -> None:
         answers.append(client.get(f"/runs/{run_id}/moment", params={"text": f"she sells {'s' * i}"}).status_code)

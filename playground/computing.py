@@ -1,0 +1,84 @@
+"""What the page computes with models: in one thread, at the priority of the runs, each in its turn.
+
+Whoever samples or looks inside shares the cores with those who train; a thread of the page's own priority would
+take them away. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from playground.settings import Settings
+
+MAX_WAITING, PATIENCE_S = 4, 10.0
+A_LITTLE_S = 0.05
+BUSY = "others are looking into models right now; try again in a moment"
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """Too many people want something computed at this moment."""
+
+
+class Computing:
+    """All that one app computes, in the order in which it was asked for; `nice` is the priority of its thread."""
+
+    def __init__(self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S):
+        self.patience_s = patience_s
+        self._thread = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,))
+        self._places = threading.Semaphore(waiting + 1)
+
+    def run(self, do: Callable[[], T]) -> T:
+        """What `do` returns or raises, however long it takes for its turn to come."""
+        return self._thread.submit(do).result()
+
+    def run_soon(self, do: Callable[[], T]) -> T:
+        """The same for a person who waits for the answer, and meanwhile keeps a thread of the server: raises Busy where too
+        many wait already, or the turn does not come within the patience."""
+        if not self._places.acquire(blocking=False):
+            raise Busy(BUSY)
+        begun = threading.Event()
+
+        def begin() -> T:
+            begun.set()
+            return do()
+
+        try:
+            coming = self._thread.submit(begin)
+            if not begun.wait(self.patience_s) and coming.cancel():
+                raise Busy(BUSY)
+            return coming.result()
+        finally:
+            self._places.release()
+
+    def stream(self, items: Iterator[T]) -> Iterator[T]:
+        """The same items, computed a little at a time, so that others have their turns in between."""
+        while some := self.run(lambda: _a_little(items)):
+            yield from some
+
+
+def _a_little(items: Iterator[T]) -> list[T]:
+    found, began = [], time.monotonic()
+    for item in items:
+        found.append(item)
+        if time.monotonic() - began > A_LITTLE_S:
+            break
+    return found
+
+
+def _settle(nice: int) -> None:
+    """Make this very thread as patient as a run's process. Only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,84 @@
+"""What the page computes: in one patient thread, each in its turn."""
+
+import itertools
+import os
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from playground.computing import A_LITTLE_S, Busy, Computing
+
+
+def test_it_computes_in_one_thread_of_low_priority_and_with_one_core():
+    computing = Computing(nice=7)
+    names = {computing.run(lambda: threading.current_thread().name) for _ in range(3)}
+    assert len(names) == 1 and names != {threading.current_thread().name}
+    assert computing.run(torch.get_num_threads) == 1
+    if sys.platform == "linux":
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        assert computing.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())) == max(7, before)
+        assert os.getpriority(os.PRIO_PROCESS, 0) == before, "the page's own threads stay as they are"
+
+
+def test_what_goes_wrong_reaches_whoever_asked():
+    computing = Computing()
+    for ask in (computing.run, computing.run_soon):
+        with pytest.raises(ZeroDivisionError):
+            ask(lambda: 1 / 0)
+    assert computing.run(lambda: "goes on") == "goes on"
+
+
+def test_only_a_few_wait_for_a_turn_and_the_others_are_told():
+    computing, inside, results = Computing(waiting=1, patience_s=0.3), threading.Event(), []
+
+    def work() -> None:
+        inside.set()
+        time.sleep(0.6)
+        results.append("done")
+
+    def ask() -> None:
+        try:
+            computing.run_soon(work)
+        except Busy:
+            results.append("busy")
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads[0].start()
+    inside.wait()
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["busy", "busy", "busy", "done"], "one loses patience, two find no place"
+    computing.run_soon(lambda: results.append("free again"))
+    assert results[-1] == "free again"
+
+
+def test_those_who_wait_for_long_answers_have_their_turns_in_between():
+    computing, order = Computing(), []
+
+    def slowly(name: str):
+        for i in range(4):
+            time.sleep(A_LITTLE_S * 1.2)
+            order.append(name)
+            yield i
+
+    found: dict[str, list[int]] = {}
+    threads = [threading.Thread(target=lambda n=name: found.update({n: list(computing.stream(slowly(n)))})) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {"a": [0, 1, 2, 3], "b": [0, 1, 2, 3]}
+    assert sum(one != other for one, other in itertools.pairwise(order)) >= 5, f"they alternate: {order}"
+
+
+def test_quick_items_come_in_one_turn():
+    computing, turns = Computing(), []
+    run = computing.run
+    computing.run = lambda do: (turns.append(1), run(do))[1]
+    assert list(computing.stream(iter(range(100)))) == list(range(100))
+    assert len(turns) == 2, "one with all of them, one that finds the end"
