@@ -188,7 +188,7 @@ class Preloaded:
     """The same few batches over and over, ready in memory: what a loop could reach that waits for no data."""
 
     def __init__(self, batches: list):
-        self.batches, self.count = batches, 0
+        self.batches, self.count, self.device = batches, 0, batches[0][0].device
 
     def next(self):
         self.count += 1
@@ -221,7 +221,7 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
 
     state = Timed(config, dataset.load(config.data, root), torch.device("cpu"))
     if preloaded:
-        state.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
+        state.player.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
     clock.start()
     Loop(state, root, observe=False).run()
     return clock.tokens_per_s()

@@ -20,11 +20,11 @@ from typing import NamedTuple
 from models.knobs import ConfigError, Problem
 from playground import sampler, store
 from playground.access import HOST
-from playground.config import DataConfig
-from playground.configure import CONFIG_FLAGS, config_from, settings_from, variants
+from playground.config import DataConfig, RunConfig
+from playground.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
 from playground.data import corpora, dataset, tasks
 from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
-from playground.foreground import finite
+from playground.foreground import as_one_program, finite
 from playground.foreground import train as train_here
 from playground.runs import RunFolder
 from playground.settings import Settings
@@ -93,20 +93,31 @@ def _overview() -> str:
 def train(typed: Typed) -> int:
     began = time.monotonic()
     config, settings = config_from(typed, os.environ, _fetching(typed))
-    wanted, worst = variants(config, typed), 0
+    wanted = variants(config, typed)
+    together = len(wanted) > 1 and as_one_program(config)
     db = _database(settings)
-    preset, name = typed.text("preset") or "default", typed.text("name") or ""
+    if together:
+        ids = [_new_run(typed, settings, db, config, variant) for variant in wanted]
+        if not typed.as_json:
+            _say(f"{len(ids)} runs train here as one program; Ctrl-C stops them and keeps a checkpoint of each")
+        return train_here(settings, db, ids, as_json=typed.as_json, began=began)
+    worst = 0
     for i, variant in enumerate(wanted, start=1):
-        full_name = ", ".join(part for part in (name or (config.summary if variant.words else ""), variant.words) if part)
-        run_id = create_run(db, settings, variant.config, HOST, state=store.STARTING, name=full_name, preset=preset)
+        run_id = _new_run(typed, settings, db, config, variant)
         if not typed.as_json:
             several = f", {i} of {len(wanted)}" if len(wanted) > 1 else ""
             _say(f"run {run_id} trains here{several}; Ctrl-C stops it and keeps a checkpoint")
-        worst = max(worst, train_here(settings, db, run_id, as_json=typed.as_json, began=began))
+        worst = max(worst, train_here(settings, db, [run_id], as_json=typed.as_json, began=began))
         if db.run(run_id).state in (store.STOPPED, store.PAUSED, store.INTERRUPTED):
             break
         began = time.monotonic()
     return worst
+
+
+def _new_run(typed: Typed, settings: Settings, db: Store, config: RunConfig, variant: Variant) -> str:
+    preset, name = typed.text("preset") or "default", typed.text("name") or ""
+    full_name = ", ".join(part for part in (name or (config.summary if variant.words else ""), variant.words) if part)
+    return create_run(db, settings, variant.config, HOST, state=store.STARTING, name=full_name, preset=preset)
 
 
 def _fetching(typed: Typed) -> corpora.Progress | None:
@@ -123,7 +134,7 @@ def resume(typed: Typed) -> int:
         raise CannotDo(f"{run.name!r} is {run.state}; only a run that is {_either(store.RESUMABLE)} can be resumed")
     if not db.change_state(run.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
         raise CannotDo(f"{run.name!r} has just been resumed by somebody else")
-    return train_here(settings, db, run.id, as_json=typed.as_json, began=began)
+    return train_here(settings, db, [run.id], as_json=typed.as_json, began=began)
 
 
 def pause(typed: Typed) -> int:
@@ -354,7 +365,9 @@ BENCH_FLAGS = (
     *CONFIG_FLAGS,
 )
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
-REPEAT = Flag("repeat", "N", "Train so many runs, one after the other, each with the next seed. (default 1, up to 64)")
+REPEAT = Flag(
+    "repeat", "N", "Train so many runs, each with the next seed: on a GPU as one program, else one after the other. (default 1, up to 64)"
+)
 VARY = Flag("vary", "SETTING=A,B", "One run for each of these values of a setting of optim, or of train.seed; --repeat: several of each.")
 ALL = Flag("all", "", "Every run that is training or waiting.")
 COMMANDS = {

@@ -1,6 +1,6 @@
-"""A run trained in this very process, with a progress bar: what `train` and `resume` do.
+"""Runs trained in this very process, with a progress bar: what `train` and `resume` do.
 
-Knows nothing of flags. Ctrl-C stops the run with a checkpoint; a second one ends it at once.
+Knows nothing of flags. Ctrl-C stops the runs with a checkpoint; a second one ends them at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import sys
 import time
 from typing import Any
 
+from models.knobs import ConfigError, Problem
 from playground import store, worker
+from playground.config import RunConfig
 from playground.runs import RunFolder
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
@@ -66,29 +68,55 @@ class Bar:
                 self.bar.close()
 
 
-def train(settings: Settings, db: Store, run_id: str, *, as_json: bool, began: float) -> int:
-    """Train a run that is `starting` to its end; prints the outcome and returns the exit status."""
+def as_one_program(config: RunConfig) -> bool:
+    """Whether several runs of this shape train as one program: on a GPU. Raises ConfigError where they cannot, or the device is
+    not there."""
     os.environ.update(calm_threads(os.environ))
-    interruption, run = Interruption(), db.run(run_id)
+    from playground.training.devices import choose_device
+
+    if choose_device(config.train.device).type != "cuda":
+        return False
+    model = config.model
+    if max(model.p_embd_dropout, model.p_attn_dropout, model.p_resid_dropout) > 0:
+        remedy = "set model.dropout=0 (and embd_dropout, attn_dropout, resid_dropout), or train.device=cpu"
+        raise ConfigError([Problem("model.dropout", f"runs that train together on a GPU draw no random numbers; {remedy}")])
+    return True
+
+
+def train(settings: Settings, db: Store, run_ids: list[str], *, as_json: bool, began: float) -> int:
+    """Train runs that are `starting` to their ends, several as one program; prints the outcomes and returns the exit status."""
+    os.environ.update(calm_threads(os.environ))
+    interruption, runs = Interruption(), [db.run(run_id) for run_id in run_ids]
     for number, wanted in ((signal.SIGINT, "stop"), (signal.SIGTERM, "interrupt"), (signal.SIGHUP, "interrupt")):
         interruption.on(number, wanted)
-    bar = Bar(run, enabled=not as_json and sys.stderr.isatty())
-    n_others = len([other for other in db.runs_in(store.ACTIVE) if other.id != run_id])
+    shown = not as_json and sys.stderr.isatty()
+    bars = {run.id: Bar(run, enabled=shown and i == 0) for i, run in enumerate(runs)}
+    threads = threads_for(settings, len([other for other in db.runs_in(store.ACTIVE) if other.id not in run_ids]))
     try:
-        outcome = worker.execute(settings.root, run_id, threads_for(settings, n_others), interruption, bar)
+        outcomes = _execute(settings, bars, threads, interruption)
     except KeyboardInterrupt:
-        mark_dead(db, settings.root, run, "ended at once from the terminal; resume it from the last checkpoint")
-        outcome = None
+        for run in runs:
+            mark_dead(db, settings.root, run, "ended at once from the terminal; resume it from the last checkpoint")
+        outcomes = {}
     finally:
-        bar.close()
+        for bar in bars.values():
+            bar.close()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    run = db.run(run_id)
-    if as_json:
-        print(json.dumps(_result(run, outcome, bar.whole_val_loss, time.monotonic() - began)))
-    else:
-        print(_summary(settings, run, bar.whole_val_loss))
-    return 0 if run.state in GOOD_ENDS else 1
+    ended = [db.run(run_id) for run_id in run_ids]
+    for run in ended:
+        val_loss = bars[run.id].whole_val_loss
+        if as_json:
+            print(json.dumps(_result(run, outcomes.get(run.id), val_loss, time.monotonic() - began)))
+        else:
+            print(_summary(settings, run, val_loss))
+    return 0 if all(run.state in GOOD_ENDS for run in ended) else 1
+
+
+def _execute(settings: Settings, bars: dict[str, Bar], threads: int, interruption: Interruption) -> dict:
+    if len(bars) > 1:
+        return worker.execute_together(settings.root, bars, threads, interruption)
+    return {run_id: worker.execute(settings.root, run_id, threads, interruption, bar) for run_id, bar in bars.items()}
 
 
 def finite(value: Any) -> Any:

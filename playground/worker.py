@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from playground import locks, store
@@ -87,78 +88,124 @@ def execute(root: Path, run_id: str, threads: int, interruption: Interruption, l
 
     However it ends, the store says how, and why in words for people.
     """
+    with contextlib.ExitStack() as held:
+        work = _take(held, root, run_id, interruption, listener)
+        if work is None:
+            return None
+        try:
+            end = work.prepare(threads).run()
+        except Exception as error:  # the edge of the process: whatever it was, the run must not be left as running
+            end = error
+        return work.record_end(end)
+
+
+def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict:
+    """Train runs of one shape, given by id with who listens to each, as one program in this process, which holds the locks of
+    all. Each obeys what is wanted of it and ends for itself. Returns their Outcomes by run."""
+    from playground.training.together import train_together
+
+    outcomes, loops = {}, {}
+    with contextlib.ExitStack() as held:
+        works = [_take(held, root, run_id, interruption, listener) for run_id, listener in listeners.items()]
+        works = [work for work in works if work is not None]
+        for work in works:
+            try:
+                loops[work.prepare(threads, share=1 / len(works))] = work
+            except Exception as error:  # the edge of the process, as above
+                outcomes[work.run.id] = work.record_end(error)
+        try:
+            for loop, end in train_together(list(loops)):
+                work = loops.pop(loop)
+                outcomes[work.run.id] = work.record_end(end)
+        except Exception as error:  # what ends all that are left
+            for work in loops.values():
+                outcomes[work.run.id] = work.record_end(error)
+    return outcomes
+
+
+def _take(held: contextlib.ExitStack, root: Path, run_id: str, interruption: Interruption, listener: Callable | None) -> Work | None:
+    """Hold a run's lock; None where another process has it, or it does not wait to be trained."""
     folder, db = RunFolder(root, run_id), Store(root)
     lock = locks.acquire(folder.lock, patience_s=2.0)
     if lock is None:
         return None
-    try:
-        run = db.run(run_id)
-        if run.state not in (*store.ACTIVE, store.QUEUED):
-            return None
-        return _execute(root, folder, db, run, threads, interruption, listener)
-    finally:
-        lock.release()
+    held.callback(lock.release)
+    run = db.run(run_id)
+    if run.state not in (*store.ACTIVE, store.QUEUED):
+        return None
+    return Work(root, folder, db, run, StoreLink(db, run, interruption, listener), lock)
 
 
-def _execute(root, folder, db, run, threads, interruption, listener):
-    from playground.training.loop import Outcome
+@dataclass(frozen=True)
+class Work:
+    """A run whose lock this process holds until its end is recorded."""
 
-    link, outcome = StoreLink(db, run, interruption, listener), None
-    try:
-        loop = _prepare(root, folder, db, run, threads, link)
-        outcome = loop.run()
-        state, reason, final = outcome.state, outcome.reason, {"step": outcome.step, "seconds": outcome.seconds}
-    except Exception as error:  # the edge of the process: whatever it was, the run must not be left as running
-        _log_traceback(folder)
-        state, reason, final = store.FAILED, explain(error), {}
-    _say_last_word(link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
-    if outcome is None:
+    root: Path
+    folder: RunFolder
+    db: Store
+    run: Run
+    link: StoreLink
+    lock: locks.Lock
+
+    def prepare(self, threads: int, share: float = 1.0):
+        """Its loop, at the newest checkpoint if there is one. Raises ConfigError, CheckpointError, OSError."""
+        import torch
+
+        from playground.data import dataset
+        from playground.training.checkpoints import CheckpointError, Checkpoints
+        from playground.training.devices import choose_device, keep_memory
+        from playground.training.loop import Loop
+        from playground.training.state import TrainState
+
+        folder, run, config = self.folder, self.run, self.folder.read_config()
+        # Float sums depend on the number of threads: what was chosen once is kept.
+        torch.set_num_threads(run.threads or threads)
+        keep_memory()
+        data = dataset.load(config.data, self.root)
+        _check_data(folder, data)
+        state = TrainState(config, data, choose_device(config.train.device))
+        checkpoints = Checkpoints(folder.checkpoints)
+        newest = checkpoints.newest_to_resume()
+        if newest is not None:
+            state.restore(checkpoints, newest)
+        elif run.parent is not None:
+            parent = Checkpoints(RunFolder(self.root, run.parent).checkpoints)
+            last = parent.newest_to_resume()
+            if last is None:
+                raise CheckpointError(f"run {run.parent}, which this one continues, has no checkpoint left")
+            state.start_from(parent, last)
+        checkpoints.drop_after(state.steps_done)
+        loop = Loop(state, folder.path, self.link, share=share)
+        _drop_probes_after(folder.path, state.steps_done)
+        if run.probe_text is not None:
+            loop.set_probe(run.probe_text)
+        threads, device = torch.get_num_threads(), state.device.type
+        self.db.begin(run.id, step=state.steps_done, threads=threads, device=device, probe_text=loop.probe_text)
+        self.link.best = self.db.run(run.id).best_val_loss
+        return loop
+
+    def record_end(self, end):
+        """Say in the store how it ended, by an Outcome or by an error; returns its Outcome."""
+        from playground.training.loop import Outcome
+
+        db, run = self.db, self.run
+        if isinstance(end, Outcome):
+            state, reason, final = end.state, end.reason, {"step": end.step, "seconds": end.seconds}
+        else:
+            _log_traceback(self.folder, end)
+            state, reason, final = store.FAILED, explain(end), {}
+        _say_last_word(self.link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
+        self.lock.release()
+        if isinstance(end, Outcome):
+            return end
         now = db.run(run.id)
-        outcome = Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
-    return outcome
+        return Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
 
 
-def _log_traceback(folder: RunFolder) -> None:
+def _log_traceback(folder: RunFolder, error: Exception) -> None:
     """The details go to the run's log, also when it trains in a terminal; a full disk has no room for them."""
     with contextlib.suppress(OSError), open(folder.log, "a") as log:
-        traceback.print_exc(file=log)
-
-
-def _prepare(root: Path, folder: RunFolder, db: Store, run: Run, threads: int, link: StoreLink):
-    """Build the loop, at the newest checkpoint if there is one. Raises ConfigError, CheckpointError, OSError."""
-    import torch
-
-    from playground.data import dataset
-    from playground.training.checkpoints import CheckpointError, Checkpoints
-    from playground.training.devices import choose_device, keep_memory
-    from playground.training.loop import Loop
-    from playground.training.state import TrainState
-
-    config = folder.read_config()
-    # Float sums depend on the number of threads: what was chosen once is kept.
-    torch.set_num_threads(run.threads or threads)
-    keep_memory()
-    data = dataset.load(config.data, root)
-    _check_data(folder, data)
-    state = TrainState(config, data, choose_device(config.train.device))
-    checkpoints = Checkpoints(folder.checkpoints)
-    newest = checkpoints.newest_to_resume()
-    if newest is not None:
-        state.restore(checkpoints, newest)
-    elif run.parent is not None:
-        parent = Checkpoints(RunFolder(root, run.parent).checkpoints)
-        last = parent.newest_to_resume()
-        if last is None:
-            raise CheckpointError(f"run {run.parent}, which this one continues, has no checkpoint left")
-        state.start_from(parent, last)
-    checkpoints.drop_after(state.steps_done)
-    loop = Loop(state, folder.path, link)
-    _drop_probes_after(folder.path, state.steps_done)
-    if run.probe_text is not None:
-        loop.set_probe(run.probe_text)
-    db.begin(run.id, step=state.steps_done, threads=torch.get_num_threads(), device=state.device.type, probe_text=loop.probe_text)
-    link.best = db.run(run.id).best_val_loss
-    return loop
+        traceback.print_exception(error, file=log)
 
 
 def _check_data(folder: RunFolder, data) -> None:

@@ -16,28 +16,38 @@ from torch import Tensor
 UNSCORED = -100  # the target that cross-entropy leaves out
 
 
-class Batches(ABC):
-    """Random draws from what is trained on; resident on the device.
+class Source(ABC):
+    """Where batches come from: places that are drawn on the CPU, and what lies there, on the device. `shape` is that of the places."""
+
+    device: torch.device
+    shape: tuple[int, ...]
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, both (…, B, T) int64; a target that does not count is `UNSCORED`."""
+        return self.take(self.places().to(self.device))
+
+    @abstractmethod
+    def places(self) -> Tensor:
+        """Where the next batch lies: int64, of `shape`, on the CPU."""
+
+    @abstractmethod
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """What lies at these places, which are on the device."""
+
+
+class Batches(Source):
+    """Random draws from what is trained on; resident on the device. Places are (B, 1), what lies there 2 x (B, T).
 
     The places come from a CPU generator of its own, so that they do not depend on the device
     or on anything else that draws random numbers. `state` restores the position exactly.
     """
 
     def __init__(self, n_places: int, batch_size: int, seed: int, device: torch.device):
-        self.n_places, self.batch_size, self.device = n_places, batch_size, device
+        self.n_places, self.shape, self.device = n_places, (batch_size, 1), device
         self.generator = torch.Generator().manual_seed(seed)
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, both (B, T) int64; a target that does not count is `UNSCORED`."""
-        return self.take(self.places().to(self.device))
-
     def places(self) -> Tensor:
-        """Where the next batch lies: (B, 1) int64 on the CPU."""
-        return torch.randint(self.n_places, (self.batch_size, 1), generator=self.generator)
-
-    @abstractmethod
-    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:  # (B, 1) -> 2 x (B, T)
-        """What lies at these places, which are on the device."""
+        return torch.randint(self.n_places, self.shape, generator=self.generator)
 
     @property
     def state(self) -> Tensor:
@@ -71,6 +81,20 @@ class Rows(Batches):
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         rows = places[:, 0]
         return self.tokens[rows, :-1].long(), self.targets[rows].long()
+
+
+class Several(Source):
+    """A batch from each of several sources of one shape, stacked: places (N, B, 1), what lies there 2 x (N, B, T)."""
+
+    def __init__(self, sources: list[Batches]):
+        self.sources, self.device, self.shape = sources, sources[0].device, (len(sources), *sources[0].shape)
+
+    def places(self) -> Tensor:
+        return torch.stack([source.places() for source in self.sources])
+
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, targets = zip(*(source.take(each) for source, each in zip(self.sources, places, strict=True)), strict=True)
+        return torch.stack(inputs), torch.stack(targets)
 
 
 class Chunk(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -37,7 +37,7 @@ from playground.training.events import (
     Sample,
     Validation,
 )
-from playground.training.state import TrainState
+from playground.training.state import Step, TrainState
 
 SYNC_EVERY_S = 0.25
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
@@ -103,12 +103,12 @@ class Pacer:
     A small credit lets the first few happen early, when most changes.
     """
 
-    def __init__(self, share: float, clock=time.perf_counter):
-        self.share, self.clock = share, clock
+    def __init__(self, share: float, credit_s: float = 0.0, clock=time.perf_counter):
+        self.share, self.credit_s, self.clock = share, credit_s, clock
         self.began, self.spent, self.last_cost, self.before = clock(), 0.0, 0.0, 0.0
 
     def due(self) -> bool:
-        allowed = EARLY_CREDIT_S + self.share * (self.clock() - self.began)
+        allowed = self.credit_s + self.share * (self.clock() - self.began)
         return self.spent + self.last_cost <= allowed
 
     @contextmanager
@@ -135,15 +135,17 @@ class Window:
 
 
 class Loop:
-    """Runs a `TrainState` to its end. `folder` is the run's own."""
+    """Runs a `TrainState` to its end. `folder` is the run's own; `share` is its part of the process, so of what may be spent on
+    looking."""
 
-    def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True):
+    def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True, share: float = 1.0):
         self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
         self.config = state.config
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.data, self.tokenizer = state.data, state.data.tokenizer
         self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
-        self.probing, self.sampling, self.validating = (Pacer(s) for s in (PROBE_SHARE, SAMPLE_SHARE, self.validation_share))
+        shares = PROBE_SHARE, SAMPLE_SHARE, self.validation_share
+        self.probing, self.sampling, self.validating = (Pacer(share * each, share * EARLY_CREDIT_S) for each in shares)
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)
         self.train_loss: float | None = None
         self.val_loss: float | None = None
@@ -160,6 +162,16 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
+        going, step = self.going(), None
+        while True:
+            try:
+                watched = going.send(step)
+            except StopIteration as end:
+                return end.value
+            step = self.state.step(watched)
+
+    def going(self) -> Generator[bool, Step, Outcome]:
+        """The run, while somebody else takes its steps: gives before each whether it is watched, and is sent what it came to."""
         state = self.state
         if self.observe:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -172,13 +184,13 @@ class Loop:
             self._look()
             self._save()
         while (ending := self._ending(wanted)) is None:
-            self._step()
+            yield from self._step()
             state.seconds = time.perf_counter() - self.clock_zero
             if self.observe:
                 wanted = self._after_step(wanted)
         return self._finish(*ending)
 
-    def _step(self) -> None:
+    def _step(self) -> Generator[bool, Step, None]:
         """One training step; watched where a probe follows it."""
         state, self.step_taken = self.state, None
         next_step = state.steps_done + 1
@@ -187,13 +199,14 @@ class Loop:
         )
         if self.probes_now:
             with measures.watching_step(state.model, state.optimizer) as taken:
-                loss, norm, self.window.lr = state.step(watched=True)
-            self.step_taken = taken, norm
+                step = yield True
+            self.step_taken = taken, step.norm
             self.probing.add(taken.cost_s)
         else:
-            loss, norm, self.window.lr = state.step()
-        self.window.losses.append(loss)
-        self.window.norms.append(norm)
+            step = yield False
+        self.window.losses.append(step.loss)
+        self.window.norms.append(step.norm)
+        self.window.lr = step.lr
 
     def _introduce(self) -> None:
         """Say what is known of the data."""
@@ -235,9 +248,9 @@ class Loop:
             self._look()
         if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last one waits for the final loss
             self._save()
-        if self.state.not_recorded and not self.told:
+        if self.state.player.not_recorded and not self.told:
             self.told = True
-            self.link.emit(Notice(step, self.state.not_recorded))
+            self.link.emit(Notice(step, self.state.player.not_recorded))
         now = time.perf_counter()
         if now - self.last_sync >= SYNC_EVERY_S:
             self.last_sync = now

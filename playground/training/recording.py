@@ -12,20 +12,50 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from playground.data.batches import Batches
+from playground.data.batches import Source
 
 WARM_UP_STEPS = 3
 
+Update = Callable[[Callable[[int], tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
+
+
+class Player:
+    """Takes a step again and again: `update(batch)` asks `batch(i)` for the i-th of `accumulation` batches, and gives the loss
+    and the gradient norm. On a GPU the step is recorded after a few and then played; `not_recorded` says why it cannot be."""
+
+    def __init__(self, update: Update, batches: Source, accumulation: int):
+        self.update, self.batches, self.accumulation = update, batches, accumulation
+        self.recording: Recording | None = None
+        self.not_recorded = ""
+        self.steps_here = 0  # that were taken kernel by kernel
+
+    def take(self, watched: bool = False) -> tuple[Tensor, Tensor]:
+        """The next step; one that is `watched` by hooks is taken kernel by kernel."""
+        recording = None if watched else self._recorded()
+        if recording is not None:
+            return recording.play()
+        self.steps_here += 1
+        with aside(self.batches.device):
+            return self.update(lambda _: self.batches.next())
+
+    def _recorded(self) -> Recording | None:
+        if self.batches.device.type != "cuda" or self.not_recorded or self.steps_here < WARM_UP_STEPS:
+            return None
+        if self.recording is None:
+            try:
+                self.recording = Recording(self.update, self.batches, self.accumulation)
+            except RuntimeError as error:
+                self.not_recorded = f"steps are taken kernel by kernel, for this one cannot be recorded ({str(error).splitlines()[0]})"
+        return self.recording
+
 
 class Recording:
-    """A step that is played again. `update(batch)` takes the step, asking `batch(i)` for the i-th of `accumulation` batches.
+    """A step that is played again. Recording executes nothing; raises RuntimeError where something cannot be recorded, such
+    as reading a number back."""
 
-    Recording executes nothing; raises RuntimeError where something cannot be recorded, such as reading a number back.
-    """
-
-    def __init__(self, update: Callable, batches: Batches, accumulation: int):
+    def __init__(self, update: Update, batches: Source, accumulation: int):
         self.batches = batches
-        self.places = torch.zeros(accumulation, batches.batch_size, 1, dtype=torch.int64, device=batches.device)
+        self.places = torch.zeros(accumulation, *batches.shape, dtype=torch.int64, device=batches.device)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.loss, self.norm = update(lambda i: batches.take(self.places[i]))

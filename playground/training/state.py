@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ from playground.training.devices import autocast, choose_dtype
 from playground.training.observation import evaluating
 from playground.training.optim import Schedule, build_optimizer, set_rate
 from playground.training.optimisers import ScheduleFreeAdamW
-from playground.training.recording import WARM_UP_STEPS, Recording, aside
+from playground.training.recording import Player
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class Score:
     token_accuracy: float | None = None
     answer_accuracy: float | None = None
     n_examples: int = 0
+
+
+class Step(NamedTuple):
+    """What one update came to: the loss before it, the gradient norm before clipping (both on the device), the rate used."""
+
+    loss: Tensor
+    norm: Tensor
+    lr: float
 
 
 class TrainState:
@@ -68,31 +77,29 @@ class TrainState:
         self.precision = autocast(device, choose_dtype(config.train.dtype, device))
         self.steps_done = 0
         self.seconds = 0.0
-        self.recording: Recording | None = None
-        self.not_recorded = ""
-        self.steps_here = 0  # that were taken kernel by kernel by this process
+        self.player = Player(self._update, self.batches, config.train.accumulation)
 
     @property
     def tokens(self) -> int:
         """Tokens trained on so far."""
         return self.steps_done * self.config.tokens_per_step
 
-    def step(self, watched: bool = False) -> tuple[Tensor, Tensor, float]:
-        """One update: the loss before it, the gradient norm before clipping (both on the device), the rate used.
+    def step(self, watched: bool = False) -> Step:
+        """One update. Where the player records, one that is `watched` by hooks is taken as it is."""
+        lr = self.next_rate()
+        loss, norm = self.player.take(watched)
+        return self.took(loss, norm, lr)
 
-        On a GPU the step is recorded after a few and then played; one that is `watched` by hooks is taken kernel by kernel.
-        """
+    def next_rate(self) -> float:
+        """Set the learning rate of the next update; returns it."""
         lr = self.schedule.lr(self.steps_done, self.seconds)
         set_rate(self.optimizer, lr)
-        recording = None if watched else self._recorded()
-        if recording is None:
-            with aside(self.device):
-                loss, norm = self._update(lambda _: self.batches.next())
-            self.steps_here += 1
-        else:
-            loss, norm = recording.play()
+        return lr
+
+    def took(self, loss: Tensor, norm: Tensor, lr: float) -> Step:
+        """Count an update that has been taken."""
         self.steps_done += 1
-        return loss, norm, lr
+        return Step(loss, norm, lr)
 
     def _update(self, batch: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """The step itself, with the i-th of its batches from `batch(i)`: the mean loss, and the norm of its gradient."""
@@ -101,22 +108,15 @@ class TrainState:
             loss = self._loss(*batch(i)) / n
             loss.backward()
             total = loss.detach() if total is None else total + loss.detach()
+        return total, self.descend()
+
+    def descend(self) -> Tensor:
+        """Follow the gradient that is there and forget it; returns its norm before clipping."""
         clip = self.config.optim.grad_clip
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), float("inf") if clip is None else clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return total, norm
-
-    def _recorded(self) -> Recording | None:
-        """The step as a recording, where it can be one: `not_recorded` says why it cannot."""
-        if self.device.type != "cuda" or self.not_recorded or self.steps_here < WARM_UP_STEPS:
-            return None
-        if self.recording is None:
-            try:
-                self.recording = Recording(self._update, self.batches, self.config.train.accumulation)
-            except RuntimeError as error:
-                self.not_recorded = f"steps are taken kernel by kernel, for this one cannot be recorded ({str(error).splitlines()[0]})"
-        return self.recording
+        return norm
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> ()
         return F.cross_entropy(self._logits(inputs).view(-1, self.config.model.vocab_size), targets.reshape(-1))

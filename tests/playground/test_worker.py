@@ -143,7 +143,7 @@ def test_whatever_happens_is_recorded(db, new_run, tiny, tmp_path, monkeypatch, 
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(worker, "_prepare", fail)
+    monkeypatch.setattr(worker.Work, "prepare", fail)
     run_id = new_run(tiny())
     outcome = execute(tmp_path, run_id, THREADS, Interruption())
     assert (outcome.state, db.run(run_id).state) == (store.FAILED, store.FAILED)
@@ -173,6 +173,59 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_others_intact
     monkeypatch.setattr(checkpoints, "publish", publish)
     assert db.enqueue(run_id, store.RESUMABLE)
     assert execute(tmp_path, run_id, THREADS, Interruption()).state == store.FINISHED
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_several_runs_as_one_program_are_ordinary_runs_each_with_its_own_end(db, new_run, tiny, tmp_path):
+    """One is stopped by its owner: its end is recorded at once, and its lock free while the others go on."""
+    ids = [new_run(tiny(**{"model.dropout": 0.0, "train.seed": seed, "train.max_steps": 200})) for seed in (1, 2, 3)]
+    seen: dict[str, list] = {run_id: [] for run_id in ids}
+
+    def listener(run_id: str):
+        def hear(event) -> None:
+            seen[run_id].append(event)
+            if run_id == ids[0] and event.kind == "progress":
+                if event.step == 20:
+                    db.want(ids[1], "stop")
+                held.append([locks.is_locked(RunFolder(tmp_path, each).lock) for each in ids])
+
+        return hear
+
+    held: list[list[bool]] = []
+    outcomes = worker.execute_together(tmp_path, {run_id: listener(run_id) for run_id in ids}, 1, Interruption())
+    runs = [db.run(run_id) for run_id in ids]
+    assert [run.state for run in runs] == [store.FINISHED, store.STOPPED, store.FINISHED]
+    assert [outcomes[run.id].state for run in runs] == [run.state for run in runs]
+    assert runs[1].step < 200 and runs[0].step == runs[2].step == 200
+    assert held[0] == [True] * 3 and held[-1] == [True, False, True]
+    for run in runs:
+        rows = db.events(run.id)
+        assert [(event.kind, event.step) for event in seen[run.id]] == [(row.kind, row.step) for row in rows]
+        assert run.threads == 1 and run.final_val_loss is not None
+        assert (RunFolder(tmp_path, run.id).checkpoints / f"{run.step:06d}.json").exists()
+    assert len({run.train_loss for run in runs}) == 3
+    assert db.enqueue(ids[1], store.RESUMABLE)
+    assert execute(tmp_path, ids[1], 1, Interruption()).state == store.FINISHED, "what was stopped goes on by itself"
+
+
+def test_one_of_several_that_cannot_begin_leaves_the_others_alone(db, new_run, tiny, tmp_path):
+    ids = [new_run(tiny(**{"model.dropout": 0.0, "train.seed": seed})) for seed in (1, 2)]
+    (RunFolder(tmp_path, ids[0]).path / "config.json").write_text("{")
+    outcomes = worker.execute_together(tmp_path, dict.fromkeys(ids), 1, Interruption())
+    assert [outcomes[run_id].state for run_id in ids] == [store.FAILED, store.FINISHED]
+    assert db.run(ids[0]).reason and not locks.is_locked(RunFolder(tmp_path, ids[0]).lock)
+
+
+def test_what_ends_the_program_is_recorded_for_every_run_in_it(db, new_run, tiny, tmp_path, monkeypatch):
+    from playground.training.together import Group
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(Group, "step", fail)
+    ids = [new_run(tiny(**{"model.dropout": 0.0, "train.seed": seed})) for seed in (1, 2)]
+    worker.execute_together(tmp_path, dict.fromkeys(ids), 1, Interruption())
+    assert [(db.run(run_id).state, db.run(run_id).reason.split(";")[0]) for run_id in ids] == [(store.FAILED, "out of memory")] * 2
 
 
 @pytest.mark.parametrize(

@@ -97,14 +97,20 @@ class Script:
 
 
 @pytest.fixture
-def run_loop(monkeypatch):
-    """`run_loop(state, folder, {3: Wanted("pause")})`: the outcome and the link of a loop that asks after every step, and looks
-    whenever it may, whatever that costs on a busy machine."""
+def link_of(monkeypatch):
+    """`link_of({3: Wanted("pause")})`: a link whose loop asks after every step, and looks whenever it may, whatever that costs on
+    a busy machine."""
     monkeypatch.setattr("playground.training.loop.SYNC_EVERY_S", 0.0)
     monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)
+    return Script
+
+
+@pytest.fixture
+def run_loop(link_of):
+    """`run_loop(state, folder, {3: Wanted("pause")})`: the outcome and the link of such a loop."""
 
     def run(state: TrainState, folder: Path, wants: dict | None = None, **options):
-        link = Script(wants or {})
+        link = link_of(wants or {})
         link.loop = Loop(state, folder, link, **options)
         return link.loop.run(), link
 

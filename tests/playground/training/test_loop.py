@@ -239,7 +239,7 @@ class Clock:
 def test_a_pacer_holds_its_share_of_the_time(share, cost):
     """A thousand seconds of asking ten times a second: never more than the credit and the share, and not far less."""
     clock = Clock()
-    pacer, times = Pacer(share, clock), 0
+    pacer, times = Pacer(share, EARLY_CREDIT_S, clock), 0
     while clock.now < 1000:
         clock.now += 0.1
         if pacer.due():

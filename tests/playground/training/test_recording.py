@@ -15,7 +15,7 @@ def test_a_cpu_takes_steps_one_by_one(new_state):
     state = new_state()
     for _ in range(WARM_UP_STEPS + 2):
         state.step()
-    assert (state.recording, state.not_recorded, state.steps_here) == (None, "", WARM_UP_STEPS + 2)
+    assert (state.player.recording, state.player.not_recorded, state.player.steps_here) == (None, "", WARM_UP_STEPS + 2)
 
 
 def test_a_batch_is_what_lies_at_its_places(new_state):
@@ -33,9 +33,9 @@ def test_a_recorded_run_has_the_losses_of_one_that_is_not(config_of, load_data, 
     for record in (True, False):
         state = TrainState(config, load_data(config), torch.device("cuda"))
         if not record:
-            state.not_recorded = "for comparison"
+            state.player.not_recorded = "for comparison"
         found.append([state.step(watched=i == 12)[0].item() for i in range(20)])
-        assert (state.recording is not None) == record, state.not_recorded
+        assert (state.player.recording is not None) == record, state.player.not_recorded
     assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
@@ -45,4 +45,4 @@ def test_what_cannot_be_recorded_says_why_and_goes_on(config_of, load_data):
     state = TrainState(config, load_data(config), torch.device("cuda"))
     state.model.register_forward_hook(lambda module, inputs, output: output.sum().item())
     losses = [state.step()[0].item() for _ in range(10)]
-    assert losses[-1] < losses[0] and "cannot be recorded" in state.not_recorded
+    assert losses[-1] < losses[0] and "cannot be recorded" in state.player.not_recorded

@@ -1,0 +1,93 @@
+"""Several runs of one shape as one program: on a GPU a small model leaves most of the chip idle, and N of them side by side
+take little longer than one.
+
+Their parameters lie stacked in one tensor each, of which every run's own model has a view; forward and backward go through all
+of them at once, and each run's optimiser then follows its own gradient at its own rate. Knows nothing of processes.
+
+Shapes: N runs, B batch, T time, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from playground.data.batches import Several
+from playground.training.loop import Loop, Outcome
+from playground.training.recording import Player
+from playground.training.state import Step, TrainState
+
+
+def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exception]]:
+    """Take the steps of all loops at once, and give each loop as it ends with its outcome, or with what went wrong in it; the
+    others go on. What goes wrong in a step that all of them take is raised. All must be of one shape, without dropout."""
+    going = {loop: loop.going() for loop in loops}
+    waiting: dict[Loop, bool] = {}
+    for loop in loops:
+        yield from _go_on(going, loop, None, waiting)
+    group: Group | None = None
+    while waiting:
+        if group is None or len(group.states) != len(waiting):
+            group = Group([loop.state for loop in waiting])
+        steps, waiting_before, waiting = group.step(watched=any(waiting.values())), waiting, {}
+        for loop, step in zip(waiting_before, steps, strict=True):
+            yield from _go_on(going, loop, step, waiting)
+
+
+def _go_on(going: dict, loop: Loop, step: Step | None, waiting: dict[Loop, bool]) -> Iterator[tuple[Loop, Outcome | Exception]]:
+    """Tell a loop what its step came to; note whether it watches its next one, or give how it ended."""
+    try:
+        waiting[loop] = going[loop].send(step)
+    except StopIteration as end:
+        yield loop, end.value
+    except Exception as error:  # a full disk, a broken file: whatever it was, it ends this run alone, and is reported
+        yield loop, error
+
+
+class Group:
+    """Some runs' models as one. Building it moves their parameters into common memory; they stay usable one by one."""
+
+    def __init__(self, states: list[TrainState]):
+        self.states, first = states, states[0]
+        self.model = deepcopy(first.model)  # for its layers alone
+        for module in self.model.modules():
+            if hasattr(module, "quick"):
+                module.quick = False  # a product that takes one model at a time
+        models = [dict(state.model.named_parameters()) for state in states]
+        self.weights = {name: torch.stack([model[name].detach() for model in models]).requires_grad_() for name in models[0]}  # (N, …)
+        for i, model in enumerate(models):
+            for name, parameter in model.items():
+                parameter.data = self.weights[name].detach()[i]
+        self.members = [[(parameter, self.weights[name]) for name, parameter in model.items()] for model in models]
+        self.player = Player(self._update, Several([state.batches for state in states]), first.config.train.accumulation)
+
+    def step(self, watched: bool = False) -> list[Step]:
+        """One update of every run; one that is `watched` by hooks is not played from a recording."""
+        rates = [state.next_rate() for state in self.states]
+        losses, norms = self.player.take(watched)
+        return [state.took(losses[i], norms[i], rates[i]) for i, state in enumerate(self.states)]
+
+    def _update(self, batch) -> tuple[Tensor, Tensor]:  # -> 2 x (N,)
+        n, total = self.states[0].config.train.accumulation, None
+        for i in range(n):
+            losses = vmap(self._loss)(self.weights, *batch(i)) / n
+            losses.sum().backward()  # a run's weights pull on its own loss alone
+            total = losses.detach() if total is None else total + losses.detach()
+        norms = []
+        for i, state in enumerate(self.states):
+            for parameter, stacked in self.members[i]:
+                parameter.grad = None if stacked.grad is None else stacked.grad[i]
+            norms.append(state.descend())
+        for stacked in self.weights.values():
+            stacked.grad = None
+        return total, torch.stack(norms)
+
+    def _loss(self, weights: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> (), of one run
+        with self.states[0].precision:
+            logits = functional_call(self.model, weights, (inputs,))
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
