@@ -17,27 +17,26 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from models.knobs import ConfigError, Problem, parse
-from playground import store
+from models.knobs import Problem
+from playground import sampler, store
 from playground.access import HOST
+from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
+from playground.computing import Computing
 from playground.config import RunConfig
-from playground.configure import config_from
+from playground.configure import MOST_RUNS, config_from
 from playground.flags import Typed
 from playground.runs import RunFolder
+from playground.sampler import SampleConfig
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 from playground.supervisor import REPOSITORY, Supervisor, create_run
 
-BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"
-RUN, WATCHED = "run with recording and probes", "the same, watched at 2 Hz"
-ROWS = (BARE, LOOP, PRELOADED, RUN, WATCHED)
+RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"
 IN_PROCESS = (BARE, LOOP, PRELOADED)
-PRELOADED_BATCHES = 64
-LEFT_OUT = 0.25
+ROWS = (*IN_PROCESS, RUN, WATCHED, SAMPLED)
 PAGE_INTERVAL_S = 0.5
 PATIENCE_S = 60.0
 
@@ -51,6 +50,7 @@ class Results:
     warm_s: list[float] = field(default_factory=list)
     shares: dict[str, list[float]] = field(default_factory=lambda: {"recording": [], "validation": [], "checkpoints": []})
     requests: list[int] = field(default_factory=list)
+    sampled_per_s: list[float] = field(default_factory=list)
     probe_ms: list[float] = field(default_factory=list)
     probes_per_minute: list[float] = field(default_factory=list)
     probe_mb_per_1000_steps: list[float] = field(default_factory=list)
@@ -59,6 +59,7 @@ class Results:
 def bench(typed: Typed) -> int:
     """The command: measure, then print one table or one JSON object."""
     seconds, pairs = _number(typed, "seconds", 10.0, 1, 3600), int(_number(typed, "pairs", 3, 1, 100))
+    repeat = int(_number(typed, "repeat", 1, 1, MOST_RUNS))
     with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
         typed.values["root"] = folder
         browser, checkout = typed.text("browser"), typed.text("against")
@@ -71,6 +72,8 @@ def bench(typed: Typed) -> int:
             return _against(settings, checkout, config.data.source, pairs, typed.as_json)
         endless = config.train.model_copy(update={"max_steps": None, "max_seconds": seconds})
         config = config.model_copy(update={"train": endless})
+        if repeat > 1:
+            return _together(config, settings, repeat, pairs, typed.as_json)
         results = measure(config, settings, pairs)
     facts = machine()
     print(json.dumps(_as_json(results, facts)) if typed.as_json else _table(results, facts, seconds))
@@ -93,172 +96,62 @@ def _against(settings: Settings, checkout: str, source: str, pairs: int, as_json
     return 0
 
 
+def _together(config: RunConfig, settings: Settings, repeat: int, pairs: int, as_json: bool) -> int:
+    """So many runs as one program, in turns with one that has the machine to itself: what they reach one by one."""
+    found: dict[str, list[float]] = {LOOP: [], TOGETHER: []}
+    for i in range(pairs):
+        for row in found if i % 2 == 0 else reversed(found):
+            _note(f"{i + 1} of {pairs}: {row}")
+            found[row].append(_in_process(row, config, settings, repeat))
+    gain = [several / one for several, one in zip(found[TOGETHER], found[LOOP], strict=True)]
+    if as_json:
+        print(json.dumps({"machine": machine(), "repeat": repeat, "tokens_per_s": found, "gain": gain}))
+    else:
+        print(f"{'one run after the other':32} {_spread(found[LOOP], ',.0f'):>28} tokens/s")
+        print(f"{f'{repeat} runs as one program':32} {_spread(found[TOGETHER], ',.0f'):>28} tokens/s   ratio {_spread(gain, '.2f')}")
+    return 0
+
+
 def measure(config: RunConfig, settings: Settings, pairs: int) -> Results:
     """Every row in turn, `pairs` times, forwards and backwards."""
     results = Results()
     for i in range(pairs):
         for row in ROWS if i % 2 == 0 else reversed(ROWS):
             _note(f"{i + 1} of {pairs}: {row}")
-            if row in IN_PROCESS:
-                results.speeds[row].append(_in_process(row, config, settings))
-            elif row == RUN:
-                results.speeds[row].append(_worker(config, settings, results))
-            else:
-                with app_server(settings) as address:
-                    results.speeds[row].append(_worker(config, settings, results, address))
+            results.speeds[row].append(_measured(row, config, settings, results))
     _note("start of a run by the standby")
     # By now a cold start has been measured: twice that is enough for a standby to be ready.
     results.warm_s = warm_starts(config, settings, pairs, ready_after_s=2 * max(results.cold_s))
     return results
 
 
+def _measured(row: str, config: RunConfig, settings: Settings, results: Results) -> float:
+    """Tokens per second of one row, once."""
+    if row in IN_PROCESS:
+        return _in_process(row, config, settings)
+    if row == RUN:
+        return _worker(config, settings, results)
+    if row == SAMPLED:
+        with contextlib.ExitStack() as stack:
+            return _worker(config, settings, results, lambda run_id: stack.enter_context(somebody_who_samples(settings, run_id, results)))
+    with app_server(settings) as address, contextlib.ExitStack() as stack:
+        return _worker(config, settings, results, lambda run_id: stack.enter_context(page(address, run_id, results)))
+
+
 # The bare loop and the training loop alone, each in a process of its own.
 
 
-def _in_process(row: str, config: RunConfig, settings: Settings) -> float:
-    argv = [sys.executable, "-m", "playground.bench", row, config.model_dump_json(), str(settings.root)]
+def _in_process(row: str, config: RunConfig, settings: Settings, repeat: int = 1) -> float:
+    argv = [sys.executable, "-m", "playground.bench_loops", row, config.model_dump_json(), str(settings.root), str(repeat)]
     done = subprocess.run(argv, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1])
-
-
-def bare_loop(config: RunConfig, root: Path) -> float:
-    """What a reader of nanoGPT would write: eager, AdamW, no recording. Tokens per second."""
-    import torch
-    import torch.nn.functional as F
-
-    from models.gpt import GPT
-    from playground.data import dataset
-
-    config = dataset.complete(config, root)
-    train, shape = config.train, config.model
-    draw = _task_rows(config, root) if config.data.task else _text_windows(config, root)
-    torch.manual_seed(train.seed)
-    model = GPT(shape).train()
-    decayed, others = [p for p in model.parameters() if p.dim() >= 2], [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": config.optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, betas=(config.optim.beta1, config.optim.beta2), fused=True)
-    clock = Clock(config)
-    while not clock.over():
-        for _ in range(train.accumulation):
-            x, y = draw()
-            logits = model(x)
-            loss = F.cross_entropy(logits.view(-1, logits.size(-1)), y.view(-1)) / train.accumulation
-            loss.backward()
-        if config.optim.grad_clip is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.grad_clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        clock.tick()
-    return clock.tokens_per_s()
-
-
-def _text_windows(config: RunConfig, root: Path):
-    import torch
-
-    from playground.data import dataset
-
-    data, width = torch.from_numpy(dataset.load(config.data, root).train.astype("int64")), config.model.block_size
-
-    def draw():
-        starts = torch.randint(len(data) - width, (config.train.batch_size,))
-        return torch.stack([data[i : i + width] for i in starts]), torch.stack([data[i + 1 : i + 1 + width] for i in starts])
-
-    return draw
-
-
-def _task_rows(config: RunConfig, root: Path):
-    import torch
-
-    from playground.data import dataset
-    from playground.data.batches import targets_of
-    from playground.data.tasks.base import scored
-
-    data = dataset.load(config.data, root)
-    tokens = torch.from_numpy(data.train.tokens.astype("int64"))
-    targets = torch.from_numpy(targets_of(data.train.tokens, scored(data.train, data.stride, data.scored)).astype("int64"))
-
-    def draw():
-        rows = torch.randint(len(tokens), (config.train.batch_size,))
-        return torch.stack([tokens[i, : config.width] for i in rows]), torch.stack([targets[i, : config.width] for i in rows])
-
-    return draw
-
-
-class Preloaded:
-    """The same few batches over and over, ready in memory: what a loop could reach that waits for no data."""
-
-    def __init__(self, batches: list):
-        self.batches, self.count, self.device = batches, 0, batches[0][0].device
-
-    def next(self):
-        self.count += 1
-        return self.batches[self.count % len(self.batches)]
-
-
-def loop_preloaded(config: RunConfig, root: Path) -> float:
-    """The playground's loop, fed from memory instead of from the data set. Tokens per second."""
-    return loop_alone(config, root, preloaded=True)
-
-
-def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
-    """The playground's loop with nobody looking. Tokens per second."""
-    import torch
-
-    from playground.data import dataset
-    from playground.training.devices import keep_memory
-    from playground.training.loop import Loop
-    from playground.training.state import TrainState
-
-    keep_memory()
-    config = dataset.complete(config, root)
-    clock = Clock(config)
-
-    class Timed(TrainState):
-        def step(self, watched=False):
-            result = super().step(watched)
-            clock.tick()
-            return result
-
-    state = Timed(config, dataset.load(config.data, root), torch.device("cpu"))
-    if preloaded:
-        state.player.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
-    clock.start()
-    Loop(state, root, observe=False).run()
-    return clock.tokens_per_s()
-
-
-class Clock:
-    """The times of steps, for a speed that leaves out the beginning."""
-
-    def __init__(self, config: RunConfig):
-        self.seconds, self.tokens_per_step = config.train.max_seconds, config.tokens_per_step
-        self.start()
-
-    def start(self) -> None:
-        self.began, self.times = time.perf_counter(), []
-
-    def tick(self) -> None:
-        self.times.append(time.perf_counter() - self.began)
-
-    def over(self) -> bool:
-        return time.perf_counter() - self.began >= self.seconds
-
-    def tokens_per_s(self) -> float:
-        return speed([(t, (i + 1) * self.tokens_per_step) for i, t in enumerate(self.times)])
-
-
-def speed(points: list[tuple[float, float]]) -> float:
-    """Tokens per second from (seconds, tokens so far), the first quarter of the time left out."""
-    late = [point for point in points if point[0] >= LEFT_OUT * points[-1][0]]
-    (since, before), (now, tokens) = late[0], late[-1]
-    return (tokens - before) / max(now - since, 1e-9)
 
 
 # A real run in a worker of its own.
 
 
-def _worker(config: RunConfig, settings: Settings, results: Results, address: str | None = None) -> float:
-    """Train to the end in a fresh worker process; returns tokens per second."""
+def _worker(config: RunConfig, settings: Settings, results: Results, beside: Callable[[str], object] | None = None) -> float:
+    """Train to the end in a fresh worker process, with whatever `beside` begins once there is a loss; returns tokens per second."""
     db = Store(settings.root)
     db.create()
     run_id = create_run(db, settings, config, HOST, state=store.STARTING)
@@ -271,12 +164,8 @@ def _worker(config: RunConfig, settings: Settings, results: Results, address: st
         )  # fmt: skip
     try:
         first_s = first_loss(db, run_id, began)
-        if address is None:
-            results.cold_s.append(first_s)
-        else:
-            with page(address, run_id) as visits:
-                process.wait()
-            results.requests.append(len(visits))
+        if beside is not None:
+            beside(run_id)
         process.wait()
     finally:
         if process.poll() is None:
@@ -285,7 +174,8 @@ def _worker(config: RunConfig, settings: Settings, results: Results, address: st
     run = db.run(run_id)
     if run.state != store.FINISHED:
         raise OSError(f"the measured run is {run.state}: {run.reason}")
-    if address is None:
+    if beside is None:
+        results.cold_s.append(first_s)
         _note_shares(results, RunFolder(settings.root, run_id), run)
     points = [(row.body["seconds"], row.body["tokens"]) for row in db.events(run_id, kinds=["progress"])]
     return speed(points)
@@ -340,7 +230,7 @@ def warm_starts(config: RunConfig, settings: Settings, times: int, ready_after_s
     return found
 
 
-# One page that watches.
+# One page that watches, or samples.
 
 
 @contextlib.contextmanager
@@ -373,8 +263,8 @@ def app_server(settings: Settings) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def page(address: str, run_id: str) -> Iterator[list[float]]:
-    """Ask what an open page asks, twice a second, until the end; gives the times that answers took."""
+def page(address: str, run_id: str, results: Results) -> Iterator[None]:
+    """Ask what an open page asks, twice a second, until the end."""
     done, visits = threading.Event(), []
 
     def visit() -> None:
@@ -388,15 +278,41 @@ def page(address: str, run_id: str) -> Iterator[list[float]]:
                     fetch(f"{address}/live/runs/{run_id}/moment?maps=1")
                 visits.append(time.perf_counter() - began)
 
-    thread = threading.Thread(target=visit, daemon=True)
+    with _beside(visit, done):
+        yield
+    if not visits:
+        raise OSError("the page was never answered")
+    results.requests.append(len(visits))
+
+
+@contextlib.contextmanager
+def _beside(do: Callable[[], None], done: threading.Event) -> Iterator[None]:
+    thread = threading.Thread(target=do, daemon=True)
     thread.start()
     try:
-        yield visits
+        yield
     finally:
         done.set()
         thread.join()
-    if not visits:
-        raise OSError("the page was never answered")
+
+
+@contextlib.contextmanager
+def somebody_who_samples(settings: Settings, run_id: str, results: Results) -> Iterator[None]:
+    """Let the run's newest checkpoint write without a pause, as the page would for a person, until the end."""
+    done, tokens, computing = threading.Event(), 0, Computing(settings.nice)
+
+    def write() -> None:
+        nonlocal tokens
+        while not done.is_set():
+            for _ in computing.stream(sampler.sample(settings.root, run_id, None, "", SampleConfig(max_new_tokens=500))):
+                tokens += 1
+                if done.is_set():
+                    break
+
+    began = time.monotonic()
+    with _beside(write, done):
+        yield
+    results.sampled_per_s.append(tokens / (time.monotonic() - began))
 
 
 def fetch(url: str) -> bytes:
@@ -439,6 +355,7 @@ def _as_json(results: Results, facts: dict) -> dict:
         "data_to_memory": ratios(results, PRELOADED)[LOOP],
         "shares": results.shares,
         "requests": results.requests,
+        "sampled_per_s": results.sampled_per_s,
         "probe_ms": results.probe_ms,
         "probes_per_minute": results.probes_per_minute,
         "probe_mb_per_1000_steps": results.probe_mb_per_1000_steps,
@@ -457,6 +374,7 @@ def _table(results: Results, facts: dict, seconds: float) -> str:
         lines.append(f"{row:32} {_spread(speeds, ',.0f'):>28}   {_spread(to_bare[row], '.3f'):>22}")
     fed = _spread(ratios(results, PRELOADED)[LOOP], ".3f")
     lines += ["", f"{'the loop with its data, of the same fed from memory':52} {fed}"]
+    lines += [f"{'tokens per second for who samples all the time':52} {_spread(results.sampled_per_s, ',.0f')}"]
     lines += ["", "share of the run's training time, by its worker's own account"]
     names = {
         "recording": "probes, samples and recording",
@@ -495,13 +413,3 @@ def _number(typed: Typed, name: str, default: float, low: float, high: float) ->
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    row, config_json, root = sys.argv[1:]
-    try:
-        measure_row = {BARE: bare_loop, LOOP: loop_alone, PRELOADED: loop_preloaded}[row]
-        measured = measure_row(parse(RunConfig, json.loads(config_json)), Path(root))
-    except ConfigError as error:
-        sys.exit(str(error))
-    print(measured)

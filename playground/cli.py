@@ -360,6 +360,7 @@ SAMPLE_FLAGS = (
 BENCH_FLAGS = (
     Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
     Flag("pairs", "N", "How often each row is measured. (default 3, from 1 up to 100)"),
+    Flag("repeat", "N", "Measure so many runs as one program beside one run alone instead."),
     Flag("browser", "PATH", "Measure what the Inside tab costs this Chromium instead, --seconds long for each view."),
     Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
     *CONFIG_FLAGS,
@@ -388,7 +389,7 @@ COMMANDS = {
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
     "data": Command("data [--json]", "List the built-in texts and their settings.", data),
     "bench": Command(
-        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--browser PATH] [--against PATH] [--json]",
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N] [--browser PATH] [--against PATH] [--json]",
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

@@ -16,9 +16,11 @@ def test_a_speed_leaves_out_the_slow_beginning():
 
 def test_ratios_are_of_the_same_turn():
     results = bench.Results()
-    for row, speeds in zip(results.speeds, ([100.0, 200.0], [90.0, 200.0], [80.0, 160.0], [50.0, 150.0], [40.0, 20.0]), strict=True):
+    for row, speeds in zip(
+        results.speeds, ([100.0, 200.0], [90.0, 200.0], [80.0, 160.0], [50.0, 150.0], [40.0, 20.0], [30.0, 10.0]), strict=True
+    ):
         results.speeds[row] = speeds
-    assert list(bench.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.8, 0.8], [0.5, 0.75], [0.4, 0.1]]
+    assert list(bench.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.8, 0.8], [0.5, 0.75], [0.4, 0.1], [0.3, 0.05]]
     assert bench.ratios(results, bench.PRELOADED)[bench.LOOP] == [1.125, 1.25]
 
 
@@ -38,12 +40,12 @@ def measured(run_python):
 
 
 def test_every_row_is_measured(measured):
-    assert [row["row"] for row in measured["rows"]] == [bench.BARE, bench.LOOP, bench.PRELOADED, bench.RUN, bench.WATCHED]
+    assert [row["row"] for row in measured["rows"]] == list(bench.ROWS)
     for row in measured["rows"]:
         assert len(row["tokens_per_s"]) == len(row["to_bare"]) == 1
         assert row["tokens_per_s"][0] > 100
     assert measured["rows"][0]["to_bare"] == [1.0]
-    assert measured["requests"][0] >= 1
+    assert measured["requests"][0] >= 1 and measured["sampled_per_s"][0] > 1
     by_row = {row["row"]: row["tokens_per_s"][0] for row in measured["rows"]}
     assert measured["data_to_memory"] == [by_row[bench.LOOP] / by_row[bench.PRELOADED]]
 
@@ -55,3 +57,13 @@ def test_starts_and_shares_are_measured(measured):
     assert all(0 <= share < 1 for (share,) in measured["shares"].values())
     assert measured["probe_ms"][0] > 0 and measured["probes_per_minute"][0] > 1 and measured["probe_mb_per_1000_steps"][0] > 0
     assert measured["machine"]["cores"] >= 1
+
+
+def test_several_runs_as_one_program_are_measured_beside_one(run_python):
+    process = run_python("-m", "playground", "bench", "--repeat", "3", "--pairs", "2", "--seconds", "1", *TINY.split(), "--json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found = json.loads(out.splitlines()[-1])
+    assert found["repeat"] == 3 and all(len(speeds) == 2 and min(speeds) > 100 for speeds in found["tokens_per_s"].values())
+    several, alone = found["tokens_per_s"][bench.TOGETHER], found["tokens_per_s"][bench.LOOP]
+    assert found["gain"] == [a / b for a, b in zip(several, alone, strict=True)]
