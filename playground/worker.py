@@ -252,20 +252,21 @@ def explain(error: BaseException) -> str:
 
 
 def warm_up() -> None:
-    """Import what a run needs and do one training step, so that the first real one is quick."""
+    """Import what a run needs and do one training step where runs train by default, so that the first real one is quick."""
     import numpy as np
     import torch
 
     from playground.config import RunConfig
     from playground.data.dataset import TextData
     from playground.data.tokenizers import ByteTokenizer
+    from playground.training.devices import choose_device
     from playground.training.loop import Loop  # noqa: F401  (imported for its time)
     from playground.training.state import TrainState
 
     config = RunConfig()
     config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 256, "n_layer": 1})})
     ids = np.zeros(1000, dtype=np.uint8)
-    TrainState(config, TextData(ids, ids, ByteTokenizer()), torch.device("cpu")).step()
+    TrainState(config, TextData(ids, ids, ByteTokenizer()), choose_device("auto")).step().loss.item()
 
 
 def measure_machine(root: Path, threads: int) -> None:
