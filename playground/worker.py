@@ -254,7 +254,6 @@ def explain(error: BaseException) -> str:
 def warm_up() -> None:
     """Import what a run needs and do one training step where runs train by default, so that the first real one is quick."""
     import numpy as np
-    import torch
 
     from playground.config import RunConfig
     from playground.data.dataset import TextData
