@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from playground.settings import Settings
 
-MAX_WAITING, PATIENCE_S = 4, 10.0
+MAX_WAITING, PATIENCE_S, MAX_STREAMS = 4, 10.0, 16
 A_LITTLE_S = 0.05
 BUSY = "others are looking into models right now; try again in a moment"
 
@@ -34,7 +34,7 @@ class Computing:
     def __init__(self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S):
         self.patience_s = patience_s
         self._thread = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,))
-        self._places = threading.Semaphore(waiting + 1)
+        self._places, self._streams = threading.Semaphore(waiting + 1), threading.Semaphore(MAX_STREAMS)
 
     def run(self, do: Callable[[], T]) -> T:
         """What `do` returns or raises, however long it takes for its turn to come."""
@@ -60,18 +60,34 @@ class Computing:
             self._places.release()
 
     def stream(self, items: Iterator[T]) -> Iterator[T]:
-        """The same items, computed a little at a time, so that others have their turns in between."""
-        while some := self.run(lambda: _a_little(items)):
-            yield from some
+        """The same items, computed a little at a time, so that others have their turns in between. Raises Busy where too many do
+        so already, and what the items raise."""
+        if not self._streams.acquire(blocking=False):
+            raise Busy(f"{MAX_STREAMS} models are writing at this moment; try again when one is done")
+        try:
+            error = None
+            while error is None:
+                some, error = self.run(lambda: _a_little(items))
+                yield from some
+            if not isinstance(error, StopIteration):
+                raise error
+        finally:
+            self._streams.release()
+
+    def close(self) -> None:
+        """Forget what still waits for its turn, so that the process can end."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _a_little(items: Iterator[T]) -> list[T]:
+def _a_little(items: Iterator[T]) -> tuple[list[T], Exception | None]:
+    """Some of the items, and what ended them, if something did."""
     found, began = [], time.monotonic()
-    for item in items:
-        found.append(item)
-        if time.monotonic() - began > A_LITTLE_S:
-            break
-    return found
+    try:
+        while time.monotonic() - began < A_LITTLE_S:
+            found.append(next(items))
+    except Exception as error:  # the edge of a thread: whoever asked is told
+        return found, error
+    return found, None
 
 
 def _settle(nice: int) -> None:

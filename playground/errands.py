@@ -56,6 +56,12 @@ class Errands:
             errand = self._running.get(key)
         return None if errand is None else self._settled(key, errand, 0.0)
 
+    def forget(self, key: Hashable) -> None:
+        """Drop an errand that has ended and was not asked about since: the next `go` begins anew."""
+        with self._lock:
+            if key in self._running and self._running[key].done.is_set():
+                del self._running[key]
+
     def _make_room(self) -> None:
         """Forget what ended a while ago and nobody has asked about since."""
         long_ago = time.monotonic() - KEPT_S

@@ -24,6 +24,7 @@ from playground.data.errors import CorpusError
 from playground.data.tokenizers import Tokenizer
 from playground.runs import RunFolder
 from playground.sampler import Loaded
+from playground.training.errors import CheckpointError
 
 ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024
 
@@ -85,7 +86,10 @@ def reprobe(
         if not wanted():
             return
         if not folder.probe(text, step).exists():
-            loaded = sampler.load(root, run_id, step)
+            try:
+                loaded = sampler.load(root, run_id, step)
+            except CheckpointError:  # thinned out meanwhile by the run, which goes on
+                continue
             publish_probe(folder.path, step, run(lambda at=loaded: measure(deepcopy(at.model), probe_tokens(at, text))), text)
 
 

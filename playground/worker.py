@@ -132,6 +132,7 @@ def _take(held: contextlib.ExitStack, root: Path, run_id: str, interruption: Int
     held.callback(lock.release)
     run = db.run(run_id)
     if run.state not in (*store.ACTIVE, store.QUEUED):
+        lock.release()
         return None
     return Work(root, folder, db, run, StoreLink(db, run, interruption, listener), lock)
 
@@ -198,7 +199,10 @@ class Work:
         self.lock.release()
         if isinstance(end, Outcome):
             return end
-        now = db.run(run.id)
+        try:
+            now = db.run(run.id)
+        except StoreBusy:
+            now = run
         return Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
 
 
@@ -265,7 +269,8 @@ def warm_up() -> None:
     config = RunConfig()
     config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 256, "n_layer": 1})})
     ids = np.zeros(1000, dtype=np.uint8)
-    TrainState(config, TextData(ids, ids, ByteTokenizer()), choose_device("auto")).step().loss.item()
+    with contextlib.suppress(RuntimeError):  # a GPU that is full: the run that comes says so
+        TrainState(config, TextData(ids, ids, ByteTokenizer()), choose_device("auto")).step().loss.item()
 
 
 def measure_machine(root: Path, threads: int) -> None:

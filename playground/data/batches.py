@@ -63,7 +63,7 @@ class Windows(Batches):
 
     def __init__(self, ids: np.ndarray, batch_size: int, block_size: int, seed: int, device: torch.device):
         super().__init__(len(ids) - block_size, batch_size, seed, device)
-        self.ids = torch.from_numpy(ids).to(device)  # (N,)
+        self.ids = resident(ids, device)  # (N,)
         self.span = torch.arange(block_size + 1, device=device)  # (T + 1,)
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,11 +76,18 @@ class Rows(Batches):
 
     def __init__(self, tokens: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, device: torch.device):
         super().__init__(len(tokens), batch_size, seed, device)
-        self.tokens, self.targets = torch.from_numpy(tokens).to(device), torch.from_numpy(targets).to(device)
+        self.tokens, self.targets = resident(tokens, device), resident(targets, device)
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         rows = places[:, 0]
         return self.tokens[rows, :-1].long(), self.targets[rows].long()
+
+
+def resident(numbers: np.ndarray, device: torch.device) -> Tensor:
+    """As they are on a CPU, so that several runs share what is mapped into memory; as int32 elsewhere, where torch cannot
+    choose among unsigned numbers."""
+    tensor = torch.from_numpy(numbers)
+    return tensor if device.type == "cpu" else tensor.to(device, torch.int32)
 
 
 class Several(Source):

@@ -39,7 +39,7 @@ from playground.training.events import (
 )
 from playground.training.state import Step, TrainState
 
-SYNC_EVERY_S = 0.25
+SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
 TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
 EARLY_CREDIT_S = 0.08
@@ -144,8 +144,9 @@ class Loop:
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.data, self.tokenizer = state.data, state.data.tokenizer
         self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
-        shares = PROBE_SHARE, SAMPLE_SHARE, self.validation_share
-        self.probing, self.sampling, self.validating = (Pacer(share * each, share * EARLY_CREDIT_S) for each in shares)
+        self.probing, self.sampling = (Pacer(share * each, share * EARLY_CREDIT_S) for each in (PROBE_SHARE, SAMPLE_SHARE))
+        self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # in full: held-out losses are what runs are compared by
+        self.sync_every_s = min(SYNC_EVERY_S / share, MAX_SYNC_S)
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)
         self.train_loss: float | None = None
         self.val_loss: float | None = None
@@ -252,7 +253,7 @@ class Loop:
             self.told = True
             self.link.emit(Notice(step, self.state.player.not_recorded))
         now = time.perf_counter()
-        if now - self.last_sync >= SYNC_EVERY_S:
+        if now - self.last_sync >= self.sync_every_s:
             self.last_sync = now
             wanted = self._sync()
         return wanted

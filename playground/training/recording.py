@@ -20,30 +20,33 @@ Update = Callable[[Callable[[int], tuple[Tensor, Tensor]]], tuple[Tensor, Tensor
 
 
 class Player:
-    """Takes a step again and again: `update(batch)` asks `batch(i)` for the i-th of `accumulation` batches, and gives the loss
-    and the gradient norm. On a GPU the step is recorded after a few and then played; `not_recorded` says why it cannot be."""
+    """Takes a step again and again: `update(batch)` asks `batch(i)` for the i-th of `accumulation` batches, forgets the
+    gradients that are there, and gives the loss and the gradient norm. On a GPU the step is recorded after a few and then
+    played; `not_recorded` says why it cannot be."""
 
-    def __init__(self, update: Update, batches: Source, accumulation: int):
-        self.update, self.batches, self.accumulation = update, batches, accumulation
+    def __init__(self, batches: Source, accumulation: int):
+        self.batches, self.accumulation = batches, accumulation
         self.recording: Recording | None = None
         self.not_recorded = ""
         self.steps_here = 0  # that were taken kernel by kernel
+        self.stream = torch.cuda.Stream(batches.device) if batches.device.type == "cuda" else None
 
-    def take(self, watched: bool = False) -> tuple[Tensor, Tensor]:
-        """The next step; one that is `watched` by hooks is taken kernel by kernel."""
-        recording = None if watched else self._recorded()
+    def take(self, update: Update, watched: bool = False) -> tuple[Tensor, Tensor]:
+        """The next step, always by the same update; one that is `watched` by hooks is taken kernel by kernel."""
+        recording = None if watched else self._recorded(update)
         if recording is not None:
             return recording.play()
         self.steps_here += 1
-        with aside(self.batches.device):
-            return self.update(lambda _: self.batches.next())
+        with aside(self.stream):
+            return update(lambda _: self.batches.next())
 
-    def _recorded(self) -> Recording | None:
-        if self.batches.device.type != "cuda" or self.not_recorded or self.steps_here < WARM_UP_STEPS:
+    def _recorded(self, update: Update) -> Recording | None:
+        if self.stream is None or self.not_recorded or self.steps_here < WARM_UP_STEPS:
             return None
         if self.recording is None:
             try:
-                self.recording = Recording(self.update, self.batches, self.accumulation)
+                with torch.cuda.stream(torch.cuda.current_stream(self.batches.device)):  # to which a recording that fails comes back
+                    self.recording = Recording(update, self.batches, self.accumulation)
             except RuntimeError as error:
                 self.not_recorded = f"steps are taken kernel by kernel, for this one cannot be recorded ({str(error).splitlines()[0]})"
         return self.recording
@@ -69,12 +72,12 @@ class Recording:
 
 
 @contextmanager
-def aside(device: torch.device) -> Iterator[None]:
-    """On a GPU in a stream of its own, as steps must be taken before one is recorded; elsewhere as usual."""
-    if device.type != "cuda":
+def aside(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """In a stream of its own, as steps must be taken before one is recorded on a GPU; without one as usual."""
+    if stream is None:
         yield
         return
-    stream, main = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    main = torch.cuda.current_stream(stream.device)
     stream.wait_stream(main)
     with torch.cuda.stream(stream):
         yield

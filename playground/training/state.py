@@ -77,7 +77,7 @@ class TrainState:
         self.precision = autocast(device, choose_dtype(config.train.dtype, device))
         self.steps_done = 0
         self.seconds = 0.0
-        self.player = Player(self._update, self.batches, config.train.accumulation)
+        self.player = Player(self.batches, config.train.accumulation)
 
     @property
     def tokens(self) -> int:
@@ -87,7 +87,7 @@ class TrainState:
     def step(self, watched: bool = False) -> Step:
         """One update. Where the player records, one that is `watched` by hooks is taken as it is."""
         lr = self.next_rate()
-        loss, norm = self.player.take(watched)
+        loss, norm = self.player.take(self._update, watched)
         return self.took(loss, norm, lr)
 
     def next_rate(self) -> float:
@@ -104,6 +104,7 @@ class TrainState:
     def _update(self, batch: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """The step itself, with the i-th of its batches from `batch(i)`: the mean loss, and the norm of its gradient."""
         n, total = self.config.train.accumulation, None
+        self.optimizer.zero_grad(set_to_none=True)
         for i in range(n):
             loss = self._loss(*batch(i)) / n
             loss.backward()
@@ -111,11 +112,10 @@ class TrainState:
         return total, self.descend()
 
     def descend(self) -> Tensor:
-        """Follow the gradient that is there and forget it; returns its norm before clipping."""
+        """Follow the gradient that is there; returns its norm before clipping."""
         clip = self.config.optim.grad_clip
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), float("inf") if clip is None else clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         return norm
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> ()
@@ -184,6 +184,8 @@ class TrainState:
         state = {"batches": self.batches.state, "rng.cpu": torch.get_rng_state(), **optimizer_tensors(self.optimizer)}
         if self.device.type == "cuda":
             state["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            state["rng.mps"] = torch.mps.get_rng_state()
         info = CheckpointInfo(
             step=self.steps_done,
             tokens=self.tokens,
@@ -207,6 +209,8 @@ class TrainState:
         torch.set_rng_state(state["rng.cpu"])
         if "rng.cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["rng.cuda"], self.device)
+        if "rng.mps" in state and self.device.type == "mps":
+            torch.mps.set_rng_state(state["rng.mps"])
         self.steps_done, self.seconds = info.step, info.seconds
         self.schedule.warmup_ended_s = info.warmup_ended_s
 

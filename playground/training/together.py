@@ -33,6 +33,7 @@ def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exceptio
     group: Group | None = None
     while waiting:
         if group is None or len(group.states) != len(waiting):
+            group = None  # its memory is free before the next takes as much
             group = Group([loop.state for loop in waiting])
         steps, waiting_before, waiting = group.step(watched=any(waiting.values())), waiting, {}
         for loop, step in zip(waiting_before, steps, strict=True):
@@ -64,16 +65,20 @@ class Group:
             for name, parameter in model.items():
                 parameter.data = self.weights[name].detach()[i]
         self.members = [[(parameter, self.weights[name]) for name, parameter in model.items()] for model in models]
-        self.player = Player(self._update, Several([state.batches for state in states]), first.config.train.accumulation)
+        self.player = Player(Several([state.batches for state in states]), first.config.train.accumulation)
 
     def step(self, watched: bool = False) -> list[Step]:
         """One update of every run; one that is `watched` by hooks is not played from a recording."""
         rates = [state.next_rate() for state in self.states]
-        losses, norms = self.player.take(watched)
+        losses, norms = self.player.take(self._update, watched)
+        for state in self.states:
+            state.player.not_recorded = self.player.not_recorded
         return [state.took(losses[i], norms[i], rates[i]) for i, state in enumerate(self.states)]
 
     def _update(self, batch) -> tuple[Tensor, Tensor]:  # -> 2 x (N,)
         n, total = self.states[0].config.train.accumulation, None
+        for stacked in self.weights.values():
+            stacked.grad = None
         for i in range(n):
             losses = vmap(self._loss)(self.weights, *batch(i)) / n
             losses.sum().backward()  # a run's weights pull on its own loss alone
@@ -83,8 +88,6 @@ class Group:
             for parameter, stacked in self.members[i]:
                 parameter.grad = None if stacked.grad is None else stacked.grad[i]
             norms.append(state.descend())
-        for stacked in self.weights.values():
-            stacked.grad = None
         return total, torch.stack(norms)
 
     def _loss(self, weights: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> (), of one run

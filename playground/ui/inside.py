@@ -50,4 +50,5 @@ class Inside:
                 def wanted() -> bool:
                     return db.run(run_id).probe_text == text
 
+                self.services.errands.forget(again)  # one that gave up when another text was wanted
                 self.services.errands.go(again, lambda report: moments.reprobe(root, run_id, text, report, wanted, run_later), patience_s=0)

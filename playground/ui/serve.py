@@ -51,6 +51,7 @@ def run(settings: Settings) -> None:
     except OSError as error:
         print(f"The page could not be opened: {error}. Choose another port with GRADIO_SERVER_PORT.", file=sys.stderr)
     finally:
+        services.computing.close()
         running = supervisor.shutdown()
         _say_goodbye(running, settings)
         blocks.close(verbose=False)

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from playground.computing import A_LITTLE_S, Busy, Computing
+from playground.computing import A_LITTLE_S, MAX_STREAMS, Busy, Computing
 
 
 def test_it_computes_in_one_thread_of_low_priority_and_with_one_core():
@@ -81,4 +81,51 @@ def test_quick_items_come_in_one_turn():
     run = computing.run
     computing.run = lambda do: (turns.append(1), run(do))[1]
     assert list(computing.stream(iter(range(100)))) == list(range(100))
-    assert len(turns) == 2, "one with all of them, one that finds the end"
+    assert len(turns) == 1
+
+
+def test_what_came_before_an_error_is_given_first():
+    def items():
+        yield 1
+        yield 2
+        raise ValueError("the third is lost")
+
+    found = []
+    with pytest.raises(ValueError, match="the third"):
+        for item in Computing().stream(items()):
+            found.append(item)
+    assert found == [1, 2]
+
+
+def test_streams_are_limited_and_a_place_is_free_again_after_one_that_was_left():
+    computing = Computing()
+
+    def endless():
+        while True:
+            yield time.sleep(0.001)
+
+    streams = [computing.stream(endless()) for _ in range(MAX_STREAMS)]
+    for stream in streams:
+        next(stream)
+    with pytest.raises(Busy, match="16 models are writing"):
+        next(computing.stream(iter([1])))
+    streams[0].close()
+    assert list(computing.stream(iter([1, 2]))) == [1, 2]
+
+
+def test_closing_forgets_what_waits():
+    computing, begun, release, done = Computing(), threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        begun.set()
+        release.wait()
+        done.append("first")
+
+    holder = threading.Thread(target=lambda: computing.run(first))
+    holder.start()
+    begun.wait()
+    waiting = computing._thread.submit(done.append, "second")
+    computing.close()
+    release.set()
+    holder.join()
+    assert waiting.cancelled() and done == ["first"]

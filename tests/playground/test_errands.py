@@ -97,6 +97,18 @@ def test_what_is_done_is_done_again_when_it_is_asked_for_again(errands):
     assert done == [1, 1, 1]
 
 
+def test_what_ended_unasked_can_be_forgotten_and_what_runs_cannot(errands, until):
+    done, release = [], threading.Event()
+    errands.go("a", lambda report: (time.sleep(0.1), done.append(1)), patience_s=0.0)
+    until(lambda: done and errands._running["a"].done.is_set(), "its end")
+    errands.forget("a")
+    errands.go("a", lambda report: (release.wait(), done.append(2)), patience_s=0.0)
+    errands.forget("a")
+    assert errands.about("a") is not None, "it goes on"
+    release.set()
+    until(lambda: len(done) == 2, "the second")
+
+
 def test_an_error_is_told_once_and_asking_again_begins_anew(errands):
     def fail(report):
         raise ValueError("no such text")

@@ -17,7 +17,9 @@ from playground.training.checkpoints import CheckpointError
 
 def test_a_checkpoint_shows_what_the_run_recorded_at_that_step(trained):
     root, run_id = trained
-    text = Store(root).run(run_id).probe_text
+    run = Store(root).run(run_id)
+    torch.set_num_threads(run.threads)  # on which float sums depend
+    text = run.probe_text
     step, seen = moments.computed(root, run_id, 20, text)
     at, kept = moments.recorded(root, run_id, 20, text)
     assert step == at == 20
@@ -49,6 +51,19 @@ def test_looking_again_ends_where_another_text_is_wanted_by_now(trained, tmp_pat
     assert RunFolder(tmp_path / "root", run_id).probe_steps("The cat") == sampler.steps(root, run_id)[:2]
 
 
+def test_a_checkpoint_that_is_thinned_out_meanwhile_is_passed_over(trained, tmp_path):
+    root, run_id = trained
+    shutil.copytree(root, tmp_path / "root")
+    there, folder = sampler.steps(root, run_id), RunFolder(tmp_path / "root", run_id)
+
+    def wanted() -> bool:
+        (folder.checkpoints / f"{there[1]:06d}.json").unlink(missing_ok=True)
+        return True
+
+    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, wanted)
+    assert folder.probe_steps("The cat") == [there[0], *there[2:]]
+
+
 def test_a_run_that_is_deleted_meanwhile_does_not_come_back(trained, tmp_path):
     root, run_id = trained
     shutil.copytree(root, tmp_path / "root")
@@ -57,11 +72,10 @@ def test_a_run_that_is_deleted_meanwhile_does_not_come_back(trained, tmp_path):
     def deleted() -> bool:
         for checkpoint in sampler.steps(tmp_path / "root", run_id):
             sampler.load(tmp_path / "root", run_id, checkpoint)  # in memory from now on
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         return True
 
-    with pytest.raises((FileNotFoundError, CheckpointError)):
-        moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, deleted)
+    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, deleted)
     assert not folder.exists()
 
 
