@@ -43,6 +43,7 @@ SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
 TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
 EARLY_CREDIT_S = 0.08
+SAMPLE_CREDIT = 3  # times as much: what the model writes changes most in the first half minute
 N_ANSWERS = 8
 CALMER = "try a lower learning rate or more warm-up"
 
@@ -144,7 +145,8 @@ class Loop:
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.data, self.tokenizer = state.data, state.data.tokenizer
         self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
-        self.probing, self.sampling = (Pacer(share * each, share * EARLY_CREDIT_S) for each in (PROBE_SHARE, SAMPLE_SHARE))
+        self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)
+        self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S * SAMPLE_CREDIT)
         self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # in full: held-out losses are what runs are compared by
         self.sync_every_s = min(SYNC_EVERY_S / share, MAX_SYNC_S)
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)

@@ -5,13 +5,20 @@ import copy
 import pytest
 import torch
 
+from models import linear
 from models.config import ModelConfig
 from models.gpt import GPT
-from models.linear import Linear, accelerate, mkl_is_held_back
+from models.linear import Linear, accelerate, is_wide, mkl_is_held_back
 
 needs_onednn = pytest.mark.skipif(
     not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")), reason="this torch has no oneDNN"
 )
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """So that tiny layers are many enough."""
+    monkeypatch.setattr(linear, "FEW_ROWS", 0)
 
 
 def gradients(layer, x, quick):
@@ -42,12 +49,28 @@ def test_it_leaves_other_precisions_to_torch():
     assert layer(torch.randn(2, 8, dtype=torch.float64)).grad_fn.name() != "_ProductBackward"
 
 
+@needs_onednn
+def test_it_leaves_a_few_rows_to_torch(monkeypatch):
+    monkeypatch.setattr(linear, "FEW_ROWS", 4)
+    layer = Linear(8, 8)
+    layer.quick = True
+    names = [layer(torch.randn(rows, 8)).grad_fn.name() for rows in (3, 4)]
+    assert names[0] != "_ProductBackward" == names[1]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "wide"), [("AuthenticAMD", 25, False), ("AuthenticAMD", 26, True), ("GenuineIntel", 26, False), ("", "x", False)]
+)
+def test_it_is_for_processors_on_which_it_is_quicker(vendor, family, wide):
+    assert is_wide(f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\n") == wide
+
+
 def test_a_model_learns_the_same_with_it():
     """Whatever this machine uses: twenty steps end where they end without it, but for rounding."""
     torch.manual_seed(0)
     model = GPT(ModelConfig(vocab_size=11, n_layer=2, n_head=2, n_embd=32, block_size=16, mlp_ratio=3.0, head_bias=True))
     twin, idx = copy.deepcopy(model), torch.randint(11, (4, 17))
-    accelerate(twin)
+    accelerate(twin)  # as it is decided here
     assert {module.quick for module in twin.modules() if isinstance(module, Linear)} == {mkl_is_held_back()}
     losses = []
     for each in (model, twin):
