@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,6 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+
+from playground import store
+from playground.access import HOST
+from playground.settings import Settings
+from playground.store import Store
+from playground.supervisor import CannotDo, Supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -92,6 +99,16 @@ def app(tmp_path_factory, chromium):
     app = App(tmp_path_factory.mktemp("browser") / "root")
     yield app
     app.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(app):
+    """What a test leaves training, perhaps because it failed, must not slow down those after it."""
+    yield
+    supervisor = Supervisor(Settings(app.root), Store(app.root))
+    for run in supervisor.db.runs_in(store.WAITING):
+        with contextlib.suppress(CannotDo):
+            supervisor.stop(run.id, HOST)
 
 
 @pytest.fixture
