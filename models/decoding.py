@@ -62,7 +62,7 @@ def window_start(length: int, block_size: int) -> int:
     return -(-(length - block_size) // stride) * stride
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def next_token_logits(model: GPT, tokens: list[int], state: tuple[Cache, int] | None) -> tuple[Tensor, tuple[Cache, int]]:
     """(V,) logits after `tokens`, and the cache (with its window's start) to pass to the next call."""
     device = model.wte.weight.device
@@ -76,7 +76,7 @@ def next_token_logits(model: GPT, tokens: list[int], state: tuple[Cache, int] | 
     return logits, state
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: GPT,
     prompt: list[int],
@@ -106,9 +106,15 @@ def generate(
         token = pick(logits, temperature, top_k, top_p, generator)
         tokens.append(token)
         probabilities = logits.softmax(-1)
-        best = probabilities.topk(min(n_runners_up + 1, len(logits)))
-        others = [(i, p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True) if i != token]
-        yield Choice(token, probabilities[token].item(), tuple(others[:n_runners_up]))
+        yield Choice(token, probabilities[token].item(), runners_up(probabilities, token, n_runners_up))
+
+
+def runners_up(probabilities: Tensor, token: int, count: int) -> tuple[tuple[int, float], ...]:
+    """The likeliest ids beside `token` and their probabilities, of (V,), the likeliest first."""
+    if not count:
+        return ()
+    best = probabilities.topk(min(count + 1, len(probabilities)))
+    return tuple([(i, p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True) if i != token][:count])
 
 
 def pick(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator | None) -> int:
@@ -120,6 +126,8 @@ def pick(logits: Tensor, temperature: float, top_k: int | None, top_p: float | N
     if temperature == 0:
         return int(logits.argmax())
     logits = (logits.double() - logits.max()) / temperature  # at most 0, so that no temperature overflows
+    if top_k is None and top_p is None:
+        return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))
     values, ids = logits.sort(descending=True, stable=True)
     probabilities = values.softmax(-1)
     keep = torch.ones_like(probabilities, dtype=torch.bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,7 +14,29 @@ class ReLU2(nn.Module):
     """max(x, 0) squared. So et al. 2021, arXiv:2109.08668."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x).square()
+        return _Squared.apply(x)[0]
+
+
+class _Squared(torch.autograd.Function):
+    """y = max(x, 0)² with dy/dx = 2 max(x, 0) as it stands: op by op, the derivatives of a power and of a maximum took ten times
+    as long on a CPU."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        positive = F.relu(x)
+        return positive * positive, positive
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, dy: Tensor, _) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return 2 * (dy * positive)
 
 
 ACTIVATIONS = {

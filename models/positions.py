@@ -41,21 +41,21 @@ class Rotary(nn.Module):
         super().__init__()
         self.rotated, self.interleaved = rotated, interleaved
         angles = torch.arange(block_size, dtype=torch.float64)[:, None] * frequencies(rotated, base)  # (T, rotated / 2)
-        angles = angles.repeat_interleave(2, dim=-1) if interleaved else torch.cat([angles, angles], dim=-1)
-        self.tables = Tables(angles.cos(), angles.sin())
+        cos, sin, signed = angles.cos(), angles.sin(), -angles.sin()
+        if interleaved:
+            self.tables = Tables(cos.repeat_interleave(2, dim=-1), torch.stack([signed, sin], dim=-1).flatten(-2))
+        else:
+            self.tables = Tables(torch.cat([cos, cos], dim=-1), torch.cat([signed, sin], dim=-1))
 
     def forward(self, x: Tensor, past: int) -> Tensor:  # (B, H, T, D) -> (B, H, T, D)
-        cos, sin = (table[past : past + x.size(-2)] for table in self.tables.on(x))  # 2 x (T, rotated)
+        cos, sin = (table[past : past + x.size(-2)] for table in self.tables.on(x))  # 2 x (T, rotated), the sine of a pair as (-, +)
         turned, rest = x[..., : self.rotated], x[..., self.rotated :]
-        turned = (turned * cos + self._quarter_turn(turned) * sin).to(x.dtype)
+        turned = torch.addcmul(turned * cos, self._swapped(turned), sin).to(x.dtype)
         return torch.cat([turned, rest], dim=-1) if rest.size(-1) else turned
 
-    def _quarter_turn(self, x: Tensor) -> Tensor:
-        """Each pair (a, b) becomes (-b, a)."""
-        if self.interleaved:
-            return torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat([-b, a], dim=-1)
+    def _swapped(self, x: Tensor) -> Tensor:
+        """Each pair (a, b) becomes (b, a)."""
+        return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if self.interleaved else x.roll(self.rotated // 2, -1)
 
 
 class Sinusoidal(nn.Module):

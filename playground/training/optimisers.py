@@ -64,15 +64,25 @@ class Muon(Optimizer):
 def orthogonal(matrices: Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> Tensor:
     """(K, m, n) with m ≤ n -> roughly the nearest semi-orthogonal matrices: singular values end between 0.7 and 1.2.
 
-    A quintic Newton-Schulz iteration, in bfloat16 on a GPU, where that is quick, and in the matrices' own precision elsewhere.
+    A quintic Newton-Schulz iteration, x <- (a + b x x^T + c (x x^T)^2) x, in bfloat16 on a GPU, where that is quick, and in the
+    matrices' own precision elsewhere. There matrices twice as wide as high are multiplied once only, at the end: what all
+    steps together do to them is found from their small x x^T, which takes precision to spare.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = torch.bmm(x, x.mT)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.to(matrices.dtype)
+    apart = not matrices.is_cuda and x.size(-1) >= 2 * x.size(-2)
+    gram, product = torch.bmm(x, x.mT), None
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # but for a on its diagonal
+        if not apart:
+            x = torch.baddbmm(x, factor, x, beta=a)
+            gram = torch.bmm(x, x.mT) if step < steps - 1 else None
+            continue
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        product = factor if product is None else torch.bmm(factor, product)
+        gram = torch.bmm(factor, torch.bmm(gram, factor)) if step < steps - 1 else None
+    return (torch.bmm(product, x) if apart else x).to(matrices.dtype)
 
 
 class Lion(Optimizer):
