@@ -58,7 +58,7 @@ def run(settings: Settings) -> None:
 
 
 def _launch(blocks, services: Services) -> None:
-    live = Live(services.settings.root, services.db, services.errands, services.computing)
+    live = Live(services.settings.root, services.db, services.errands, services.computing, services.settings)
     blocks.launch(
         server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
         theme=page.theme(), head=_head(),
