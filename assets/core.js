@@ -238,7 +238,8 @@ window.playground = (() => {
         name.textContent = status.name;
         state.textContent = stateText(status);
         const of = status.max_steps ? `step ${number(status.step)} of ${number(status.max_steps)}` : `step ${number(status.step)}, ${duration(status.seconds)} of ${duration(status.max_seconds)}`;
-        line.textContent = run.problem || (status.state === "running" && status.left_s !== null ? `${of} · ${duration(status.left_s)} left` : of);
+        const soon = status.state === "queued" && typeof status.starts_in_s === "number" ? `starts in about ${duration(status.starts_in_s)}` : null;
+        line.textContent = run.problem || soon || (status.state === "running" && status.left_s !== null ? `${of} · ${duration(status.left_s)} left` : of);
         bar.style.width = `${100 * share(status)}%`;
         progress.setAttribute("aria-valuenow", Math.round(100 * share(status)));
       },

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import export, frames, moments, plots, sampler, store
+from playground import estimate, export, frames, moments, plots, queueing, sampler, store
 from playground.computing import BUSY, Busy, Computing
 from playground.config import RunConfig
 from playground.data import tokenizers
@@ -37,11 +37,13 @@ from playground.observations import Seen, observe
 from playground.presets import PRESETS
 from playground.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import RunFolder
+from playground.settings import Settings
 from playground.store import NoSuchRun, Run, Store, StoreBusy
+from playground.supervisor import queue_of
 from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-FRESH_S, OBSERVED_S = 0.15, 2.5
+FRESH_S, QUEUE_FRESH_S, OBSERVED_S = 0.15, 0.5, 2.5
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
@@ -84,10 +86,14 @@ class Shared:
 class Live:
     """The routes. `root` and `db` are what they read; nothing is written."""
 
-    def __init__(self, root: Path, db: Store, errands: Errands | None = None, computing: Computing | None = None):
+    def __init__(
+        self, root: Path, db: Store, errands: Errands | None = None, computing: Computing | None = None, settings: Settings | None = None
+    ):
         self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
         self.said = Shared(fresh_s=OBSERVED_S)
         self.computing, self.weighing = computing or Computing(), threading.Lock()
+        self.settings = settings or Settings(root)
+        self._queue_lock, self._queue_at, self._queued = threading.Lock(), float("-inf"), {}
 
     def app(self) -> Starlette:
         return Starlette(
@@ -261,11 +267,30 @@ class Live:
         }
         status["flops_per_token"] = training_flops(orjson.dumps(run.config["model"]))
         if run.state == store.QUEUED:
-            waiting = [other.id for other in self.db.runs_in([store.QUEUED])]
-            status["place"] = waiting.index(run.id) + 1 if run.id in waiting else None
+            status["place"], status["starts_in_s"] = self._queue().get(run.id, (None, None))
         if run.state in (store.INTERRUPTED, store.FAILED):
             status["log"] = RunFolder(self.root, run.id).log_tail()
         return status
+
+    def _queue(self) -> dict[str, tuple[int, float | None]]:
+        """Of each run that waits its place, 1 for the next, and in how many seconds it is expected to start."""
+        with self._queue_lock:
+            if time.monotonic() - self._queue_at > QUEUE_FRESH_S:
+                active, waiting = self.db.runs_in(store.ACTIVE), queue_of(self.db)
+                places = self.settings.max_running
+                starts = queueing.starts_in(waiting, active, places, lambda run: self._takes(run, places))
+                self._queued = {run.id: (i, start) for i, (run, start) in enumerate(zip(waiting, starts, strict=True), start=1)}
+                self._queue_at = time.monotonic()
+            return self._queued
+
+    def _takes(self, run: Run, places: int) -> float | None:
+        """Training time still to come: by the pace of a run that has begun, by what this machine was measured to do for others."""
+        left = seconds_left(run)
+        machine = estimate.load(self.root) if left is None or run.step == 0 else None
+        if machine is None:
+            return left
+        shared = min(places, max(1, machine.threads))  # runs at the same time share the cores
+        return shared * estimated_seconds(orjson.dumps(run.config), machine)
 
     def _list(self) -> bytes:
         return orjson.dumps([self.status(run) | about_config(orjson.dumps(run.config)) for run in self.db.runs()])
@@ -350,6 +375,12 @@ def seconds_left(run: Run) -> float | None:
     if train["max_seconds"] is not None:
         guesses.append(train["max_seconds"] - run.seconds)
     return max(0.0, min(guesses)) if guesses else None
+
+
+@lru_cache(maxsize=2000)
+def estimated_seconds(config: bytes, machine: estimate.Machine) -> float:
+    """Training time of a whole run by itself on this machine."""
+    return estimate.run_seconds(parse(RunConfig, orjson.loads(config)), machine)
 
 
 @lru_cache(maxsize=2000)

@@ -20,12 +20,15 @@ class SettingsError(ConfigError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of one installation. Sizes in bytes."""
+    """Limits of one installation. Sizes in bytes. Those of a person are None where they are the machine's own."""
 
     root: Path
     max_running: int = 2
+    max_running_each: int | None = None
     max_queued: int = 50
+    max_queued_each: int | None = None
     max_params: int = 50_000_000
+    max_block_size: int = 4096
     max_steps: int = 1_000_000
     max_upload_bytes: int = 20_000_000
     hub: bool = True
@@ -53,7 +56,7 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
     """Read every PLAYGROUND_* limit; raises SettingsError naming all bad ones."""
     cores, problems = n_cpus(), []
 
-    def whole(name: str, default: int, low: int) -> int:
+    def whole(name: str, default: int | None, low: int) -> int | None:
         text = environ.get(name, "").strip()
         if not text:
             return default
@@ -65,8 +68,11 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
     settings = Settings(
         root=find_root(environ, root),
         max_running=whole("PLAYGROUND_MAX_RUNNING", max(2, cores // 2), low=1),
+        max_running_each=whole("PLAYGROUND_MAX_RUNNING_EACH", None, low=1),
         max_queued=whole("PLAYGROUND_MAX_QUEUED", 50, low=0),
+        max_queued_each=whole("PLAYGROUND_MAX_QUEUED_EACH", None, low=0),
         max_params=whole("PLAYGROUND_MAX_PARAMS", 50_000_000, low=1),
+        max_block_size=whole("PLAYGROUND_MAX_BLOCK_SIZE", 4096, low=1),
         max_steps=whole("PLAYGROUND_MAX_STEPS", 1_000_000, low=1),
         max_upload_bytes=whole("PLAYGROUND_MAX_UPLOAD_BYTES", 20_000_000, low=1),
         hub=whole("PLAYGROUND_HUB", 1, low=0) > 0,

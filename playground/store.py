@@ -178,6 +178,11 @@ class Store:
             rows = db.execute(f"SELECT * FROM runs WHERE state IN ({marks}) ORDER BY place, created_at", states)
             return [_run(row) for row in rows]
 
+    def last_starts(self) -> dict[str, float]:
+        """By owner when their newest run that has begun to train did so."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT owner, max(started_at) FROM runs WHERE started_at IS NOT NULL GROUP BY owner").fetchall())
+
     def events(self, run_id: str, after: int = 0, kinds: Iterable[str] = (), limit: int = -1) -> list[Row]:
         """Events of a run with an id beyond `after`, oldest first."""
         kinds = tuple(kinds)

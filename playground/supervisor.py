@@ -17,8 +17,8 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem, parse
-from playground import locks, store
-from playground.access import Visitor
+from playground import locks, queueing, store
+from playground.access import HOST, Visitor
 from playground.config import RunConfig
 from playground.data import corpora, dataset
 from playground.runs import RunFolder
@@ -47,6 +47,10 @@ def check_limits(config: RunConfig, settings: Settings) -> None:
     steps = config.train.max_steps
     if steps is not None and steps > settings.max_steps:
         problems.append(Problem("train.max_steps", f"{steps:,} is more than this playground's limit; use at most {settings.max_steps:,}"))
+    context = config.model.block_size
+    if context > settings.max_block_size:
+        limit = f"{context:,} tokens are more than this playground's limit; use at most {settings.max_block_size:,}"
+        problems.append(Problem("model.block_size", limit))
     if corpora.from_hub(config.data.source) and not settings.hub:
         problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(corpora.OFFLINE)}"))
     if problems:
@@ -144,6 +148,11 @@ def mark_dead_runs(db: Store, settings: Settings) -> None:
             mark_dead(db, settings.root, run)
 
 
+def queue_of(db: Store) -> list[Run]:
+    """The runs that wait, the next to start first."""
+    return queueing.in_turn(db.runs_in([store.QUEUED]), db.runs_in(store.ACTIVE), db.last_starts())
+
+
 def threads_for(settings: Settings, n_running: int) -> int:
     """Cores for one more run beside others; chosen once per run, because float sums depend on it."""
     return max(1, settings.n_cpus // (n_running + 1))
@@ -169,12 +178,19 @@ class Supervisor:
         """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing."""
         visitor.must_be_known()
         config = config if isinstance(config, RunConfig) else parse(RunConfig, config)
-        n_queued = len(self.db.runs_in([store.QUEUED]))
-        if n_queued >= self.settings.max_queued:
-            raise CannotDo(f"{n_queued} runs are waiting already, as many as this playground takes; try again when one has ended")
+        self._check_room(visitor)
         run_id = create_run(self.db, self.settings, config, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent)
         self._kick.set()
         return run_id
+
+    def _check_room(self, visitor: Visitor) -> None:
+        """Raises CannotDo where the queue is full, or this person's part of it."""
+        queued, each = self.db.runs_in([store.QUEUED]), self.settings.max_queued_each
+        if len(queued) >= self.settings.max_queued:
+            raise CannotDo(f"{len(queued)} runs are waiting already, as many as this playground takes; try again when one has ended")
+        mine = sum(run.owner == visitor.id for run in queued)
+        if each is not None and mine >= each and visitor != HOST:
+            raise CannotDo(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
 
     def pause(self, run_id: str, visitor: Visitor) -> None:
         self._ask(run_id, visitor, "pause", store.PAUSED)
@@ -240,7 +256,7 @@ class Supervisor:
 
     def place_in_queue(self, run_id: str) -> int | None:
         """1 for the next to start; None where the run is not waiting."""
-        ids = [run.id for run in self.db.runs_in([store.QUEUED])]
+        ids = [run.id for run in queue_of(self.db)]
         return ids.index(run_id) + 1 if run_id in ids else None
 
     def _own(self, run_id: str, visitor: Visitor) -> Run:
@@ -305,7 +321,7 @@ class Supervisor:
         active = self.db.runs_in(store.ACTIVE)
         for run in active:
             self._check_alive(run)
-        self._launch_waiting(len(active))
+        self._launch_waiting(active)
         self._keep_standby()
 
     def _keep_standby(self) -> None:
@@ -332,8 +348,9 @@ class Supervisor:
         if time.monotonic() - since > patience and mark_dead(self.db, self.settings.root, run):
             self._missing_since.pop(run.id, None)
 
-    def _launch_waiting(self, n_active: int) -> None:
-        for run in self.db.runs_in([store.QUEUED])[: max(0, self.settings.max_running - n_active)]:
+    def _launch_waiting(self, active: list[Run]) -> None:
+        places, each, n_active = self.settings.max_running, self.settings.max_running_each, len(active)
+        for run in queueing.startable(queue_of(self.db), active, places, places if each is None else each):
             if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):
                 try:
                     self._launch(run, threads_for(self.settings, n_active))

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,6 +18,9 @@ from playground.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.ui import page
 from playground.ui.common import Services
+from playground.ui.shield import Shield
+
+ROOM_IN_A_BODY = 4  # several files at once, or one text with its characters escaped
 
 
 class Mounted:
@@ -58,11 +62,14 @@ def run(settings: Settings) -> None:
 
 
 def _launch(blocks, services: Services) -> None:
-    live = Live(services.settings.root, services.db, services.errands, services.computing)
+    live = Live(services.settings.root, services.db, services.errands, services.computing, services.settings)
     blocks.launch(
         server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
         theme=page.theme(), head=_head(),
-        app_kwargs={"routes": [Mount("/live", app=Mounted(live.app(), "/live"))], "openapi_url": None, "docs_url": None, "redoc_url": None},
+        app_kwargs={
+            "routes": [Mount("/live", app=Mounted(live.app(), "/live"))], "openapi_url": None, "docs_url": None, "redoc_url": None,
+            "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * services.settings.max_upload_bytes + 2**20)],
+        },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
         ssr_mode=False, pwa=False, max_file_size=services.settings.max_upload_bytes,
     )  # fmt: skip

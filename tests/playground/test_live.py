@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load
 from starlette.testclient import TestClient
 
-from playground import frames, plots, sampler, store
+from playground import estimate, frames, plots, sampler, store
 from playground.access import Visitor, new_key
 from playground.config import RunConfig
 from playground.data import tokenizers
@@ -27,7 +27,7 @@ from playground.moments import triangles
 from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
-from playground.settings import from_environment
+from playground.settings import Settings, from_environment
 from playground.store import Store
 from playground.supervisor import create_run
 from playground.training.events import Progress, Validation
@@ -256,6 +256,25 @@ def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
     for thread in [holder, *crowd]:
         thread.join()
     assert sorted(answers) == [200] * 4 + [503] * 8
+
+
+def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
+    db, people = Store(tmp_path), [Visitor.from_key(new_key()) for _ in range(2)]
+    db.create()
+    settings = Settings(tmp_path, max_running=1)
+    config = RunConfig.model_validate({"model": TINY, "train": {"max_steps": 100, "batch_size": 4}})
+    new = lambda visitor, state: create_run(db, settings, config, visitor, state=state)  # noqa: E731
+    running, mine, also_mine, theirs = (new(people[i], s) for i, s in ((0, "running"), (0, "queued"), (0, "queued"), (1, "queued")))
+    db.append(running, [], {"step": 50, "seconds": 20.0})
+    client = TestClient(Live(tmp_path, db, settings=settings).app())
+    status = {row["id"]: row for row in client.get("/runs").json()}
+    assert [status[run_id]["place"] for run_id in (theirs, mine, also_mine)] == [1, 2, 3], "people take turns"
+    assert status[theirs]["starts_in_s"] == pytest.approx(20.0) and "place" not in status[running]
+    assert status[mine]["starts_in_s"] is None, "nobody knows yet how fast this machine is"
+    estimate.save(tmp_path, estimate.Machine(threads=1, layer_s=0.05, speeds=(1e12, 1e12, 1e12)))
+    live = TestClient(Live(tmp_path, db, settings=settings).app())
+    starts = [live.get(f"/runs/{run_id}").json()["run"]["starts_in_s"] for run_id in (theirs, mine, also_mine)]
+    assert starts == pytest.approx([20.0, 30.0, 40.0], rel=0.05), "100 steps of two layers, 0.05 s each"
 
 
 def test_old_answers_are_not_kept():

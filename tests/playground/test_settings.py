@@ -16,9 +16,11 @@ def test_defaults():
 
 
 def test_every_limit_is_read():
-    names = ("MAX_RUNNING", "MAX_QUEUED", "MAX_PARAMS", "MAX_STEPS", "MAX_UPLOAD_BYTES", "HUB")
+    names = ("MAX_RUNNING", "MAX_QUEUED", "MAX_PARAMS", "MAX_STEPS", "MAX_UPLOAD_BYTES", "HUB",
+             "MAX_RUNNING_EACH", "MAX_QUEUED_EACH", "MAX_BLOCK_SIZE")  # fmt: skip
     found = from_environment({f"PLAYGROUND_{name}": str(number) for number, name in enumerate(names, start=3)} | {"PLAYGROUND_HUB": "0"})
     assert (found.max_running, found.max_queued, found.max_params, found.max_steps, found.max_upload_bytes) == (3, 4, 5, 6, 7)
+    assert (found.max_running_each, found.max_queued_each, found.max_block_size) == (9, 10, 11)
     assert found.hub is False
 
 

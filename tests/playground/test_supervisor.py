@@ -15,8 +15,9 @@ from playground import access, store
 from playground.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.data import corpora, dataset
 from playground.data.tokenizers import UnknownCharacters
+from playground.settings import Settings
 from playground.store import NoSuchRun
-from playground.supervisor import CannotDo
+from playground.supervisor import CannotDo, check_limits
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
 
@@ -290,20 +291,21 @@ def test_the_queue(house, started, endless):
     first, second = started(), started()
     third, fourth, fifth = (house.supervisor.submit(endless(), visitor) for visitor in (ALICE, BOB, ALICE))
     places = house.supervisor.place_in_queue
-    assert [places(run_id) for run_id in (first, third, fourth, fifth)] == [None, 1, 2, 3]
+    assert [places(run_id) for run_id in (first, fourth, third, fifth)] == [None, 1, 2, 3], "Bob, who trains nothing yet, is next"
     time.sleep(0.5)
     assert [house.state(run_id) for run_id in (third, fourth, fifth)] == [store.QUEUED] * 3
     house.supervisor.stop(third, ALICE)
     assert house.db.run(third).reason == "stopped before it started"
     assert [places(run_id) for run_id in (fourth, fifth)] == [1, 2]
     house.supervisor.pause(fourth, BOB)
+    assert places(fifth) == 1
     house.supervisor.resume(fourth, BOB)
-    assert [places(run_id) for run_id in (fifth, fourth)] == [1, 2]
+    assert [places(run_id) for run_id in (fourth, fifth)] == [1, 2]
     house.supervisor.stop(second, ALICE)
-    house.wait(fifth, store.RUNNING)
-    assert house.state(fourth) == store.QUEUED
-    house.supervisor.stop(first, ALICE)
     house.wait(fourth, store.RUNNING)
+    assert house.state(fifth) == store.QUEUED
+    house.supervisor.stop(first, ALICE)
+    house.wait(fifth, store.RUNNING)
     for run_id, visitor in ((fourth, BOB), (fifth, ALICE)):
         house.supervisor.stop(run_id, visitor)
         house.wait(run_id, store.STOPPED)
@@ -328,6 +330,41 @@ def test_a_full_queue_takes_no_more(other_house, endless):
         house.supervisor.submit(endless(), BOB)
     assert snapshot(house) == before
     assert [house.supervisor.place_in_queue(run_id) for run_id in ids] == [1, 2]
+
+
+def test_one_person_has_no_more_than_their_part_of_queue_and_machine(tmp_path, open_house, endless):
+    house = open_house(tmp_path, max_running=2, max_running_each=1, max_queued_each=2)
+    try:
+        ids = [house.supervisor.submit(endless(), ALICE)]
+        house.wait(ids[0], store.RUNNING)
+        ids += [house.supervisor.submit(endless(), ALICE) for _ in range(2)]
+        before = snapshot(house)
+        with pytest.raises(CannotDo, match="2 of your runs are waiting already, and everybody may have 2"):
+            house.supervisor.submit(endless(), ALICE)
+        assert snapshot(house) == before
+        bobs = house.supervisor.submit(endless(), BOB)
+        house.wait(bobs, store.RUNNING)
+        assert [house.state(run_id) for run_id in ids] == [store.RUNNING, store.QUEUED, store.QUEUED]
+        house.supervisor.stop(bobs, BOB)
+        house.wait(bobs, store.STOPPED)
+        time.sleep(0.6)
+        assert [house.state(run_id) for run_id in ids[1:]] == [store.QUEUED] * 2, "the free place is not for who has one already"
+        house.supervisor.stop(ids[0], ALICE)
+        house.wait(ids[1], store.RUNNING)
+    finally:
+        house.close()
+
+
+def test_what_is_over_a_limit_is_told_the_limit_and_the_nearest_allowed_value(tmp_path, tiny):
+    config = tiny(**{"model.block_size": 64, "train.max_steps": 300})
+    settings = Settings(tmp_path, max_block_size=32, max_steps=200, max_params=100)
+    with pytest.raises(ConfigError) as caught:
+        check_limits(config, settings)
+    said = {problem.path: problem.message for problem in caught.value.problems}
+    assert said["model.block_size"] == "64 tokens are more than this playground's limit; use at most 32"
+    assert said["train.max_steps"] == "300 is more than this playground's limit; use at most 200"
+    assert "parameters are more than this playground's limit of 100" in said["model.n_embd"]
+    check_limits(config, Settings(tmp_path, max_block_size=64, max_steps=300))
 
 
 def test_a_run_goes_on_without_its_supervisor_and_the_next_one_finds_it(other_house, endless):

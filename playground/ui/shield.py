@@ -1,0 +1,94 @@
+"""What every answer of the page carries, and what no request may do: change something from another site, or be too large.
+
+Plain ASGI, around all routes. Knows nothing of runs; who may steer which is decided where it is done.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# The page's own scripts and styles stand in the document, and Gradio makes functions from text: both must be allowed.
+# Spaces show the page in a frame of huggingface.co, so frame-ancestors and not X-Frame-Options.
+POLICY = "; ".join(
+    (
+        "default-src 'self'", "script-src 'self' 'unsafe-inline' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:", "font-src 'self' data:", "media-src 'self' data: blob:", "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:", "object-src 'none'", "base-uri 'self'", "form-action 'self'",
+        "frame-ancestors 'self' https://huggingface.co",
+    )
+)  # fmt: skip
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Shield:
+    """An app behind these rules; a body may have `max_bytes`."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int):
+        self.app, self.max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                if "server" in headers:
+                    del headers["server"]
+            await send(message)
+
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope["method"], headers)
+        if refusal is not None:
+            await refusal(scope, receive, send_guarded)
+        else:
+            await self.app(scope, _Counted(receive, self.max_bytes), send_guarded)
+
+    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        if method not in SAFE_METHODS and not same_origin(headers):
+            return PlainTextResponse("this comes from another site; open the playground itself", 403)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self.max_bytes:
+            return PlainTextResponse(f"the request is larger than {self.max_bytes:,} bytes", 413)
+        return None
+
+
+class _Counted:
+    """Receives no more than so many bytes; a longer body, which did not say so, looks like one whose sender has left."""
+
+    def __init__(self, receive: Receive, max_bytes: int):
+        self.receive, self.left = receive, max_bytes
+
+    async def __call__(self) -> Message:
+        message = await self.receive()
+        if message["type"] == "http.request":
+            self.left -= len(message.get("body", b""))
+            if self.left < 0:
+                return {"type": "http.disconnect"}
+        return message
+
+
+def same_origin(headers: Headers) -> bool:
+    """Whether a request comes from the page itself, or from a program, which sends no origin. A browser always sends one with
+    what changes something, and says where it comes from in `Sec-Fetch-Site`."""
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return False
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    hosts = [headers.get("host"), headers.get("x-forwarded-host")]
+    return urlsplit(origin).netloc.lower() in [host.split(",")[0].strip().lower() for host in hosts if host]

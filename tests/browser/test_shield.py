@@ -1,0 +1,68 @@
+"""The page against other sites, in a real Chromium: nothing is changed from there, and nobody else frames it."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+@pytest.fixture
+def elsewhere(app):
+    """Another site, whose page asks the playground to do something and shows it in a frame."""
+    body = f"""<!doctype html><title>elsewhere</title><iframe id="frame" src="{app.url}"></iframe><script>
+        window.asked = fetch("{app.url}gradio_api/call/start_run", {{method: "POST", mode: "no-cors",
+            headers: {{"Content-Type": "text/plain"}}, body: JSON.stringify({{data: [{{}}]}})}}).then(() => true, () => true);
+    </script>"""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_another_site_can_neither_start_a_run_nor_frame_the_page(chromium, app, elsewhere):
+    context = chromium.new_context()
+    page, answers, said = context.new_page(), {}, []
+    page.on("response", lambda answer: answers.update({(answer.request.method, answer.url): answer.status}))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(elsewhere)
+    assert page.evaluate("window.asked")
+    assert answers[("POST", f"{app.url}gradio_api/call/start_run")] == 403
+    page.wait_for_timeout(500)
+    assert any("frame-ancestors" in text for text in said), said
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd", "/gradio_api/file=app.py", "/gradio_api/file=requirements.txt", "/gradio_api/file=../app.py",
+        "/gradio_api/file=%2Fetc%2Fpasswd", "/file=/etc/passwd", "/static/../app.py", "/live/assets/../app.py",
+        "/live/assets/%2e%2e%2fapp.py", "/live/assets/..%2f..%2fetc%2fpasswd", "/live/runs/..%2f..%2fapp.py/config.json",
+    ],
+)  # fmt: skip
+def test_no_file_of_the_machine_can_be_read(app, path):
+    """Asked for as it stands: no client cleans the path."""
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=20)
+    connection.putrequest("GET", path, skip_host=False)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert answer.status != 200 or (b"root:" not in body and b"settings -> app -> launch" not in body and b"torch==" not in body)
+    assert answer.status in (403, 404, 405), answer.status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

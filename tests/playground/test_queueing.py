@@ -1,0 +1,78 @@
+"""Whose run is next: round robin over people."""
+
+from dataclasses import dataclass
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from playground.queueing import in_turn, startable, starts_in
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What the queue reads of a run; the first letter of the id is its owner."""
+
+    id: str
+    place: int
+    left: float | None = 10.0
+
+    @property
+    def owner(self) -> str:
+        return self.id[0]
+
+
+def runs(*ids: str) -> list[Waiting]:
+    return [Waiting(run_id, place) for place, run_id in enumerate(ids, start=1)]
+
+
+def names(found) -> str:
+    return " ".join(run.id for run in found)
+
+
+def test_people_take_turns_however_many_each_has_queued():
+    assert names(in_turn(runs("a1", "a2", "a3", "b1", "c1", "b2"), [], {})) == "a1 b1 c1 a2 b2 a3"
+
+
+def test_whoever_trains_already_waits_for_those_who_do_not():
+    assert names(in_turn(runs("a2", "b1", "a3"), runs("a1"), {"a": 50.0})) == "b1 a2 a3"
+
+
+def test_whoever_began_last_is_behind_those_who_wait_longer():
+    assert names(in_turn(runs("a2", "b2", "c1"), [], {"a": 70.0, "b": 60.0})) == "c1 b2 a2"
+
+
+def test_ones_own_runs_keep_their_order():
+    assert names(in_turn(list(reversed(runs("a1", "a2", "a3"))), [], {})) == "a1 a2 a3"
+
+
+owners = st.sampled_from("abcd")
+
+
+@given(st.lists(owners, max_size=20), st.lists(owners, max_size=4), st.dictionaries(owners, st.floats(0, 100)))
+def test_nobody_is_left_out_and_nobody_is_more_than_one_turn_ahead(queued, active, served):
+    queue = [Waiting(f"{owner}{i}", i) for i, owner in enumerate(queued)]
+    order = in_turn(queue, [Waiting(f"{owner}x{i}", 0) for i, owner in enumerate(active)], served)
+    assert sorted(run.id for run in order) == sorted(run.id for run in queue)
+    had = {owner: active.count(owner) for owner in "abcd"}
+    for i, run in enumerate(order):
+        waiting = {other.owner for other in order[i:]}
+        assert had[run.owner] == min(had[owner] for owner in waiting), "always one of those who had least"
+        had[run.owner] += 1
+
+
+def test_a_person_holds_no_more_places_than_everybody_may():
+    order = in_turn(runs("a2", "b1", "a3", "b2"), runs("a1"), {})
+    assert names(startable(order, runs("a1"), places=4, per_person=2)) == "b1 a2 b2"
+    assert names(startable(order, runs("a1"), places=2, per_person=2)) == "b1"
+    assert names(startable(order, runs("a1"), places=4, per_person=1)) == "b1"
+    assert startable(order, runs("a1", "b9"), places=2, per_person=9) == []
+
+
+def test_expected_starts_follow_from_what_each_takes():
+    active, order = [Waiting("a1", 0, 30.0), Waiting("b1", 0, 5.0)], [Waiting("c1", 1, 10.0), Waiting("d1", 2, 40.0), Waiting("c2", 3, 1.0)]
+    left = lambda run: run.left  # noqa: E731
+    assert starts_in(order, active, 2, left) == [5.0, 15.0, 30.0]
+    assert starts_in(order, active, 3, left) == [0.0, 5.0, 10.0]
+    assert starts_in(order, [Waiting("a1", 0, None), active[1]], 2, left) == [None] * 3, "nobody knows"
+    assert starts_in([order[0], Waiting("e1", 2, None), order[1]], active, 2, left) == [5.0, 15.0, None]
+    assert starts_in([], [], 2, left) == []

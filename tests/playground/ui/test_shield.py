@@ -1,0 +1,90 @@
+"""Headers on every answer; nothing changed from another site; no endless bodies."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from playground.ui.shield import HEADERS, Shield
+
+HOST = {"host": "play.example:7860"}
+
+
+@pytest.fixture
+def client():
+    changed = []
+
+    async def change(request):
+        changed.append(len(await request.body()))
+        return PlainTextResponse("changed")
+
+    async def look(request):
+        raise HTTPException(404)
+
+    app = Starlette(
+        routes=[Route("/change", change, methods=["GET", "POST", "PUT", "DELETE"]), Route("/look", look)],
+        middleware=[Middleware(Shield, max_bytes=1000)],
+    )
+    client = TestClient(app, raise_server_exceptions=False)
+    client.changed = changed
+    return client
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://play.example:7860"},
+        {"origin": "https://PLAY.example:7860", "sec-fetch-site": "same-origin"},
+        {"origin": "https://me-space.hf.space", "x-forwarded-host": "me-space.hf.space, inner"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_the_page_itself_and_programs_may_change_something(client, headers):
+    assert client.post("/change", headers=HOST | headers, content=b"x").text == "changed" and client.changed == [1]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "http://play.example"},
+        {"origin": "http://play.example:7861"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://play.example:7860@evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "http://play.example:7860", "sec-fetch-site": "same-site"},
+    ],
+)
+def test_another_site_may_not(client, method, headers):
+    answer = client.request(method, "/change", headers=HOST | headers)
+    assert answer.status_code == 403 and not client.changed
+
+
+def test_another_site_may_link_to_it(client):
+    assert client.get("/change", headers=HOST | {"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/change"), ("GET", "/look"), ("GET", "/nothing"), ("POST", "/change")])
+def test_every_answer_carries_the_headers_also_a_refusal(client, method, path):
+    answer = client.request(method, path, headers=HOST | {"origin": "https://evil.example"})
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert "frame-ancestors 'self' https://huggingface.co" in answer.headers["content-security-policy"]
+    assert "x-frame-options" not in answer.headers
+
+
+def test_a_body_has_a_limit_whether_it_says_its_size_or_not(client):
+    assert client.post("/change", content=b"x" * 1000).text == "changed"
+    assert client.post("/change", content=b"x" * 1001).status_code == 413
+
+    def pieces():
+        for _ in range(20):
+            yield b"x" * 100
+
+    client.changed.clear()
+    assert client.post("/change", content=pieces()).status_code != 200 and not client.changed
