@@ -67,7 +67,7 @@ def bench(typed: Typed) -> int:
             typed.values.setdefault("preset", "nanogpt-cpu")
         config, settings = config_from(typed, dict(os.environ))
         if browser is not None:
-            return _page(settings, browser, seconds, typed.as_json)
+            return _page(settings, browser, typed.text("view"), seconds, typed.as_json)
         if checkout is not None:
             return _against(settings, checkout, config.data.source, pairs, typed.as_json)
         endless = config.train.model_copy(update={"max_steps": None, "max_seconds": seconds})
@@ -80,10 +80,10 @@ def bench(typed: Typed) -> int:
     return 0
 
 
-def _page(settings: Settings, browser: str, seconds: float, as_json: bool) -> int:
+def _page(settings: Settings, browser: str, view: str | None, seconds: float, as_json: bool) -> int:
     from playground import bench_page
 
-    found = bench_page.measure_page(settings, browser, seconds)
+    found = bench_page.measure_page(settings, browser, view, seconds)
     print(bench_page.as_json(found) if as_json else bench_page.table(found))
     return 0
 

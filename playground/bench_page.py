@@ -150,11 +150,13 @@ def open_inside(page, address: str, run_id: str, view: str) -> None:
     page.wait_for_selector(f".pg-view-{view} > :first-child", state="attached")
 
 
-def measure_page(settings: Settings, browser: str, seconds: float) -> list[dict]:
-    """For each view: share of the main thread that is busy, and by how many MB memory grew, over `seconds`."""
+def measure_page(settings: Settings, browser: str, only: str | None, seconds: float) -> list[dict]:
+    """For each view (or `only` one): share of the main thread that is busy, and by how many MB memory grew, over `seconds`."""
+    if only is not None and only not in VIEWS:
+        raise ConfigError([Problem("--view", f"{only[:40]!r} is not a view; use one of {', '.join(VIEWS)}")])
     found = []
     with app_server(settings) as address, Played(settings) as played, chromium(browser) as page:
-        for view in VIEWS:
+        for view in VIEWS if only is None else (only,):
             open_inside(page, address, played.run_id, view)
             time.sleep(SETTLE_S)
             watch = Watch(page)

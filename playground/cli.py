@@ -362,6 +362,7 @@ BENCH_FLAGS = (
     Flag("pairs", "N", "How often each row is measured. (default 3, from 1 up to 100)"),
     Flag("repeat", "N", "Measure so many runs as one program beside one run alone instead."),
     Flag("browser", "PATH", "Measure what the Inside tab costs this Chromium instead, --seconds long for each view."),
+    Flag("view", "NAME", "With --browser: this view of the tab only, to watch it for long."),
     Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
     *CONFIG_FLAGS,
 )

@@ -31,6 +31,12 @@ def test_bad_input_measures_nothing(run_python):
     assert sorted(line.split(":")[0] for line in err.splitlines()) == ["--pairs", "--pears", "--seconds", "model.n_layer"]
 
 
+def test_a_view_that_is_none_measures_nothing(run_python):
+    process = run_python("-m", "playground", "bench", "--browser", "chromium", "--view", "haeds")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "") and "--view: 'haeds' is not a view; use one of diagram, curves, heads, lens" in err
+
+
 @pytest.fixture(scope="module")
 def measured(run_python):
     process = run_python("-m", "playground", "bench", "--pairs", "1", "--seconds", "1.5", *TINY.split(), "--json")
