@@ -47,8 +47,6 @@ class Shield:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if "server" in headers:
-                    del headers["server"]
             await send(message)
 
         headers = Headers(scope=scope)
@@ -83,11 +81,11 @@ class _Counted:
 
 
 def same_origin(headers: Headers) -> bool:
-    """Whether a request comes from the page itself, or from a program, which sends no origin. A browser always sends one with
-    what changes something, and says where it comes from in `Sec-Fetch-Site`."""
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        return False
-    origin = headers.get("origin")
+    """Whether a request comes from the page itself, or from a program, which says nothing of where it is. Browsers say so in
+    `Sec-Fetch-Site`, which no script can set; where the page is served without encryption only in `Origin`."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site in ("same-origin", "none")
     if origin is None:
         return True
     hosts = [headers.get("host"), headers.get("x-forwarded-host")]

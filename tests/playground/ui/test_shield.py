@@ -41,6 +41,7 @@ def client():
         {"origin": "https://PLAY.example:7860", "sec-fetch-site": "same-origin"},
         {"origin": "https://me-space.hf.space", "x-forwarded-host": "me-space.hf.space, inner"},
         {"sec-fetch-site": "none"},
+        {"origin": "https://public.example", "sec-fetch-site": "same-origin"},  # behind a proxy that names itself as the host
     ],
 )
 def test_the_page_itself_and_programs_may_change_something(client, headers):
