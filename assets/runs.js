@@ -96,10 +96,11 @@
       drawn = key;
       try {
         const [figure, Plotly] = await Promise.all([pg.get(`live/overlay?x=${axis.value}&y=${measure.value}&runs=${ids.map(encodeURIComponent).join(",")}`), pg.plotly()]);
+        if (drawn !== key) return; // something else was ticked meanwhile, and its answer is on its way or here
         const look = pg.layout({ showlegend: true, hovermode: "x", legend: figure.layout.legend, margin: figure.layout.margin, xaxis: { title: figure.layout.xaxis.title }, yaxis: { title: figure.layout.yaxis.title, ...(measure.value === "accuracy" ? { tickformat: ".0%" } : {}) }, shapes: figure.layout.shapes || [] });
         await Plotly.react(plot, figure.data, look, pg.plotConfig);
       } catch (error) {
-        drawn = "";
+        if (drawn === key) drawn = "";
       }
     }
     for (const tool of [axis, measure]) tool.addEventListener("change", overlay);

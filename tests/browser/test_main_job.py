@@ -224,12 +224,12 @@ def test_any_checkpoint_writes_and_the_same_seed_writes_the_same(visit, shared_r
 def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_run, visit):
     run_id, context = shared_run
     page = visit(context=context)
-    small_run(page, steps=30)
+    other = small_run(page, steps=30)
     wait_state(page, "finished")
     page.get_by_role("tab", name="Runs").click()
     row = page.locator(f"tr[data-run='{run_id}']")
     row.locator("input").check()
-    page.locator("tr[data-run] input:not(:checked)").first.check()
+    page.locator(f"tr[data-run='{other}'] input").check()
     page.wait_for_function("document.querySelector('.pg-overlay .pg-plot').data?.length == 4")
     page.select_option("#overlay-x", "flops")
     page.wait_for_function("document.querySelector('.pg-overlay .xtitle')?.textContent == 'FLOP spent on training'")
