@@ -1,8 +1,8 @@
 """Linear layers, and a quicker matrix product for CPUs that torch's default library does not make full use of.
 
 On x86 torch multiplies float32 matrices by MKL, which keeps to AVX2 on processors that are not Intel's; oneDNN, which
-comes with torch as well, uses AVX-512 there. That is worth it where AVX-512 is twice as wide: on AMD's from Zen 5 on (a step
-of a small model fell from 31 to 22 ms), and not on Zen 4. Same float32 arithmetic, in another order. Knows nothing of models.
+comes with torch as well, uses AVX-512 there. That can pay where AVX-512 takes one pass, on AMD's from Zen 5 on; on Zen 4 a
+step was measured to gain nothing. Same float32 arithmetic, in another order. Knows nothing of models.
 """
 
 from __future__ import annotations
