@@ -1,6 +1,6 @@
 """Whose run is next: round robin over people, not first come. Pure; knows nothing of processes and databases.
 
-A person who queues ten runs waits no less for the tenth than somebody else for their first.
+Whoever queues ten runs gets a second one only when everybody else who waits has had a first.
 """
 
 from __future__ import annotations
