@@ -25,6 +25,7 @@ WAITING = (QUEUED, *ACTIVE)
 RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 
 LOCK_WAIT_S = 12.0
+CREATION_WAIT_S = 2.0
 
 MIGRATIONS = (
     """
@@ -327,13 +328,13 @@ class Store:
         where = self.path.absolute().as_uri()
         with self._usable(), self._connect(uri=f"{where}?mode=ro") as db:
             try:
-                db.execute("SELECT 1 FROM runs LIMIT 1")
+                _wait_for_tables(db)
             except sqlite3.OperationalError as error:
                 if "locked" in str(error):
                     raise
                 # A rollback journal left by a crash must be played back first, which needs a writer.
                 with self._connect(uri=f"{where}?mode=rw") as writer:
-                    writer.execute("SELECT 1 FROM runs LIMIT 1")
+                    _wait_for_tables(writer)
             yield db
 
 
@@ -393,6 +394,19 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _wait_for_tables(db: sqlite3.Connection) -> None:
+    """A database that another process is just making is there a moment before its tables are."""
+    deadline = time.monotonic() + CREATION_WAIT_S
+    while True:
+        try:
+            db.execute("SELECT 1 FROM runs LIMIT 1")
+            return
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
