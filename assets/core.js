@@ -56,11 +56,37 @@ window.playground = (() => {
 
   const address = (path) => new URL(path, document.baseURI);
 
+  /* Who looks: the secret that this browser keeps, and the host's token where it has one. An older page kept the secret alone. */
+  const who = { key: null, host: null, name: "", known: null };
+  const random = (n) => Array.from(crypto.getRandomValues(new Uint8Array(n)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const PAGE = random(8);
+  function identify(kept) {
+    const token = new URLSearchParams(location.hash.slice(1)).get("host");
+    who.key = (kept && typeof kept === "object" ? kept.key : kept) || random(24);
+    who.host = token || (kept && kept.host) || null;
+    if (token) history.replaceState(history.state, "", location.pathname + location.search); // not for everybody's eyes on a projector
+    return { key: who.key, host: who.host };
+  }
+  const headers = () => ({ ...(who.key ? { "X-Playground-Key": who.key } : {}), ...(who.host ? { "X-Playground-Host": who.host } : {}) });
+
   async function get(path) {
-    const response = await fetch(address(path));
+    const response = await fetch(address(path), { headers: headers() });
     const body = await response.json();
     if (!response.ok) throw Object.assign(new Error(body.error || response.statusText), { status: response.status });
     return body;
+  }
+
+  /* A link to a file. That of a private run is for whoever shows the key, which a plain link cannot. */
+  function download(path, attributes, text, guarded) {
+    const fetched = async (event) => {
+      event.preventDefault();
+      const response = await fetch(address(path), { headers: headers() });
+      if (!response.ok) return;
+      const named = /filename="?([^";]+)/.exec(response.headers.get("content-disposition") || ""), url = URL.createObjectURL(await response.blob());
+      h("a", { href: url, download: named ? named[1] : "" }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    };
+    return h("a", { href: address(path).href, download: "", ...attributes, ...(guarded ? { onclick: fetched } : {}) }, text);
   }
 
   /* Cividis, told apart also by colour-blind people and in grey; 0 … 1 to [r, g, b]. */
@@ -144,7 +170,7 @@ window.playground = (() => {
     Object.assign(run, { status: answer.run, generation: answer.generation, cursor: answer.cursor });
   }
 
-  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}`);
+  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}&page=${PAGE}`);
 
   function apply(answer) {
     merge(run, answer);
@@ -171,6 +197,7 @@ window.playground = (() => {
       run.problem = "";
       apply(answer);
       wait = answer.more ? 0 : !ACTIVE.includes(answer.run.state) ? IDLE_POLL_MS : run.series.progress || answer.run.state === "queued" ? POLL_MS : EAGER_POLL_MS;
+      if (!answer.more) wait = Math.max(wait, answer.poll_ms || 0); // the room is full
     } catch (error) {
       if (before !== run) return;
       failures += 1;
@@ -235,7 +262,9 @@ window.playground = (() => {
           state.textContent = line.textContent = "";
           return;
         }
-        name.textContent = status.name;
+        name.textContent = status.by ? `${status.name} by ${status.by}` : status.name;
+        name.title = status.private ? "Private: only its owner and the host see it." : "";
+        root.dataset.private = status.private ? "yes" : "no";
         state.textContent = stateText(status);
         const of = status.max_steps ? `step ${number(status.step)} of ${number(status.max_steps)}` : `step ${number(status.step)}, ${duration(status.seconds)} of ${duration(status.max_seconds)}`;
         const soon = status.state === "queued" && typeof status.starts_in_s === "number" ? `starts in about ${duration(status.starts_in_s)}` : null;
@@ -299,7 +328,7 @@ window.playground = (() => {
   /* Plotly is large: it is fetched when the page has settled, so that the first curve need not wait for it. */
   setTimeout(() => window.playground.plotly && window.playground.plotly().catch(() => {}), 1200);
 
-  return { kinds, mount, fresh, merge, asked, h, number, compact, duration, visibleToken, css, cividis, get, address, visible, showTip, hideTip, stateText, copyLink, onTheme: [] };
+  return { kinds, who, identify, download, mount, fresh, merge, asked, h, number, compact, duration, visibleToken, css, cividis, get, address, visible, showTip, hideTip, stateText, copyLink, onTheme: [] };
 })();
 
 /* Panels that paint their own colours do it again when light turns to dark. */

@@ -274,7 +274,7 @@
     function exportsOf(s) {
       const name = () => `${s.run.status.name}-${shared.view}-${s.moment ? s.moment.step : 0}`;
       return [h("button", { type: "button", class: "pg-export", onclick: () => s.view && pg.saveCsv(name(), s.view.table()) }, "CSV"), h("button", { type: "button", class: "pg-export", onclick: () => pg.savePng(name(), s.place, s.view?.picture?.()) }, "PNG"),
-        h("a", { class: "pg-export", href: pg.address(`live/runs/${s.run.id}/measures.csv`).href, download: "", title: "everything measured in this run, all steps" }, "all measures")];
+        pg.download(`live/runs/${s.run.id}/measures.csv`, { class: "pg-export", title: "everything measured in this run, all steps" }, "all measures", s.run.status.private)];
     }
 
     /* The text of the sample nearest before the step shown. */

@@ -2,11 +2,12 @@
 /* The Runs tab: a table to sort and tick, and the losses of the ticked runs over each other. */
 (() => {
   const pg = window.playground, { h, number, compact, duration } = pg;
-  const REFRESH_MS = 1500;
+  const REFRESH_MS = 1500, ROOM_MS = 10_000;
   const loss = (run) => run.final_val_loss ?? run.best_val_loss;
 
   const COLUMNS = [
-    { key: "name", label: "run", value: (r) => r.name.toLowerCase(), show: (r) => r.name },
+    { key: "name", label: "run", value: (r) => r.name.toLowerCase(), show: (r) => (r.private ? `${r.name} (private)` : r.name) },
+    { key: "by", label: "by", value: (r) => [r.mine ? 0 : 1, r.by.toLowerCase()].join(" "), show: (r) => (r.mine ? (r.by ? `${r.by} (you)` : "you") : r.by || "–") },
     { key: "state", label: "state", value: (r) => r.state, show: (r) => pg.stateText(r) },
     { key: "step", label: "step", value: (r) => r.step, show: (r) => (r.max_steps ? `${number(r.step)} of ${number(r.max_steps)}` : number(r.step)), right: true },
     { key: "val", label: "held-out loss, nats per token", value: (r) => loss(r) ?? Infinity, show: (r) => number(loss(r), 3), right: true },
@@ -29,7 +30,8 @@
     const empty = h("div", { class: "pg-empty" }, h("h3", {}, "No runs yet"), h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Design to start the first."));
     const overlayBox = h("div", { class: "pg-overlay", hidden: true }), plot = h("div", { class: "pg-plot pg-plot-big" }), links = h("div", { class: "pg-links" });
     overlayBox.append(pg.head("The ticked runs", "Loss thin: training, smoothed; thick: held out. Bits per byte compare models whose tokenizers differ; accuracy is that of tasks.", h("label", {}, "show ", measure), h("label", {}, "over ", axis), pg.exportButtons(() => `runs-${measure.value}`, overlayBox, () => pg.plotRows(plot))), plot);
-    root.append(pg.head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."), empty, wrap, links, overlayBox);
+    const full = h("div", { class: "pg-warning pg-full", hidden: true, role: "status" });
+    root.append(pg.head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."), full, empty, wrap, links, overlayBox);
     let runs = [], sort = { key: "created", down: true }, chosen = null, ticked = new Set(), timer = 0, drawn = "";
 
     function header() {
@@ -76,14 +78,16 @@
     /* What the buttons below act on, said again when its name or state changes. */
     let said = "";
     function showChosen() {
-      const run = runs.find((r) => r.id === chosen) || null, now = JSON.stringify([chosen, run && run.name, run && run.state]);
+      const run = runs.find((r) => r.id === chosen) || null, now = JSON.stringify([chosen, run && run.name, run && run.state, run && run.private]);
       if (now === said) return;
       said = now;
-      props.value = { run: chosen, name: run ? run.name : null };
+      props.value = { run: chosen, name: run ? run.name : null, private: Boolean(run && run.private) };
+      const hide = document.getElementById("run-private");
+      if (hide) hide.textContent = run && run.private ? "Show to everybody" : "Make private";
       document.body.dataset.chosen = run ? run.state : "none";
       const hub = (run) => (run.no_family ? h("button", { type: "button", class: "pg-button", "aria-disabled": "true", onclick: (event) => { why.textContent = why.textContent ? "" : `${run.no_family}.`; } }, "transformers folder: not possible, why?") : link("transformers.zip", "transformers folder (zip)"));
       const why = h("span", { class: "pg-faint", role: "status" });
-      const link = (name, text) => h("a", { class: "pg-button", href: pg.address(`live/runs/${chosen}/${name}`).href, download: "" }, text);
+      const link = (name, text) => pg.download(`live/runs/${chosen}/${name}`, { class: "pg-button" }, text, run.private);
       links.replaceChildren(...(run ? [h("span", {}, `${run.name}: `), link("weights", "weights (safetensors)"), hub(run), link("metrics.csv", "metrics (CSV)"), link("config.json", "configuration (JSON)"), why] : []));
     }
 
@@ -120,8 +124,25 @@
       }
       timer = setTimeout(refresh, REFRESH_MS);
     }
+    /* Whoever has more than their share of the disk is offered what to delete; nothing is taken. */
+    let offer = "";
+    async function showRoom() {
+      setTimeout(showRoom, ROOM_MS);
+      if (!pg.visible(root)) return;
+      try {
+        const me = await pg.get("live/me"), now = JSON.stringify(me.offered);
+        full.hidden = !me.over_bytes;
+        if (now === offer) return;
+        offer = now;
+        const words = `Your runs take ${compact(me.bytes)}B, and everybody may have ${compact(me.share_bytes || 0)}B. Probes were thinned already. `;
+        const names = me.offered.map((run) => `${run.name} (${compact(run.bytes)}B)`).join(", ");
+        const go = () => window.confirm(`Delete ${names} with all checkpoints? This cannot be undone.`) && trigger("clear", { runs: me.offered.map((run) => run.id) });
+        full.replaceChildren(words, ...(me.offered.length ? [`Deleting the oldest would make room: ${names}. `, h("button", { type: "button", class: "pg-button", onclick: go }, "Delete them")] : ["Stop a run, then delete it."]));
+      } catch (error) { /* the bar says that the playground does not answer */ }
+    }
     header();
     refresh();
+    showRoom();
     new IntersectionObserver(refresh).observe(root);
   };
 })();

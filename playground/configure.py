@@ -16,9 +16,10 @@ from playground.config import SOURCES, UPLOAD, RunConfig
 from playground.data import corpora
 from playground.data.hub import HUB
 from playground.flags import Flag, Typed, flags_of
+from playground.limits import check_config
 from playground.presets import PRESETS, with_source
 from playground.settings import Settings, find_root, from_environment
-from playground.supervisor import check_limits, checked, collecting, fetch
+from playground.supervisor import checked, collecting, fetch
 
 MOST_RUNS = 64
 VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))
@@ -60,7 +61,7 @@ def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progres
             limits = settings or Settings(root=find_root(environ, typed.text("root")))
             to_fetch = limits.hub and not corpora.is_here(config.data.source, limits.root)
             if to_fetch and problems:
-                check_limits(config, limits)
+                check_config(config, limits)
             else:
                 if to_fetch:
                     fetch(config, limits, progress)

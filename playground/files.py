@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -42,3 +42,23 @@ def _sync(path: str | Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def evenly(steps: list[int], keep: int, always: Iterable[int | None] = ()) -> set[int]:
+    """At most `keep` of ascending `steps`, spread evenly: first, last and `always` among them.
+
+    Dropping the step whose neighbours are closest together keeps the rest evenly spread
+    however often new ones are added.
+    """
+    kept, fixed = list(steps), {steps[0], steps[-1], *always} if steps else set()
+    while len(kept) > keep:
+        candidates = [i for i in range(1, len(kept) - 1) if kept[i] not in fixed]
+        if not candidates:
+            break
+        del kept[min(candidates, key=lambda i: kept[i + 1] - kept[i - 1])]
+    return set(kept)
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes for people, in MB or GB."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

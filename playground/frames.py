@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from playground.store import Row, Store
+from playground.store import Row, Run, Store
 
 COLUMNS = (
     "run_id", "step", "tokens", "seconds", "train_loss", "val_loss", "val_bits_per_byte", "val_tokens", "whole_split", "token_accuracy",
@@ -67,6 +67,35 @@ def _lines(rows: Iterable[tuple]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+RESULTS = (
+    "id", "name", "state", "preset", "n_params", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
+    "final_val_loss",
+)  # fmt: skip
+
+
+def results(runs: Sequence[Run], names: Mapping[str, str]) -> pd.DataFrame:
+    """One row per run with how far it came, and the settings it was trained with. Losses in nats per token, times in seconds.
+
+    What people typed is kept a text where a spreadsheet could take it for a formula.
+    """
+    rows = []
+    for run in runs:
+        row = {name: getattr(run, name) for name in RESULTS} | {"name": as_text(run.name), "by": as_text(names.get(run.owner, ""))}
+        row |= {path: value for path, value in flat_sections(run.config) if path != "probe.text"}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def flat_sections(config: dict) -> Iterator[tuple[str, object]]:
+    for section, values in config.items():
+        for name, value in values.items():
+            yield f"{section}.{name}", value
+
+
+def as_text(value: str) -> str:
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:

@@ -1,7 +1,7 @@
 """Store to small deltas for the browser, over plain GET routes mounted at /live.
 
-Read-only: everybody with a run's link may watch it. The browser holds the cursor; answers are
-bytes, computed once for all who ask the same thing at the same time. Imports no torch.
+Read-only: everybody with a run's link may watch it, unless it is private; then the owner's key comes in a header. The browser holds
+the cursor; answers are bytes, computed once for all who ask the same thing at the same time. Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 from starlette.applications import Starlette
@@ -27,7 +28,9 @@ from starlette.routing import Route
 from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import estimate, export, frames, moments, plots, queueing, sampler, store
+from playground import disk, estimate, export, frames, moments, plots, queueing, sampler, store
+from playground.access import Access, NotAllowed, Visitor
+from playground.audience import Audience
 from playground.computing import BUSY, Busy, Computing
 from playground.config import RunConfig
 from playground.data import tokenizers
@@ -43,10 +46,13 @@ from playground.supervisor import queue_of
 from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-FRESH_S, QUEUE_FRESH_S, OBSERVED_S = 0.15, 0.5, 2.5
+KEY_HEADER, HOST_HEADER = "x-playground-key", "x-playground-host"
+FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S, WEIGHED_S = 0.15, 0.5, 2.5, 1.0, 15.0
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
+
+T = TypeVar("T")
 
 
 class Shared:
@@ -57,7 +63,7 @@ class Shared:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple, tuple[float, Future]] = OrderedDict()
 
-    def get(self, key: tuple, compute: Callable[[], bytes]) -> bytes:
+    def get(self, key: tuple, compute: Callable[[], T]) -> T:
         with self._lock:
             now = time.monotonic()
             kept = self._kept.get(key)
@@ -87,17 +93,20 @@ class Live:
     """The routes. `root` and `db` are what they read; nothing is written."""
 
     def __init__(
-        self, root: Path, db: Store, errands: Errands | None = None, computing: Computing | None = None, settings: Settings | None = None
-    ):
+        self, root: Path, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
+        settings: Settings | None = None, access: Access | None = None, audience: Audience | None = None,
+    ):  # fmt: skip
         self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
-        self.said = Shared(fresh_s=OBSERVED_S)
+        self.said, self.named, self.weighed = Shared(OBSERVED_S), Shared(NAMES_FRESH_S), Shared(WEIGHED_S)
         self.computing, self.weighing = computing or Computing(), threading.Lock()
-        self.settings = settings or Settings(root)
+        self.settings, self.access, self.audience = settings or Settings(root), access or Access(db), audience or Audience()
         self._queue_lock, self._queue_at, self._queued = threading.Lock(), float("-inf"), {}
 
-    def app(self) -> Starlette:
+    def app(self, *more: Route) -> Starlette:
         return Starlette(
             routes=[
+                *more,
+                Route("/me", self.me),
                 Route("/assets/{name}", self.asset),
                 Route("/runs", self.list),
                 Route("/overlay", self.overlay),
@@ -115,7 +124,8 @@ class Live:
             ],
             exception_handlers={
                 NoSuchRun: _problem(404), CheckpointError: _problem(404),
-                HTTPException: _problem(None), StoreBusy: _problem(503), Busy: _problem(503), OSError: _problem(500),
+                NotAllowed: _problem(403), HTTPException: _problem(None),
+                StoreBusy: _problem(503), Busy: _problem(503), OSError: _problem(500),
             },
         )  # fmt: skip
 
@@ -138,14 +148,48 @@ class Live:
         return Response(path.read_bytes(), media_type=kind, headers=headers)
 
     def run(self, request: Request) -> Response:
-        """A run's status and what was recorded since the cursor; all of it at a new generation."""
-        run_id = request.path_params["run_id"]
+        """A run's status and what was recorded since the cursor; all of it at a new generation. `page` is a random name of the page
+        that asks."""
+        try:
+            run_id = self._run(request).id
+        except NoSuchRun:
+            return _json(orjson.dumps({"gone": True}))  # an answer, not an error: the page asks again and again
         generation, cursor = _whole(request, "generation", -1), _whole(request, "cursor", 0)
+        self.audience.looked(request.query_params.get("page", "")[:40], run_id)
         return _json(self.shared.get(("run", run_id, generation, cursor), lambda: self._delta(run_id, generation, cursor)))
 
     def list(self, request: Request) -> Response:
-        """All runs, newest first, with what differs from their preset."""
-        return _json(self.shared.get(("list",), self._list))
+        """All runs that whoever asks may see, newest first, with what differs from their preset."""
+        visitor = self.visitor(request)
+        shown = [
+            status | {"mine": visitor.is_owner_of(run)} for run, status in self.shared.get(("list",), self._list) if visitor.may_see(run)
+        ]
+        return _json(orjson.dumps(shown))
+
+    def me(self, request: Request) -> Response:
+        """What is known of whoever asks: the name, whether they are the host, the disk they use and what could be deleted."""
+        visitor, settings = self.visitor(request), self.limits()
+        runs, share, usage = self.db.runs(), settings.max_disk_each, self.usage()
+        mine = usage.of(visitor.id, runs) if visitor.is_known else 0
+        over = max(0, mine - share) if share is not None and not visitor.is_host else 0
+        offered = [
+            {"id": run.id, "name": run.name, "bytes": usage.runs.get(run.id, 0)} for run in disk.offered(usage, runs, visitor.id, over)
+        ]
+        about = {"name": self.db.names().get(visitor.id, ""), "host": visitor.is_host, "known": visitor.is_known}
+        return _json(orjson.dumps(about | {"bytes": mine, "share_bytes": share, "over_bytes": over, "offered": offered}))
+
+    def visitor(self, request: Request) -> Visitor:
+        """Whoever asks, by the headers that the page sends."""
+        return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
+
+    def _run(self, request: Request) -> Run:
+        """The run of a route. Raises NoSuchRun, also where it is somebody else's private one."""
+        run_id = request.path_params["run_id"]
+        RunFolder(self.root, run_id)
+        return self.access.run(run_id, self.visitor(request))
+
+    def limits(self) -> Settings:
+        return self.settings.with_limits(self.db.limits())
 
     def overlay(self, request: Request) -> Response:
         """A figure of several runs' losses, for plotly in the browser."""
@@ -155,57 +199,59 @@ class Live:
         for name, value, known in (("x", x, plots.X_TITLES), ("y", y, plots.Y_AXES)):
             if value not in known:
                 raise HTTPException(400, f"{name} is one of {', '.join(known)}")
+        for run_id in wanted:
+            self.access.run(run_id, self.visitor(request))
         return _json(self.shared.get(("overlay", x, y, *wanted), lambda: self._overlay(wanted, x, y)))
 
     def graph(self, request: Request) -> Response:
         """The architecture, and what is measured at its nodes."""
-        run_id = request.path_params["run_id"]
+        run_id = self._run(request).id
         return _json(self.shared.get(("graph", run_id), lambda: self._graph(run_id)))
 
     def moments(self, request: Request) -> Response:
         """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints. Never an answer from
         before: a page that has just changed the text asks once, and goes on asking only where it is told of work."""
-        return _json(self._moments(request.path_params["run_id"], _text(request)))
+        return _json(self._moments(self._run(request).id, _text(request)))
 
     def moment(self, request: Request) -> Response:
         """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
-        key = request.path_params["run_id"], _whole(request, "step", -1), _text(request), "maps" in request.query_params
+        key = self._run(request).id, _whole(request, "step", -1), _text(request), "maps" in request.query_params
         return _json(self.shared.get(("moment", *key), lambda: _or_problem(self._moment, *key)))
 
     def ablate(self, request: Request) -> Response:
         """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
-        run_id, step = request.path_params["run_id"], _whole(request, "step", -1)
-        newest = sampler.newest(self.root, self.db.run(run_id).id)
+        run_id, step = self._run(request).id, _whole(request, "step", -1)
+        newest = sampler.newest(self.root, run_id)
         nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
         key = run_id, nearest, request.query_params.get("off"), _text(request)
         return _json(self.shared.get(("ablate", *key), lambda: _or_problem(self._ablate, *key)))
 
     def observations(self, request: Request) -> Response:
         """What a person should notice, in plain words."""
-        run_id = request.path_params["run_id"]
+        run_id = self._run(request).id
         return _json(self.said.get((run_id, self._stage(run_id)), lambda: self._observations(run_id)))
 
     def measures(self, request: Request) -> Response:
         """Everything measured inside the model, one line per step, quantity, node, layer and head."""
-        run = self.db.run(request.path_params["run_id"])
+        run = self._run(request)
         headers = {"Content-Disposition": f'attachment; filename="{file_name(run)}-inside.csv"'}
         return StreamingResponse(frames.measures_csv(self.db, run.id), media_type="text/csv", headers=headers)
 
     def weights(self, request: Request) -> Response:
         """A checkpoint's safetensors file to keep; the newest, or that of `step`."""
-        run_id = request.path_params["run_id"]
-        run, there = self.db.run(run_id), sampler.steps(self.root, run_id)
+        run = self._run(request)
+        there = sampler.steps(self.root, run.id)
         step = _whole(request, "step", there[-1] if there else -1)
         if step not in there:
             raise HTTPException(404, f"this run has no checkpoint at step {step}")
         return FileResponse(
-            RunFolder(self.root, run_id).checkpoints / f"{step:06d}.safetensors",
+            RunFolder(self.root, run.id).checkpoints / f"{step:06d}.safetensors",
             filename=f"{file_name(run)}-{step:06d}.safetensors", media_type="application/octet-stream",
         )  # fmt: skip
 
     def transformers(self, request: Request) -> Response:
         """A checkpoint as a folder that transformers loads, where a family of it has the architecture."""
-        run = self.db.run(request.path_params["run_id"])
+        run = self._run(request)
         step, name = _whole(request, "step", -1), file_name(run)
         try:
             data = export.transformers_zip(self.root, run.id, None if step < 0 else step, name)
@@ -214,12 +260,12 @@ class Live:
         return Response(data, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}.zip"'})
 
     def metrics(self, request: Request) -> Response:
-        run = self.db.run(request.path_params["run_id"])
+        run = self._run(request)
         data = frames.to_csv(frames.metrics(self.db, [run.id]))
         return Response(data, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.csv"'})
 
     def config(self, request: Request) -> Response:
-        run = self.db.run(request.path_params["run_id"])
+        run = self._run(request)
         data = RunFolder(self.root, run.id).config.read_bytes()
         return Response(
             data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.json"'}
@@ -227,10 +273,9 @@ class Live:
 
     def _delta(self, run_id: str, generation: int, cursor: int) -> bytes:
         try:
-            RunFolder(self.root, run_id)
             run = self.db.run(run_id)
-        except NoSuchRun:
-            return orjson.dumps({"gone": True})  # an answer, not an error: the page asks again and again
+        except NoSuchRun:  # deleted a moment ago
+            return orjson.dumps({"gone": True})
         if run.generation != generation:
             cursor = 0
         rows = self.db.events(run_id, after=cursor, limit=MAX_EVENTS)
@@ -248,6 +293,7 @@ class Live:
                 "cursor": rows[-1].id if rows else cursor,
                 "more": len(rows) == MAX_EVENTS,
                 "events": events,
+                "poll_ms": self.audience.poll_ms(),
             }
         )
 
@@ -258,9 +304,10 @@ class Live:
             name: getattr(run, name)
             for name in (
                 "id", "name", "state", "wanted", "reason", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
-                "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at",
+                "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at", "private",
             )
         }  # fmt: skip
+        status["by"] = self.names().get(run.owner, "")
         status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
         status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")} | {
             "source": run.config["data"]["source"]
@@ -272,14 +319,22 @@ class Live:
             status["log"] = RunFolder(self.root, run.id).log_tail()
         return status
 
+    def names(self) -> dict[str, str]:
+        """What people want to be called, by owner."""
+        return self.named.get(("names",), self.db.names)
+
+    def usage(self) -> disk.Usage:
+        """Measured again once it is older than some seconds."""
+        return self.weighed.get(("usage",), lambda: disk.measure(self.root))
+
     def _queue(self) -> dict[str, tuple[int, float | None]]:
         """Of each run that waits its place, 1 for the next, and in how many seconds it is expected to start."""
         with self._queue_lock:
             if time.monotonic() - self._queue_at > QUEUE_FRESH_S:
-                active, waiting = self.db.runs_in(store.ACTIVE), queue_of(self.db)
-                places = self.settings.max_running
-                starts = queueing.starts_in(waiting, active, places, lambda run: self._takes(run, places))
-                self._queued = {run.id: (i, start) for i, (run, start) in enumerate(zip(waiting, starts, strict=True), start=1)}
+                active, waiting, settings = self.db.runs_in(store.ACTIVE), queue_of(self.db), self.limits()
+                places, each, served = settings.max_running, settings.running_each, self.db.last_starts()
+                starts = queueing.starts_in(waiting, active, served, places, each, lambda run: self._takes(run, places))
+                self._queued = {run.id: (i, starts[run.id]) for i, run in enumerate(waiting, start=1)}
                 self._queue_at = time.monotonic()
             return self._queued
 
@@ -292,8 +347,8 @@ class Live:
         shared = min(places, max(1, machine.threads))  # runs at the same time share the cores
         return shared * estimated_seconds(orjson.dumps(run.config), machine)
 
-    def _list(self) -> bytes:
-        return orjson.dumps([self.status(run) | about_config(orjson.dumps(run.config)) for run in self.db.runs()])
+    def _list(self) -> list[tuple[Run, dict]]:
+        return [(run, self.status(run) | about_config(orjson.dumps(run.config))) for run in self.db.runs()]
 
     def _overlay(self, run_ids: list[str], x: str, y: str) -> bytes:
         runs = {run_id: self.db.run(run_id) for run_id in run_ids}

@@ -44,18 +44,32 @@ def startable(order: Sequence[Run], active: Sequence[Run], places: int, per_pers
     return chosen
 
 
-def starts_in(order: Sequence[Run], active: Sequence[Run], places: int, left_s: Callable[[Run], float | None]) -> list[float | None]:
-    """In how many seconds each of them is expected to start, if all take as long as `left_s` says; None from the first on where
-    nobody knows."""
-    free = [left_s(run) for run in active] + [0.0] * max(0, places - len(active))
-    if any(seconds is None for seconds in free) or not free:
-        return [None] * len(order)
-    heapq.heapify(free)
-    found: list[float | None] = []
-    for run in order:
-        start, takes = heapq.heappop(free), left_s(run)
-        found.append(start)
-        if takes is None:
+def starts_in(
+    queued: Sequence[Run], active: Sequence[Run], served: Mapping[str, float], places: int, per_person: int,
+    left_s: Callable[[Run], float | None],
+) -> dict[str, float | None]:  # fmt: skip
+    """By id in how many seconds each queued run is expected to start, if all take as long as `left_s` says and nobody comes or
+    goes. A run of which that is unknown is taken to keep its place for ever: None for those who would have to wait for it."""
+    waiting, training, ends, began, now = list(queued), list(active), [], dict(served), 0.0
+    found: dict[str, float | None] = {run.id: None for run in queued}
+    for run in active:
+        began.setdefault(run.owner, 0.0)
+        _note_end(ends, run, now, left_s)
+    while waiting:
+        for run in startable(in_turn(waiting, training, began), training, places, per_person):
+            found[run.id] = now
+            began[run.owner] = max(began.values(), default=0.0) + 1.0
+            waiting.remove(run)
+            training.append(run)
+            _note_end(ends, run, now, left_s)
+        if not ends:
             break
-        heapq.heappush(free, start + takes)
-    return found + [None] * (len(order) - len(found))
+        now, _, ended = heapq.heappop(ends)
+        training.remove(ended)
+    return found
+
+
+def _note_end(ends: list[tuple[float, str, Run]], run: Run, now: float, left_s: Callable[[Run], float | None]) -> None:
+    left = left_s(run)
+    if left is not None:
+        heapq.heappush(ends, (now + left, run.id, run))

@@ -11,6 +11,7 @@ from playground.config import RunConfig
 from playground.files import publish, text_hash
 from playground.store import NoSuchRun
 
+MAX_NAME = 80
 _RUN_ID = re.compile(r"[a-z2-7]{10}")
 
 
@@ -50,3 +51,8 @@ class RunFolder:
         except FileNotFoundError:
             return ""
         return "\n".join(text.strip().splitlines()[-n_lines:])[-4000:]
+
+
+def clean_name(name: object, longest: int = MAX_NAME) -> str:
+    """A name as one line of printable characters, cut to the longest that is shown."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(name)[:10_000]).split())[:longest]

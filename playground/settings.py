@@ -1,4 +1,4 @@
-"""What the host of a playground decides, read from the environment once, at the start.
+"""What the host of a playground decides: read from the environment once, and changed in the Host tab.
 
 Never changes what a given config computes; contract of names: PLAYGROUND_*.
 """
@@ -8,32 +8,88 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from models.knobs import ConfigError, Problem
 
+TOKEN = "PLAYGROUND_HOST_TOKEN"
+SHORTEST_TOKEN = 12
+
 
 class SettingsError(ConfigError):
-    """Environment variables whose values cannot be used; names every one."""
+    """Values that cannot be used as limits; names every one."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A whole number that the host sets: `low` is the least that makes sense; `label`, `unit` and `help` are for people.
+    An `optional` one may be left out, which means no limit beside the machine's own."""
+
+    low: int
+    label: str
+    unit: str
+    help: str
+    optional: bool
+
+
+def limit(default: int | None, low: int, label: str, unit: str, help: str, optional: bool | None = None) -> Any:
+    optional = default is None if optional is None else optional
+    return field(default=default, metadata={"limit": Limit(low, label, unit, help, optional)})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of one installation. Sizes in bytes. Those of a person are None where they are the machine's own."""
+    """One installation. Limits of one person bind everybody but the host, those of a run all runs of the page."""
 
     root: Path
-    max_running: int = 2
-    max_running_each: int | None = None
-    max_queued: int = 50
-    max_queued_each: int | None = None
-    max_params: int = 50_000_000
-    max_block_size: int = 4096
-    max_steps: int = 1_000_000
-    max_upload_bytes: int = 20_000_000
+    max_running: int = limit(2, 1, "runs that train at the same time", "runs", "Two, or half the cores if that is more.")
+    max_running_each: int | None = limit(None, 1, "of them, of one person", "runs", "Left out: as many.")
+    max_queued: int = limit(50, 0, "runs that may wait", "runs", "Whoever comes later is asked to try again.")
+    max_queued_each: int | None = limit(None, 0, "of them, of one person", "runs", "Left out: as many.")
+    max_turn_seconds: int | None = limit(
+        300, 10, "training in one go while others wait", "s",
+        "Then a run saves a checkpoint and waits for its next turn, from which it goes on exactly.", optional=True,
+    )  # fmt: skip
+    max_seconds: int | None = limit(None, 1, "training of one run", "s", "A run that reaches it is stopped with a checkpoint.")
+    max_idle_seconds: int | None = limit(
+        None, 30, "training that nobody looks at", "s", "Then the run is paused with a checkpoint, and its owner resumes it."
+    )
+    max_params: int = limit(50_000_000, 1, "parameters of one model", "parameters", "What a model weighs is four times as many bytes.")
+    max_block_size: int = limit(4096, 1, "context of one model", "tokens", "Attention takes memory by its square.")
+    max_steps: int = limit(1_000_000, 1, "steps of one run", "steps", "Of the config, before it starts.")
+    max_upload_bytes: int = limit(20_000_000, 1, "size of one uploaded text", "bytes", "Also of a text from the Hub.")
+    max_disk_each: int | None = limit(
+        None, 1_000_000, "disk for the runs of one person", "bytes", "Over it, old probes are thinned and old runs offered for deletion."
+    )
+    max_disk: int | None = limit(None, 1_000_000, "disk for everything", "bytes", "Over it, nobody can start another run.")
     hub: bool = True
     nice: int = 10
     n_cpus: int = 2
+
+    @property
+    def running_each(self) -> int:
+        """Runs of one person that may train at the same time."""
+        return self.max_running if self.max_running_each is None else self.max_running_each
+
+    def with_limits(self, changed: Mapping[str, int | None]) -> Settings:
+        """With the limits that the Host tab has changed; names that are none are left alone."""
+        return replace(self, **{name: value for name, value in changed.items() if name in LIMITS})
+
+
+LIMITS: dict[str, Limit] = {each.name: each.metadata["limit"] for each in fields(Settings) if "limit" in each.metadata}
+
+
+def read_limit(name: str, text: str, called: str) -> int | None:
+    """A limit from what a person typed; empty is none, where there may be none. Raises SettingsError with the nearest value."""
+    about, text = LIMITS[name], text.strip()
+    if about.optional and (not text or (text == "0" and about.low > 0)):
+        return None
+    if not re.fullmatch("[0-9]{1,15}", text) or int(text) < about.low:
+        or_none = ", or 0 for no limit" if about.optional and about.low > 0 else ""
+        raise SettingsError([Problem(called, f"{text[:60]!r} is not possible; use a whole number from {about.low:,} up{or_none}")])
+    return int(text)
 
 
 def n_cpus() -> int:
@@ -55,32 +111,23 @@ def find_root(environ: Mapping[str, str], explicit: str | None = None) -> Path:
 def from_environment(environ: Mapping[str, str] = os.environ, root: str | None = None) -> Settings:
     """Read every PLAYGROUND_* limit; raises SettingsError naming all bad ones."""
     cores, problems = n_cpus(), []
-
-    def whole(name: str, default: int | None, low: int) -> int | None:
-        text = environ.get(name, "").strip()
-        if not text:
-            return default
-        if not re.fullmatch("[0-9]{1,15}", text) or int(text) < low:
-            problems.append(Problem(name, f"{text[:60]!r} is not possible; use a whole number from {low} up"))
-            return default
-        return int(text)
-
-    settings = Settings(
-        root=find_root(environ, root),
-        max_running=whole("PLAYGROUND_MAX_RUNNING", max(2, cores // 2), low=1),
-        max_running_each=whole("PLAYGROUND_MAX_RUNNING_EACH", None, low=1),
-        max_queued=whole("PLAYGROUND_MAX_QUEUED", 50, low=0),
-        max_queued_each=whole("PLAYGROUND_MAX_QUEUED_EACH", None, low=0),
-        max_params=whole("PLAYGROUND_MAX_PARAMS", 50_000_000, low=1),
-        max_block_size=whole("PLAYGROUND_MAX_BLOCK_SIZE", 4096, low=1),
-        max_steps=whole("PLAYGROUND_MAX_STEPS", 1_000_000, low=1),
-        max_upload_bytes=whole("PLAYGROUND_MAX_UPLOAD_BYTES", 20_000_000, low=1),
-        hub=whole("PLAYGROUND_HUB", 1, low=0) > 0,
-        n_cpus=cores,
-    )
+    limits: dict[str, int | None] = {"max_running": max(2, cores // 2)}
+    for name in LIMITS:
+        text = environ.get(f"PLAYGROUND_{name.upper()}", "").strip()
+        if text:
+            try:
+                limits[name] = read_limit(name, text, f"PLAYGROUND_{name.upper()}")
+            except SettingsError as error:
+                problems += error.problems
+    hub = environ.get("PLAYGROUND_HUB", "").strip() or "1"
+    if hub not in ("0", "1"):
+        problems.append(Problem("PLAYGROUND_HUB", f"{hub[:60]!r} is not possible; use 0 or 1"))
+    token = environ.get(TOKEN, "").strip()
+    if token and not re.fullmatch(rf"[A-Za-z0-9_-]{{{SHORTEST_TOKEN},100}}", token):
+        problems.append(Problem(TOKEN, f"a token has {SHORTEST_TOKEN} to 100 of the characters A-Z, a-z, 0-9, _ and -"))
     if problems:
         raise SettingsError(problems)
-    return settings
+    return Settings(root=find_root(environ, root), hub=hub == "1", n_cpus=cores, **limits)
 
 
 def calm_threads(environ: Mapping[str, str]) -> dict[str, str]:

@@ -46,6 +46,15 @@ MIGRATIONS = (
     CREATE INDEX events_by_run ON events (run_id, id);
     CREATE INDEX runs_by_place ON runs (state, place);
     """,
+    # `turn_at` is when a run last began to train, `why` in what words its worker should obey.
+    """
+    ALTER TABLE runs ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN turn_at REAL;
+    ALTER TABLE runs ADD COLUMN why TEXT NOT NULL DEFAULT '';
+    UPDATE runs SET turn_at = started_at;
+    CREATE TABLE people (id TEXT PRIMARY KEY, name TEXT NOT NULL, named_at REAL NOT NULL);
+    CREATE TABLE limits (name TEXT PRIMARY KEY, value INTEGER);
+    """,
 )
 
 
@@ -107,6 +116,9 @@ class Run:
     val_loss: float | None
     best_val_loss: float | None
     final_val_loss: float | None
+    private: bool
+    turn_at: float | None
+    why: str
 
 
 @dataclass(frozen=True)
@@ -180,9 +192,19 @@ class Store:
             return [_run(row) for row in rows]
 
     def last_starts(self) -> dict[str, float]:
-        """By owner when their newest run that has begun to train did so."""
+        """By owner when one of their runs last began to train."""
         with self._reading() as db:
-            return dict(db.execute("SELECT owner, max(started_at) FROM runs WHERE started_at IS NOT NULL GROUP BY owner").fetchall())
+            return dict(db.execute("SELECT owner, max(turn_at) FROM runs WHERE turn_at IS NOT NULL GROUP BY owner").fetchall())
+
+    def names(self) -> dict[str, str]:
+        """What people want to be called, by owner."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT id, name FROM people").fetchall())
+
+    def limits(self) -> dict[str, int | None]:
+        """The limits that were changed since the start, by name; None for no limit."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT name, value FROM limits").fetchall())
 
     def events(self, run_id: str, after: int = 0, kinds: Iterable[str] = (), limit: int = -1) -> list[Row]:
         """Events of a run with an id beyond `after`, oldest first."""
@@ -199,22 +221,45 @@ class Store:
 
     def add_run(
         self, run_id: str, *, name: str, owner: str, config: str, n_params: int, state: str,
-        preset: str = "", parent: str | None = None,
+        preset: str = "", parent: str | None = None, private: bool = False,
     ) -> None:  # fmt: skip
         """Insert a run at the end of the queue."""
         with self._writing() as db:
             db.execute(
-                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, place)"
-                " VALUES (?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
-                (run_id, name, owner, parent, state, time.time(), config, preset, n_params),
+                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, place)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
+                (run_id, name, owner, parent, state, time.time(), config, preset, n_params, private),
             )
 
     def rename(self, run_id: str, name: str) -> None:
         self._update(run_id, name=name)
 
-    def want(self, run_id: str, wanted: str) -> None:
-        """Set what the run's worker is to do: run, pause or stop."""
-        self._update(run_id, wanted=wanted)
+    def set_private(self, run_id: str, private: bool) -> None:
+        self._update(run_id, private=private)
+
+    def want(self, run_id: str, wanted: str, why: str = "") -> None:
+        """Set what the run's worker is to do (run, pause, stop), and why."""
+        self._update(run_id, wanted=wanted, why=why)
+
+    def want_if_free(self, run_id: str, wanted: str, why: str) -> bool:
+        """The same, also yield, of a run that trains and of which nobody wants anything else; says whether it was."""
+        with self._writing() as db:
+            done = db.execute(
+                "UPDATE runs SET wanted=?, why=? WHERE id=? AND wanted='run' AND state=?", (wanted, why, run_id, RUNNING)
+            )  # fmt: skip
+            return done.rowcount == 1
+
+    def set_name(self, person: str, name: str) -> None:
+        """What a person, given by the owner of their runs, wants to be called; nothing forgets them."""
+        with self._writing() as db:
+            if name:
+                db.execute("INSERT OR REPLACE INTO people (id, name, named_at) VALUES (?,?,?)", (person, name, time.time()))
+            else:
+                db.execute("DELETE FROM people WHERE id=?", (person,))
+
+    def set_limit(self, name: str, value: int | None) -> None:
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO limits (name, value) VALUES (?,?)", (name, value))
 
     def set_probe_text(self, run_id: str, text: str) -> None:
         self._update(run_id, probe_text=text)
@@ -224,12 +269,22 @@ class Store:
         states = tuple(from_states)
         with self._writing() as db:
             done = db.execute(
-                "UPDATE runs SET state='queued', wanted='run', reason='', ended_at=NULL,"
+                "UPDATE runs SET state='queued', wanted='run', why='', reason='', ended_at=NULL,"
                 " place=(SELECT coalesce(max(place), 0) + 1 FROM runs)"
                 f" WHERE id=? AND state IN ({','.join('?' * len(states))})",
                 (run_id, *states),
             )
             return done.rowcount == 1
+
+    def yield_turn(self, run_id: str, reason: str, *, step: int, seconds: float) -> None:
+        """Put a run whose worker has saved it back into the queue, at its end. What its owner wants meanwhile stays wanted."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE runs SET state='queued', reason=?, step=?, seconds=?, ended_at=NULL,"
+                " place=(SELECT coalesce(max(place), 0) + 1 FROM runs),"
+                " wanted=CASE wanted WHEN 'yield' THEN 'run' ELSE wanted END WHERE id=?",
+                (reason, step, seconds, run_id),
+            )
 
     def change_state(self, run_id: str, state: str, from_states: Iterable[str], reason: str = "", **values: Any) -> bool:
         """Move a run to a state if it is still in one of these; says whether it was."""
@@ -259,9 +314,9 @@ class Store:
             db.execute("DELETE FROM events WHERE run_id=? AND step>?", (run_id, step))
             db.execute(
                 "UPDATE runs SET state='running', reason='', generation=generation+1, step=?, threads=?, device=?,"
-                " started_at=coalesce(started_at, ?), ended_at=NULL, probe_text=coalesce(probe_text, ?),"
+                " started_at=coalesce(started_at, ?), turn_at=?, ended_at=NULL, probe_text=coalesce(probe_text, ?),"
                 " val_loss=?, best_val_loss=?, final_val_loss=NULL WHERE id=?",
-                (step, threads, device, time.time(), probe_text, *_validations(db, run_id), run_id),
+                (step, threads, device, now := time.time(), now, probe_text, *_validations(db, run_id), run_id),
             )
 
     def append(self, run_id: str, events: Iterable[StorableEvent], progress: dict[str, Any], wait_s: float = LOCK_WAIT_S) -> None:
@@ -416,7 +471,7 @@ def _run(row: sqlite3.Row) -> Run:
     for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):
             fields[name] = _NOT_FINITE[fields[name]]
-    return Run(**{**fields, "config": json.loads(fields["config"])})
+    return Run(**{**fields, "config": json.loads(fields["config"]), "private": bool(fields["private"])})
 
 
 def _assignments(fields: dict[str, Any]) -> str:

@@ -17,11 +17,14 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem, parse
-from playground import locks, queueing, store
-from playground.access import HOST, Visitor
+from playground import disk, limits, locks, queueing, store
+from playground.access import Visitor
+from playground.audience import Audience
 from playground.config import RunConfig
 from playground.data import corpora, dataset
-from playground.runs import RunFolder
+from playground.enforcing import Enforcer
+from playground.files import megabytes
+from playground.runs import RunFolder, clean_name
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 
@@ -29,37 +32,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
-MAX_NAME = 80
 
 
 class CannotDo(RuntimeError):
     """The run is not in a state in which this can be done; says what can."""
 
 
-def check_limits(config: RunConfig, settings: Settings) -> None:
-    """Raises ConfigError naming the limit, the value and the nearest allowed one."""
-    problems = []
-    # A text that cannot be read has no vocabulary yet; what is certain is judged all the same.
-    params = n_params(config.model if config.model.vocab_size else config.model.model_copy(update={"vocab_size": 1}))
-    if params > settings.max_params:
-        limit = f"{params:,} parameters are more than this playground's limit of {settings.max_params:,}"
-        problems.append(Problem("model.n_embd", f"{limit}; use fewer layers or a smaller width"))
-    steps = config.train.max_steps
-    if steps is not None and steps > settings.max_steps:
-        problems.append(Problem("train.max_steps", f"{steps:,} is more than this playground's limit; use at most {settings.max_steps:,}"))
-    context = config.model.block_size
-    if context > settings.max_block_size:
-        limit = f"{context:,} tokens are more than this playground's limit; use at most {settings.max_block_size:,}"
-        problems.append(Problem("model.block_size", limit))
-    if corpora.from_hub(config.data.source) and not settings.hub:
-        problems.append(Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(corpora.OFFLINE)}"))
-    if problems:
-        raise ConfigError(problems)
-
-
 def create_run(
     db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
-    state: str, name: str = "", preset: str = "", parent: str | None = None,
+    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False,
 ) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
@@ -71,7 +52,7 @@ def create_run(
     try:
         db.add_run(
             run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
-            n_params=n_params(config.model), state=state, preset=preset, parent=parent,
+            n_params=n_params(config.model), state=state, preset=preset, parent=parent, private=private,
         )  # fmt: skip
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -92,7 +73,7 @@ def checked(config: RunConfig, settings: Settings) -> RunConfig:
         config = dataset.complete(config, settings.root)
         check_probe(config, settings.root)
     with collecting(problems):
-        check_limits(config, settings)
+        limits.check_config(config, settings)
     if problems:
         raise ConfigError(problems)
     return config
@@ -120,11 +101,6 @@ def numbered(name: str, db: Store) -> str:
     """The name, with a number where other runs have it already."""
     taken = {run.name for run in db.runs()}
     return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)
-
-
-def clean_name(name: str) -> str:
-    """A run's name as one line of at most 80 printable characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())[:MAX_NAME]
 
 
 def mark_dead(db: Store, root: Path, run: Run, reason: str = "") -> bool:
@@ -159,10 +135,12 @@ def threads_for(settings: Settings, n_running: int) -> int:
 
 
 class Supervisor:
-    """One per app. `start` begins to serve the queue in a thread; only one app per root serves it."""
+    """One per app. `start` begins to serve the queue in a thread; only one app per root serves it. `audience` knows who looks at
+    which run."""
 
-    def __init__(self, settings: Settings, db: Store):
-        self.settings, self.db = settings, db
+    def __init__(self, settings: Settings, db: Store, audience: Audience | None = None):
+        self.settings, self.db, self.audience = settings, db, audience or Audience()
+        self.enforcer = Enforcer(settings.root, db, self.audience)
         self._children: dict[str, subprocess.Popen] = {}
         self._ended: set[str] = set()
         self._standby: subprocess.Popen | None = None
@@ -174,26 +152,48 @@ class Supervisor:
 
     # Steering.
 
-    def submit(self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None) -> str:
+    def limits(self) -> Settings:
+        """What the host allows just now."""
+        return self.settings.with_limits(self.db.limits())
+
+    def submit(
+        self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None,
+        private: bool = False,
+    ) -> str:  # fmt: skip
         """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing."""
         visitor.must_be_known()
-        config = config if isinstance(config, RunConfig) else parse(RunConfig, config)
-        self._check_room(visitor)
-        run_id = create_run(self.db, self.settings, config, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent)
+        config, settings = config if isinstance(config, RunConfig) else parse(RunConfig, config), self.limits()
+        self._check_room(visitor, settings)
+        run_id = create_run(
+            self.db, settings, config, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent, private=private
+        )
         self._kick.set()
         return run_id
 
-    def _check_room(self, visitor: Visitor) -> None:
-        """Raises CannotDo where the queue is full, or this person's part of it."""
-        queued, each = self.db.runs_in([store.QUEUED]), self.settings.max_queued_each
-        if len(queued) >= self.settings.max_queued:
-            raise CannotDo(f"{len(queued)} runs are waiting already, as many as this playground takes; try again when one has ended")
+    def _check_room(self, visitor: Visitor, settings: Settings) -> None:
+        """Raises CannotDo where there is no room for another run: in the queue, in this person's part of it, or on the disk."""
+        queued, each = self.db.runs_in([store.QUEUED]), settings.max_queued_each
+        if len(queued) >= settings.max_queued:
+            limit = f"this playground's limit is {settings.max_queued}"
+            raise CannotDo(f"{len(queued)} runs are waiting already, and {limit}; try again when one has started")
         mine = sum(run.owner == visitor.id for run in queued)
-        if each is not None and mine >= each and visitor != HOST:
+        if each is not None and mine >= each and not visitor.is_host:
             raise CannotDo(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
+        self._check_disk(visitor, settings)
 
-    def pause(self, run_id: str, visitor: Visitor) -> None:
-        self._ask(run_id, visitor, "pause", store.PAUSED)
+    def _check_disk(self, visitor: Visitor, settings: Settings) -> None:
+        usage = self.enforcer.usage
+        if usage.free < disk.RESERVE_BYTES:
+            raise CannotDo(f"the disk has only {megabytes(usage.free)} left; delete runs that are no longer needed")
+        if settings.max_disk is not None and usage.total > settings.max_disk:
+            limit = megabytes(settings.max_disk)
+            raise CannotDo(f"all runs together take {megabytes(usage.total)}, and this playground's limit is {limit}; delete some")
+        share, mine = settings.max_disk_each, usage.of(visitor.id, self.db.runs())
+        if share is not None and mine > share and not visitor.is_host:
+            raise CannotDo(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
+
+    def pause(self, run_id: str, visitor: Visitor, why: str = "") -> None:
+        self._ask(run_id, visitor, "pause", store.PAUSED, why)
 
     def stop(self, run_id: str, visitor: Visitor) -> None:
         self._ask(run_id, visitor, "stop", store.STOPPED)
@@ -201,6 +201,7 @@ class Supervisor:
     def resume(self, run_id: str, visitor: Visitor) -> None:
         """Put a run that was paused, stopped, interrupted or failed back into the queue."""
         run = self._own(run_id, visitor)
+        self._check_disk(visitor, self.limits())
         if not self.db.enqueue(run_id, store.RESUMABLE):
             advice = "continue it as a new run" if run.state == store.FINISHED else "change the configuration and train a new one"
             raise CannotDo(f"{run.name!r} is {run.state}" + ("" if run.state in store.WAITING else f"; {advice}"))
@@ -216,7 +217,7 @@ class Supervisor:
         tree["optim"]["warmup_steps"] = 0
         if steps is not None:
             tree["train"] |= {"max_steps": steps, "max_seconds": None}
-        return self.submit(tree, visitor, name=f"{run.name} (further)", preset=run.preset, parent=run_id)
+        return self.submit(tree, visitor, name=f"{run.name} (further)", preset=run.preset, parent=run_id, private=run.private)
 
     def rename(self, run_id: str, visitor: Visitor, name: str) -> None:
         self._own(run_id, visitor)
@@ -224,6 +225,11 @@ class Supervisor:
         if not name:
             raise CannotDo("a name needs at least one printable character")
         self.db.rename(run_id, name)
+
+    def set_private(self, run_id: str, visitor: Visitor, private: bool) -> None:
+        """Hide a run from everybody else, or show it again."""
+        self._own(run_id, visitor)
+        self.db.set_private(run_id, private)
 
     def delete(self, run_id: str, visitor: Visitor) -> None:
         """Remove a run that is not active, with all its files."""
@@ -265,16 +271,17 @@ class Supervisor:
         visitor.must_own(run)
         return run
 
-    def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str) -> None:
+    def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str, why: str = "") -> None:
         """Ask the worker; a run that still waits in the queue changes state at once."""
         run = self._own(run_id, visitor)
-        if self.db.change_state(run_id, state, [store.QUEUED], f"{state} before it started"):
+        by = why or f"{state} by {'its owner' if visitor.is_owner_of(run) else 'the host'}"
+        if self.db.change_state(run_id, state, [store.QUEUED], f"{by} while it waited"):
             return
-        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], "stopped by its owner while paused"):
+        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], f"{by} while paused"):
             return
         if run.state not in store.ACTIVE:
             raise CannotDo(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
-        self.db.want(run_id, wanted)
+        self.db.want(run_id, wanted, by)
 
     def standby_pid(self) -> int | None:
         """The process that waits to train the next run, perhaps still importing."""
@@ -321,7 +328,9 @@ class Supervisor:
         active = self.db.runs_in(store.ACTIVE)
         for run in active:
             self._check_alive(run)
-        self._launch_waiting(active)
+        settings = self.limits()
+        self.enforcer.enforce(active, settings)
+        self._launch_waiting(active, settings)
         self._keep_standby()
 
     def _keep_standby(self) -> None:
@@ -348,9 +357,9 @@ class Supervisor:
         if time.monotonic() - since > patience and mark_dead(self.db, self.settings.root, run):
             self._missing_since.pop(run.id, None)
 
-    def _launch_waiting(self, active: list[Run]) -> None:
-        places, each, n_active = self.settings.max_running, self.settings.max_running_each, len(active)
-        for run in queueing.startable(queue_of(self.db), active, places, places if each is None else each):
+    def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
+        n_active = len(active)
+        for run in queueing.startable(queue_of(self.db), active, settings.max_running, settings.running_each):
             if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):
                 try:
                     self._launch(run, threads_for(self.settings, n_active))

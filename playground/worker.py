@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from playground import locks, store
@@ -67,7 +68,7 @@ class StoreLink:
             run = self.db.run(self.run_id)
         except StoreBusy:
             return self.last
-        self.last = Wanted(run.wanted, run.probe_text)
+        self.last = Wanted(run.wanted, run.probe_text, run.why)
         return self.last
 
     def _progress(self, event) -> dict:
@@ -195,7 +196,11 @@ class Work:
         else:
             _log_traceback(self.folder, end)
             state, reason, final = store.FAILED, explain(end), {}
-        _say_last_word(self.link.buffer, lambda: db.change_state(run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final))
+        if state == store.QUEUED:
+            change_state = partial(db.yield_turn, run.id, reason, **final)
+        else:
+            change_state = partial(db.change_state, run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final)
+        _say_last_word(self.link.buffer, change_state)
         self.lock.release()
         if isinstance(end, Outcome):
             return end

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.gpt import GPT
-from playground.files import publish
+from playground.files import evenly, publish
 from playground.training.errors import CheckpointError
 
 KEEP_WEIGHTS = 50
@@ -104,21 +103,6 @@ class Checkpoints:
         """The json first, so that a half-removed checkpoint no longer exists."""
         for path in (self.info_path(step), self.state_path(step), self.weights_path(step)):
             path.unlink(missing_ok=True)
-
-
-def evenly(steps: list[int], keep: int, always: Iterable[int | None] = ()) -> set[int]:
-    """At most `keep` of ascending `steps`, spread evenly: first, last and `always` among them.
-
-    Dropping the step whose neighbours are closest together keeps the rest evenly spread
-    however often new ones are added.
-    """
-    kept, fixed = list(steps), {steps[0], steps[-1], *always} if steps else set()
-    while len(kept) > keep:
-        candidates = [i for i in range(1, len(kept) - 1) if kept[i] not in fixed]
-        if not candidates:
-            break
-        del kept[min(candidates, key=lambda i: kept[i + 1] - kept[i - 1])]
-    return set(kept)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

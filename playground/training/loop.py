@@ -45,15 +45,18 @@ TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accu
 EARLY_CREDIT_S = 0.08
 SAMPLE_CREDIT = 3  # times as much: what the model writes changes most in the first half minute
 N_ANSWERS = 8
+GOES_ON = ("paused", "interrupted", "queued")  # ends of a run that is not over
 CALMER = "try a lower learning rate or more warm-up"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of the run now. `state` is run, pause, stop or interrupt."""
+    """What is wanted of the run now. `state` is run, pause, stop, yield or interrupt; `why` is for people, where it is not the
+    owner's own wish."""
 
     state: str = "run"
     probe_text: str | None = None
+    why: str = ""
 
 
 class Link(Protocol):
@@ -78,7 +81,8 @@ class NoLink:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `state` is finished, paused, stopped or diverged; `reason` is for people.
+    """How a run ended: `state` is finished, paused, stopped or diverged, or queued where it goes on at its next turn; `reason` is
+    for people.
 
     Losses in nats per token; `recording_s` is the share of `seconds` spent on probes, samples
     and recording, `validation_s` and `checkpoint_s` likewise; `probing_s` is that of the `n_probes` probes alone.
@@ -225,9 +229,11 @@ class Loop:
         if self.diverged is not None:
             return "diverged", self.diverged
         if wanted.state == "pause":
-            return "paused", "paused by its owner"
+            return "paused", wanted.why or "paused by its owner"
         if wanted.state == "stop":
-            return "stopped", "stopped by its owner"
+            return "stopped", wanted.why or "stopped by its owner"
+        if wanted.state == "yield":
+            return "queued", wanted.why or "waits for its next turn"
         if wanted.state == "interrupt":
             return "interrupted", "its process was asked to end; resume it to go on"
         if train.max_steps is not None and state.steps_done >= train.max_steps:
@@ -270,7 +276,7 @@ class Loop:
             if self.diverged is not None:
                 ending, reason = "diverged", self.diverged
             else:
-                if ending not in ("paused", "interrupted"):
+                if ending not in GOES_ON:
                     self._validate(whole=True)
                     self._look(always=True)
                 self._save()

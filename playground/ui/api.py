@@ -1,18 +1,20 @@
 """The named endpoints: all that the page can do, for programs. Signatures are typed; every value is checked here.
 
-What changes something takes the `owner_key` that `/start_run` gave out.
+What changes something takes the `owner_key` that `/start_run` gave out, and so does looking at a private run. The host's token is
+a key to everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import gradio as gr
 import orjson
 
 from models.knobs import ConfigError, Problem
-from playground import access, frames, moments, sampler
-from playground.access import Visitor
+from playground import frames, moments, sampler, store
+from playground.access import Visitor, new_key
 from playground.data import corpora, tokenizers
 from playground.live import Live
 from playground.presets import PRESETS, with_source
@@ -39,76 +41,80 @@ class Endpoints:
     def __init__(self, services: Services):
         self.services = services
         self.db, self.root = services.db, services.settings.root
-        self.live = Live(self.root, self.db)
+        self.live = Live(self.root, self.db, settings=services.settings, access=services.access)
 
-    def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "") -> dict:
+    def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False) -> dict:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
-        from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given)."""
+        from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given).
+        Nobody else sees a private one."""
         with answered():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:
                 raise ConfigError([Problem("preset", f"there is no preset {preset[:60]!r}; use one of {', '.join(PRESETS)}")])
-            key = _text(owner_key, "owner_key", 100) or access.new_key()
+            key = _text(owner_key, "owner_key", 100) or new_key()
             run_id = self.services.supervisor.submit(
-                merged(base.config.model_dump(), config), Visitor.from_key(key), name=_text(name, "name", 200), preset=preset
-            )
+                merged(base.config.model_dump(), config), self._visitor(key), name=_text(name, "name", 200), preset=preset,
+                private=private is True,
+            )  # fmt: skip
         return {"run_id": run_id, "owner_key": key}
 
-    def run_status(self, run_id: str) -> dict:
+    def run_status(self, run_id: str, owner_key: str = "") -> dict:
         """State, step, losses, speed and place in the queue of a run."""
         with answered():
-            return self.live.status(self.db.run(_text(run_id, "run_id", 100)))
+            return self.live.status(self._run(run_id, owner_key))
 
-    def list_runs(self) -> list:
-        """The status of every run, newest first."""
+    def list_runs(self, owner_key: str = "") -> list:
+        """The status of every run that is not private, and of the owner's own, newest first."""
         with answered():
-            return [self.live.status(run) for run in self.db.runs()]
+            return [self.live.status(run) for run in self.services.access.runs(self._visitor(owner_key))]
 
-    def metrics(self, run_id: str) -> list:
+    def metrics(self, run_id: str, owner_key: str = "") -> list:
         """Everything recorded of a run's losses, rates and speed: one object per training point or validation."""
         with answered():
-            frame = frames.metrics(self.db, [self.db.run(_text(run_id, "run_id", 100)).id])
+            frame = frames.metrics(self.db, [self._run(run_id, owner_key).id])
             return orjson.loads(frame.to_json(orient="records"))
 
     def control_run(self, run_id: str, action: str, owner_key: str) -> dict:
-        """`action` is pause, resume, stop or continue (a new run that goes on from this one's last checkpoint)."""
+        """`action` is pause, resume, stop, continue (a new run that goes on from this one's last checkpoint), private (nobody else
+        sees it) or public."""
         with answered():
             supervisor: Supervisor = self.services.supervisor
             actions = {
                 "pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop, "continue": supervisor.continue_run,
+                "private": partial(supervisor.set_private, private=True), "public": partial(supervisor.set_private, private=False),
             }  # fmt: skip
             if not isinstance(action, str) or action not in actions:
                 raise ConfigError([Problem("action", f"{str(action)[:60]!r} is not possible; use one of {', '.join(actions)}")])
-            new = actions[action](_text(run_id, "run_id", 100), _visitor(owner_key))
+            new = actions[action](_text(run_id, "run_id", 100), self._visitor(owner_key))
             return {"run_id": new or run_id}
 
     def rename_run(self, run_id: str, name: str, owner_key: str) -> dict:
         """Give a run another name."""
         with answered():
-            self.services.supervisor.rename(_text(run_id, "run_id", 100), _visitor(owner_key), _text(name, "name", 1000))
+            self.services.supervisor.rename(_text(run_id, "run_id", 100), self._visitor(owner_key), _text(name, "name", 1000))
             return {"run_id": run_id, "name": self.db.run(run_id).name}
 
     def delete_run(self, run_id: str, owner_key: str) -> dict:
         """Remove a run that is not active, with all its files."""
         with answered():
-            self.services.supervisor.delete(_text(run_id, "run_id", 100), _visitor(owner_key))
+            self.services.supervisor.delete(_text(run_id, "run_id", 100), self._visitor(owner_key))
             return {"run_id": run_id}
 
-    def checkpoints(self, run_id: str) -> list:
+    def checkpoints(self, run_id: str, owner_key: str = "") -> list:
         """The steps of a run's checkpoints, oldest first."""
         with answered():
-            return sampler.steps(self.root, self.db.run(_text(run_id, "run_id", 100)).id)
+            return sampler.steps(self.root, self._run(run_id, owner_key).id)
 
     def sample(
         self, run_id: str, prompt: str = "", step: int | None = None, max_new_tokens: int = 200, temperature: float = 0.8,
-        top_k: int | None = None, top_p: float | None = None, seed: int = 1,
+        top_k: int | None = None, top_p: float | None = None, seed: int = 1, owner_key: str = "",
     ) -> Iterator[dict]:  # fmt: skip
         """Stream tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`."""
         with answered():
             config = sampler.parse_sampling(
                 {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             )
-            run = self.db.run(_text(run_id, "run_id", 100))
+            run = self._run(run_id, owner_key)
             written = sampler.sample(self.root, run.id, sampler.parse_step(step), _text(prompt, "prompt", MAX_TEXT), config)
             for token in self.services.computing.stream(written):
                 yield {
@@ -119,16 +125,16 @@ class Endpoints:
     def upload_text(self, text: str) -> dict:
         """Keep a text to train on; `source` goes into `data.source` of a config."""
         with answered():
-            limit = self.services.settings.max_upload_bytes
+            limit = self.services.limits().max_upload_bytes
             if not isinstance(text, str):
                 raise ConfigError([Problem("text", "a text is needed")])
             return {"source": corpora.add_bytes(self.root, text.encode("utf-8", "surrogatepass"), limit)}
 
-    def probe(self, run_id: str, text: str, step: int | None = None) -> dict:
+    def probe(self, run_id: str, text: str, step: int | None = None, owner_key: str = "") -> dict:
         """All that can be seen inside a model on any text: `tokens`, `attention[layer][head][query][key]`, and `values`, the
         measures by quantity, node and layer."""
         with answered():
-            run = self.db.run(_text(run_id, "run_id", 100))
+            run = self._run(run_id, owner_key)
             step, text = sampler.parse_step(step), _text(text, "text", 2000)
             at, seen = self.services.computing.run_soon(lambda: moments.computed(self.root, run.id, step, text))
             tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
@@ -136,19 +142,27 @@ class Endpoints:
             tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
             return {"step": at, "tokens": tokens, "attention": maps, "values": seen.values}
 
-    def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None) -> dict:
+    def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None, owner_key: str = "") -> dict:
         """What a checkpoint loses without some parts: `off` is like `layer:2,head:1.3,mlp:1,attn:2`, counted from 1. Losses in
         nats per token and what it writes, `before` and `after`; `text` is the probe text, the run's own where empty."""
         with answered():
-            run = self.db.run(_text(run_id, "run_id", 100))
+            run = self._run(run_id, owner_key)
             step, off, text = sampler.parse_step(step), _text(off, "off", 2000), _text(text, "text", 2000) or run.probe_text or ""
             return self.services.computing.run_soon(lambda: moments.ablate(self.root, run.id, step, off, text))
 
-    def download(self, run_id: str) -> dict:
-        """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration."""
+    def download(self, run_id: str, owner_key: str = "") -> dict:
+        """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration; those of a private run answer
+        to whoever sends the key as the header `X-Playground-Key`."""
         with answered():
-            run = self.db.run(_text(run_id, "run_id", 100))
+            run = self._run(run_id, owner_key)
             return {name: f"live/runs/{run.id}/{name}" for name in ("weights", "metrics.csv", "config.json")}
+
+    def _visitor(self, key: object) -> Visitor:
+        return self.services.visitor(_text(key, "owner_key", 100))
+
+    def _run(self, run_id: object, key: object) -> store.Run:
+        """Raises NoSuchRun, also where it is somebody else's private one."""
+        return self.services.access.run(_text(run_id, "run_id", 100), self._visitor(key))
 
 
 def merged(base: dict, changes: object) -> dict:
@@ -166,7 +180,3 @@ def _text(value: object, name: str, longest: int) -> str:
     if not isinstance(value, str) or len(value) > longest:
         raise ConfigError([Problem(name, f"a text of at most {longest:,} characters is needed")])
     return value
-
-
-def _visitor(key: object) -> Visitor:
-    return Visitor.from_key(_text(key, "owner_key", 100))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from models.knobs import ConfigError
-from playground.access import NotAllowed
+from playground.access import Access, NotAllowed, Visitor
+from playground.audience import Audience
 from playground.computing import Busy, Computing
 from playground.errands import Errands
 from playground.presets import PRESETS
@@ -32,8 +33,21 @@ class Services:
     settings: Settings
     db: Store
     supervisor: Supervisor
+    access: Access
     errands: Errands = field(default_factory=Errands)
     computing: Computing = field(default_factory=Computing)
+
+    def visitor(self, kept: object) -> Visitor:
+        """Who is asking, by what their browser keeps or their program sends."""
+        return self.access.visitor(kept)
+
+    def limits(self) -> Settings:
+        """What the host allows just now."""
+        return self.supervisor.limits()
+
+    @property
+    def audience(self) -> Audience:
+        return self.supervisor.audience
 
 
 @contextmanager

@@ -178,10 +178,10 @@ class DataForm:
 
     def _fetch(self, source: str, report) -> None:
         settings = self.services.settings
-        corpora.fetch(source, settings.root, settings.max_upload_bytes, report)
+        corpora.fetch(source, settings.root, self.services.limits().max_upload_bytes, report)
 
     def _chosen(self, files: list[tuple[str, bytes]], name: str) -> dict:
-        source = corpora.add_files(self.services.settings.root, files, self.services.settings.max_upload_bytes)
+        source = corpora.add_files(self.services.settings.root, files, self.services.limits().max_upload_bytes)
         size = sum(len(data) for _, data in files)
         gr.Info(f"Chosen: {html.escape(name)}, {size / 1000:,.1f} kB of text.", duration=4)
         return gr.update(choices=source_choices(source, name), value=source)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 import gradio as gr
 
 from models.knobs import ConfigError, Problem, differences, flat, nested, parse
-from playground.access import Visitor
 from playground.config import TASK, RunConfig
 from playground.presets import PRESETS
 from playground.supervisor import checked
@@ -94,7 +93,7 @@ class Design:
             waiting = self.data.progress(config)
             if waiting is not None:
                 return [waiting, waiting, *labels]
-            config = checked(config, self.services.settings)
+            config = checked(config, self.services.limits())
         except (ConfigError, OSError) as error:
             full = [Problem("data.source", f"the data could not be made ready: {error}")]  # a full disk, say
             problems = error.problems if isinstance(error, ConfigError) else full
@@ -114,10 +113,10 @@ class Design:
         updates[SOURCE] = gr.update(choices=source_choices(config.data.source), value=config.data.source)
         return updates
 
-    def start(self, visitor: str | None, preset: str, *values) -> list:
+    def start(self, kept: object, preset: str, *values) -> list:
         """Queue the run and turn to it."""
         with told():
-            run_id = self.services.supervisor.submit(nested(form.read(values)), Visitor.from_key(visitor), preset=preset_of(preset))
+            run_id = self.services.supervisor.submit(nested(form.read(values)), self.services.visitor(kept), preset=preset_of(preset))
         return [{"run": run_id, "mine": True}, gr.Tabs(selected="train")]
 
     # What the handlers use.

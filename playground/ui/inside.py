@@ -5,7 +5,6 @@ from __future__ import annotations
 import gradio as gr
 
 from playground import moments, store
-from playground.access import Visitor
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.panel import Panel
 
@@ -35,11 +34,11 @@ class Inside:
             looked = event(self.look, [visitor, wire, self.text], None, js=LOOK, **EVENT)
             looked.then(None, None, None, js=LOOK_AGAIN, api_visibility="private")  # by now the work it began can be asked about
 
-    def look(self, visitor: str | None, wire: object, text: str) -> None:
+    def look(self, kept: object, wire: object, text: str) -> None:
         """The owner's run records the text from now on, and its checkpoints are looked at once more in the background."""
         with told():
-            run_id, who, text = run_of(wire), Visitor.from_key(visitor), str(text or "")[:2000]
-            run = self.services.db.run(run_id)
+            run_id, who, text = run_of(wire), self.services.visitor(kept), str(text or "")[:2000]
+            run = self.services.access.run(run_id, who)
             if not text or not who.owns(run):
                 return
             self.services.supervisor.set_probe_text(run_id, who, text)

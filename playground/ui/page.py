@@ -1,24 +1,25 @@
-"""The page: a bar that shows the open run, five tabs, and what is wired between them."""
+"""The page: a bar that shows the open run, its tabs, and what is wired between them."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from playground.access import Visitor
 from playground.live import ASSETS
 from playground.store import NoSuchRun
 from playground.ui import api, train
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.design import Design
+from playground.ui.host import HostTab
 from playground.ui.inside import Inside
 from playground.ui.panel import Panel
 from playground.ui.runs import Runs, opened
 from playground.ui.sample import Sample
+from playground.ui.you import You
 
 # The key that obfuscates what the browser keeps is in the page's source in any case; a fixed one
 # lets the browser read its own secret again after the app has restarted.
 STORAGE_KEY, STORAGE_SECRET = "gpt-playground-visitor", "gpt-playground-1"
-NEW_SECRET = "(v) => v || Array.from(crypto.getRandomValues(new Uint8Array(24)), b => b.toString(16).padStart(2, '0')).join('')"
+IDENTIFY = "(kept) => window.playground.identify(kept)"
 COPY_LINK = "(wire) => window.playground.copyLink(wire)"
 
 
@@ -28,7 +29,8 @@ def build(services: Services) -> gr.Blocks:
         api.build(services)  # first: its names are promised, those of the page's own handlers are not
         visitor = gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
         wire = Panel("wire", {"run": None, "mine": False}, visible="hidden", elem_id="wire")
-        buttons = _bar()
+        you, host = You(services), HostTab(services)
+        buttons = _bar(you)
         design, inside, sample, runs = Design(services), Inside(services), Sample(services), Runs(services)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Design", id="design"):
@@ -41,12 +43,16 @@ def build(services: Services) -> gr.Blocks:
                 sample.build()
             with gr.Tab("Runs", id="runs"):
                 runs.build()
+            with gr.Tab("Host", id="host", visible=False) as host_tab:
+                host.build()
         design.wire(visitor, wire, tabs)
         inside.wire(visitor, wire)
-        sample.wire(wire, sample_tab)
+        sample.wire(visitor, wire, sample_tab)
         runs.wire(visitor, wire, tabs, design)
+        you.wire(visitor)
+        host.wire(visitor, wire, tabs)
         _wire_bar(services, buttons, visitor, wire)
-        _wire_load(services, page, visitor, wire, tabs)
+        _wire_load(services, page, visitor, wire, tabs, you.panel, host_tab)
     return page
 
 
@@ -63,23 +69,25 @@ def css() -> str:
     return (ASSETS / "page.css").read_text()
 
 
-def _bar() -> dict[str, gr.Button]:
+def _bar(you: You) -> dict[str, gr.Button]:
     with gr.Row(elem_id="bar"):
         Panel("status", elem_id="status")
         with gr.Row(elem_id="bar-buttons"):
-            return {
+            buttons = {
                 name: gr.Button(name, size="sm", min_width=80, elem_id=name.lower().replace(" ", "-"))
                 for name in ("Pause", "Resume", "Stop", "Copy link")
             }
+            you.build()
+    return buttons
 
 
 def _wire_bar(services: Services, buttons: dict[str, gr.Button], visitor: gr.BrowserState, wire: Panel) -> None:
     def steer(name: str):
         method = getattr(services.supervisor, name.lower())
 
-        def handle(visitor_key: str | None, open_run: object) -> None:
+        def handle(kept: object, open_run: object) -> None:
             with told():
-                method(run_of(open_run), Visitor.from_key(visitor_key))
+                method(run_of(open_run), services.visitor(kept))
 
         return handle
 
@@ -88,16 +96,21 @@ def _wire_bar(services: Services, buttons: dict[str, gr.Button], visitor: gr.Bro
     buttons["Copy link"].click(None, wire, None, js=COPY_LINK, api_visibility="private")
 
 
-def _wire_load(services: Services, page: gr.Blocks, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs) -> None:
-    def open_from_address(visitor_key: str | None, request: gr.Request) -> list:
-        """`?run=ID` opens that run for whoever has the link."""
+def _wire_load(
+    services: Services, page: gr.Blocks, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, you: Panel, host_tab: gr.Tab
+) -> None:  # fmt: skip
+    def greet(kept: object, request: gr.Request) -> list:
+        """`?run=ID` opens that run for whoever has the link; the host gets a tab more."""
+        who = services.visitor(kept)
+        about = {"name": services.db.names().get(who.id, ""), "host": who.is_host}
+        rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip()]
         run_id = request.query_params.get("run")
         if not run_id:
-            return [gr.skip(), gr.skip()]
+            return [gr.skip(), gr.skip(), *rest]
         try:
-            run = services.db.run(run_id)
+            run = services.access.run(run_id, who)
         except NoSuchRun:
-            return [{"run": None, "mine": False, "missing": run_id[:40]}, gr.skip()]
-        return [opened(run, visitor_key), gr.Tabs(selected="train")]
+            return [{"run": None, "mine": False, "missing": run_id[:40]}, gr.skip(), *rest]
+        return [opened(run, who), gr.Tabs(selected="train"), *rest]
 
-    page.load(None, visitor, visitor, js=NEW_SECRET, api_visibility="private").then(open_from_address, visitor, [wire, tabs], **EVENT)
+    page.load(None, visitor, visitor, js=IDENTIFY, api_visibility="private").then(greet, visitor, [wire, tabs, you, host_tab], **EVENT)

@@ -12,6 +12,7 @@ from playground.live import ASSETS
 
 SCRIPTS = (
     "core.js", "tools.js", "charts.js", "data.js", "design.js", "inside.js", "views.js", "heads.js", "lens.js", "sample.js", "runs.js",
+    "you.js", "host.js",
 )  # fmt: skip
 
 

@@ -19,12 +19,13 @@ class Runs:
         self.services = services
 
     def build(self) -> None:
-        self.table = Panel("runs", {"run": None}, events=("pick",), elem_id="runs-table")
+        self.table = Panel("runs", {"run": None}, events=("pick", "clear"), elem_id="runs-table")
         with gr.Row(elem_id="runs-actions"):
             self.open = gr.Button("Open", elem_id="run-open", size="sm")
             self.resume = gr.Button("Resume this run", elem_id="run-resume", size="sm")
             self.further = gr.Button("Train further", elem_id="run-further", size="sm")
             self.copy = gr.Button("Copy configuration to Design", elem_id="run-copy", size="sm")
+            self.hide = gr.Button("Make private", elem_id="run-private", size="sm")
             self.delete = gr.Button("Delete", variant="stop", elem_id="run-delete", size="sm")
         with gr.Row(elem_id="runs-name"):
             self.name = gr.Textbox(
@@ -38,50 +39,69 @@ class Runs:
             event(self.open_run, chosen, [wire, tabs], **EVENT)
         self.resume.click(self.resume_run, chosen, [wire, tabs], **EVENT)
         self.further.click(self.continue_run, chosen, [wire, tabs], **EVENT)
-        filled = self.copy.click(self.copy_config, self.table, [tabs, design.preset, *design.controls], **EVENT)
+        filled = self.copy.click(self.copy_config, chosen, [tabs, design.preset, *design.controls], **EVENT)
         filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
         self.rename.click(self.rename_run, [*chosen, self.name], self.name, **EVENT)
+        self.hide.click(self.set_private, chosen, None, **EVENT)
+        self.table.clear(self.delete_offered, visitor, None, **EVENT)
         self.delete.click(
             self.delete_run, [*chosen, wire], wire,
             js="(visitor, table, wire) => [visitor, window.playground.confirmDelete(table), wire]", **EVENT,
         )  # fmt: skip
 
-    def open_run(self, visitor: str | None, table: object) -> list:
+    def open_run(self, kept: object, table: object) -> list:
         with told():
-            run = self.services.db.run(chosen_of(table))
-            return [opened(run, visitor), gr.Tabs(selected="train")]
+            return [self._opened(chosen_of(table), kept), gr.Tabs(selected="train")]
 
-    def resume_run(self, visitor: str | None, table: object) -> list:
+    def resume_run(self, kept: object, table: object) -> list:
         with told():
             run_id = chosen_of(table)
-            self.services.supervisor.resume(run_id, Visitor.from_key(visitor))
-            return [opened(self.services.db.run(run_id), visitor), gr.Tabs(selected="train")]
+            self.services.supervisor.resume(run_id, self.services.visitor(kept))
+            return [self._opened(run_id, kept), gr.Tabs(selected="train")]
 
-    def continue_run(self, visitor: str | None, table: object) -> list:
+    def continue_run(self, kept: object, table: object) -> list:
         with told():
-            run_id = self.services.supervisor.continue_run(chosen_of(table), Visitor.from_key(visitor))
-            return [opened(self.services.db.run(run_id), visitor), gr.Tabs(selected="train")]
+            run_id = self.services.supervisor.continue_run(chosen_of(table), self.services.visitor(kept))
+            return [self._opened(run_id, kept), gr.Tabs(selected="train")]
 
-    def copy_config(self, table: object) -> list:
+    def copy_config(self, kept: object, table: object) -> list:
         with told():
-            run = self.services.db.run(chosen_of(table))
+            run = self.services.access.run(chosen_of(table), self.services.visitor(kept))
             config = RunFolder(self.services.settings.root, run.id).read_config()
         design = Design(self.services)
         return [gr.Tabs(selected="design"), gr.update(value=run.preset or "default"), *design.fill(config)]
 
-    def rename_run(self, visitor: str | None, table: object, name: str) -> str:
+    def rename_run(self, kept: object, table: object, name: str) -> str:
         with told():
-            self.services.supervisor.rename(chosen_of(table), Visitor.from_key(visitor), str(name or ""))
+            self.services.supervisor.rename(chosen_of(table), self.services.visitor(kept), str(name or ""))
         return ""
 
-    def delete_run(self, visitor: str | None, table: object, wire: object) -> dict:
+    def set_private(self, kept: object, table: object) -> None:
+        """Hide a run that everybody sees, or show one that is private."""
+        with told():
+            private = bool(table.get("private")) if isinstance(table, dict) else False
+            self.services.supervisor.set_private(chosen_of(table), self.services.visitor(kept), not private)
+        gr.Info("Everybody sees the run now." if private else "Only you and the host see the run now.", duration=4)
+
+    def delete_offered(self, kept: object, event: gr.EventData) -> None:
+        """The runs that were offered for deletion and that their owner has said yes to."""
+        runs = event._data.get("runs") if isinstance(event._data, dict) else None
+        with told():
+            for run_id in runs if isinstance(runs, list) else []:
+                self.services.supervisor.delete(str(run_id), self.services.visitor(kept))
+
+    def delete_run(self, kept: object, table: object, wire: object) -> dict:
         """The browser asks first, and sends no run where the answer was no."""
         if isinstance(table, dict) and table.get("kept"):
             return gr.skip()
         with told():
             run_id = chosen_of(table)
-            self.services.supervisor.delete(run_id, Visitor.from_key(visitor))
+            self.services.supervisor.delete(run_id, self.services.visitor(kept))
         return {"run": None, "mine": False} if isinstance(wire, dict) and wire.get("run") == run_id else gr.skip()
+
+    def _opened(self, run_id: str, kept: object) -> dict:
+        visitor = self.services.visitor(kept)
+        return opened(self.services.access.run(run_id, visitor), visitor)
 
 
 def chosen_of(table: object) -> str:
@@ -89,6 +109,6 @@ def chosen_of(table: object) -> str:
     return run_of(table, "choose a run in the table first")
 
 
-def opened(run: store.Run, visitor: str | None) -> dict:
+def opened(run: store.Run, visitor: Visitor) -> dict:
     """What the page keeps of the run that is open in it."""
-    return {"run": run.id, "mine": Visitor.from_key(visitor).owns(run)}
+    return {"run": run.id, "mine": visitor.owns(run)}

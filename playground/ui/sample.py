@@ -51,36 +51,36 @@ class Sample:
                 with gr.Row(elem_classes="pg-open"):
                     self.controls = [form.control(spec, getattr(defaults, spec.path.removeprefix("sample."))) for spec in self.specs]
 
-    def wire(self, wire: Panel, tab: gr.Tab) -> None:
-        tab.select(self.list_runs, [wire, self.run, self.step, self.seen], [self.run, self.step, self.seen], **EVENT)
-        self.run.select(self.list_steps, self.run, self.step, **EVENT)
+    def wire(self, visitor: gr.BrowserState, wire: Panel, tab: gr.Tab) -> None:
+        tab.select(self.list_runs, [visitor, wire, self.run, self.step, self.seen], [self.run, self.step, self.seen], **EVENT)
+        self.run.select(self.list_steps, [visitor, self.run], self.step, **EVENT)
         writing = gr.on(
-            [self.go.click, self.prompt.submit], self.write, [self.run, self.step, self.prompt, *self.controls], self.panel,
+            [self.go.click, self.prompt.submit], self.write, [visitor, self.run, self.step, self.prompt, *self.controls], self.panel,
             trigger_mode="multiple", **EVENT,
         )  # fmt: skip
         self.halt.click(None, None, None, cancels=[writing], api_visibility="private")
 
-    def list_runs(self, wire: object, chosen: str | None, step: str | None, seen: str | None) -> list:
+    def list_runs(self, kept: object, wire: object, chosen: str | None, step: str | None, seen: str | None) -> list:
         """Runs that have a checkpoint, newest first. The open one is chosen when it has just been opened;
         otherwise the choice stays."""
         root = self.services.settings.root
-        runs = [run for run in self.services.db.runs() if sampler.steps(root, run.id)]
+        runs = [run for run in self.services.access.runs(self.services.visitor(kept)) if sampler.steps(root, run.id)]
         choices = [(f"{run.name} · {run.state} at step {run.step:,} · {run.id}", run.id) for run in runs]
         here = wire.get("run") if isinstance(wire, dict) else None
         ids = [run.id for run in runs]
         preferred = [here, chosen] if here != seen else [chosen, here]
         value = next((run_id for run_id in [*preferred, *ids] if run_id in ids), None)
-        return [gr.update(choices=choices, value=value), self.list_steps(value, step if value == chosen else "latest"), here]
+        return [gr.update(choices=choices, value=value), self.list_steps(kept, value, step if value == chosen else "latest"), here]
 
-    def list_steps(self, run_id: str | None, chosen: str | None = "latest") -> dict:
+    def list_steps(self, kept: object, run_id: str | None, chosen: str | None = "latest") -> dict:
         """The checkpoints of a run, newest first."""
         with told():
-            there = sampler.steps(self.services.settings.root, run_id) if run_id else []
+            there = sampler.steps(self.services.settings.root, self._seen(kept, run_id)) if run_id else []
         newest = f"newest (step {there[-1]:,} now)" if there else "newest"
         choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
         return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
 
-    def write(self, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
+    def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
         """Stream what the model writes; the page gets all tokens so far some twenty times a second."""
         with told():
             if not run_id:
@@ -94,6 +94,7 @@ class Sample:
             tokens: list = []
             shown = time.monotonic()
             yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}
+            run_id = self._seen(kept, run_id)
             written = sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config)
             for token in self.services.computing.stream(written):
                 tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
@@ -101,3 +102,7 @@ class Sample:
                     shown = time.monotonic()
                     yield {"prompt": prompt, "tokens": list(tokens), "state": "writing", "wanted": config.max_new_tokens}
             yield {"prompt": prompt, "tokens": tokens, "state": "done", "wanted": config.max_new_tokens}
+
+    def _seen(self, kept: object, run_id: object) -> str:
+        """Raises NoSuchRun, also for what is somebody's private run."""
+        return self.services.access.run(str(run_id), self.services.visitor(kept)).id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -11,14 +12,16 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from playground.access import Access
 from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
-from playground.settings import Settings, calm_threads
+from playground.settings import TOKEN, Settings, calm_threads
 from playground.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.shield import Shield
+from playground.wall import Wall, address_in_the_room
 
 ROOM_IN_A_BODY = 4  # several files at once, or one text with its characters escaped
 
@@ -40,8 +43,8 @@ def run(settings: Settings) -> None:
     os.environ.update(calm_threads(os.environ))
     db = Store(settings.root)
     db.create()
-    supervisor = Supervisor(settings, db)
-    services = Services(settings, db, supervisor, computing=Computing(settings.nice))
+    supervisor, token = Supervisor(settings, db), os.environ.get(TOKEN, "").strip() or secrets.token_urlsafe(12)
+    services = Services(settings, db, supervisor, Access(db, token), computing=Computing(settings.nice))
     blocks = page.build(services)
     supervisor.start()
     threading.Thread(target=_compress_plotly, daemon=True).start()
@@ -50,7 +53,8 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     try:
         _launch(blocks, services)
-        print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)", flush=True)
+        print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)")
+        print(f"For the host alone, with the Host tab: {blocks.local_url}#host={token}", flush=True)
         stop.wait()
     except OSError as error:
         print(f"The page could not be opened: {error}. Choose another port with GRADIO_SERVER_PORT.", file=sys.stderr)
@@ -62,16 +66,22 @@ def run(settings: Settings) -> None:
 
 
 def _launch(blocks, services: Services) -> None:
-    live = Live(services.settings.root, services.db, services.errands, services.computing, services.settings)
+    settings, port = services.settings, _port(os.environ.get("GRADIO_SERVER_PORT", ""))
+    live = Live(
+        settings.root, services.db, errands=services.errands, computing=services.computing, settings=settings, access=services.access,
+        audience=services.audience,
+    )  # fmt: skip
+    wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port))
     blocks.launch(
-        server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
+        server_port=port,
         theme=page.theme(), head=_head(),
         app_kwargs={
-            "routes": [Mount("/live", app=Mounted(live.app(), "/live"))], "openapi_url": None, "docs_url": None, "redoc_url": None,
-            "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * services.settings.max_upload_bytes + 2**20)],
+            "routes": [Mount("/live", app=Mounted(live.app(*wall.routes()), "/live"))],
+            "openapi_url": None, "docs_url": None, "redoc_url": None,
+            "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20)],
         },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
-        ssr_mode=False, pwa=False, max_file_size=services.settings.max_upload_bytes,
+        ssr_mode=False, pwa=False, max_file_size=settings.max_upload_bytes,
     )  # fmt: skip
 
 

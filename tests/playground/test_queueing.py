@@ -68,11 +68,43 @@ def test_a_person_holds_no_more_places_than_everybody_may():
     assert startable(order, runs("a1", "b9"), places=2, per_person=9) == []
 
 
+def starts(queued, active, places, per_person=9, served=None):
+    return starts_in(queued, active, served or {}, places, per_person, lambda run: run.left)
+
+
 def test_expected_starts_follow_from_what_each_takes():
-    active, order = [Waiting("a1", 0, 30.0), Waiting("b1", 0, 5.0)], [Waiting("c1", 1, 10.0), Waiting("d1", 2, 40.0), Waiting("c2", 3, 1.0)]
-    left = lambda run: run.left  # noqa: E731
-    assert starts_in(order, active, 2, left) == [5.0, 15.0, 30.0]
-    assert starts_in(order, active, 3, left) == [0.0, 5.0, 10.0]
-    assert starts_in(order, [Waiting("a1", 0, None), active[1]], 2, left) == [None] * 3, "nobody knows"
-    assert starts_in([order[0], Waiting("e1", 2, None), order[1]], active, 2, left) == [5.0, 15.0, None]
-    assert starts_in([], [], 2, left) == []
+    active, queued = (
+        [Waiting("a1", 0, 30.0), Waiting("b1", 0, 5.0)],
+        [Waiting("c1", 1, 10.0), Waiting("d1", 2, 40.0), Waiting("c2", 3, 1.0)],
+    )
+    assert starts(queued, active, 2) == {"c1": 5.0, "d1": 15.0, "c2": 30.0}
+    assert starts(queued, active, 3) == {"c1": 0.0, "d1": 5.0, "c2": 10.0}
+    assert starts([], [], 2) == {}
+
+
+def test_expected_starts_know_that_people_take_turns_and_have_their_part_only():
+    mine, other = Waiting("a2", 1, 10.0), Waiting("b1", 2, 10.0)
+    assert starts([mine, other], [Waiting("a1", 0, 5.0)], 1, served={"a": 1.0}) == {"b1": 5.0, "a2": 15.0}
+    assert starts([mine], [Waiting("a1", 0, 5.0)], places=2, per_person=1) == {"a2": 5.0}
+    assert starts([mine, other], [Waiting("a1", 0, 5.0)], places=2, per_person=1) == {"b1": 0.0, "a2": 5.0}
+
+
+def test_what_nobody_knows_is_not_promised():
+    known, unknown = Waiting("b1", 0, 5.0), Waiting("a1", 0, None)
+    queued = [Waiting("c1", 1, 10.0), Waiting("e1", 2, None), Waiting("f1", 3, 1.0)]
+    assert starts(queued, [unknown], 1) == {"c1": None, "e1": None, "f1": None}
+    assert starts(queued, [unknown, known], 2) == {"c1": 5.0, "e1": 15.0, "f1": None}
+
+
+@given(st.lists(owners, max_size=8), st.lists(owners, max_size=3), st.integers(1, 3), st.integers(1, 2))
+def test_an_expected_start_comes_true_where_everything_takes_as_long_as_expected(queued, active, places, each):
+    """Against a simulation of the queue as the supervisor serves it, in ticks of a second."""
+    waiting = [Waiting(f"{owner}{i}", i, float(3 + 2 * i)) for i, owner in enumerate(queued)]
+    training = {Waiting(f"{owner}x{i}", 0, float(4 + i)): 0 for i, owner in enumerate(active)}
+    expected, found, began = starts(waiting, list(training), places, each), {}, dict.fromkeys(active, 0.0)
+    for now in range(200):
+        training = {run: since for run, since in training.items() if now - since < run.left}
+        for run in startable(in_turn(waiting, list(training), began), list(training), places, each):
+            found[run.id], training[run], began[run.owner] = float(now), now, max(began.values(), default=0.0) + 1.0
+            waiting.remove(run)
+    assert found == expected

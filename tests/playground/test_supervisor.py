@@ -15,9 +15,8 @@ from playground import access, store
 from playground.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.data import corpora, dataset
 from playground.data.tokenizers import UnknownCharacters
-from playground.settings import Settings
 from playground.store import NoSuchRun
-from playground.supervisor import CannotDo, check_limits
+from playground.supervisor import CannotDo
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
 
@@ -295,7 +294,7 @@ def test_the_queue(house, started, endless):
     time.sleep(0.5)
     assert [house.state(run_id) for run_id in (third, fourth, fifth)] == [store.QUEUED] * 3
     house.supervisor.stop(third, ALICE)
-    assert house.db.run(third).reason == "stopped before it started"
+    assert house.db.run(third).reason == "stopped by its owner while it waited"
     assert [places(run_id) for run_id in (fourth, fifth)] == [1, 2]
     house.supervisor.pause(fourth, BOB)
     assert places(fifth) == 1
@@ -353,18 +352,6 @@ def test_one_person_has_no_more_than_their_part_of_queue_and_machine(tmp_path, o
         house.wait(ids[1], store.RUNNING)
     finally:
         house.close()
-
-
-def test_what_is_over_a_limit_is_told_the_limit_and_the_nearest_allowed_value(tmp_path, tiny):
-    config = tiny(**{"model.block_size": 64, "train.max_steps": 300})
-    settings = Settings(tmp_path, max_block_size=32, max_steps=200, max_params=100)
-    with pytest.raises(ConfigError) as caught:
-        check_limits(config, settings)
-    said = {problem.path: problem.message for problem in caught.value.problems}
-    assert said["model.block_size"] == "64 tokens are more than this playground's limit; use at most 32"
-    assert said["train.max_steps"] == "300 is more than this playground's limit; use at most 200"
-    assert "parameters are more than this playground's limit of 100" in said["model.n_embd"]
-    check_limits(config, Settings(tmp_path, max_block_size=64, max_steps=300))
 
 
 def test_a_run_goes_on_without_its_supervisor_and_the_next_one_finds_it(other_house, endless):

@@ -1,0 +1,86 @@
+"""What the host has limited of runs that train: their time, their turn while others wait, how long nobody looks, their disk.
+
+Only says what is wanted of a run, as its owner would; its worker obeys with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from playground import disk, queueing, store
+from playground.access import HOST
+from playground.audience import Audience
+from playground.runs import RunFolder
+from playground.settings import Settings
+from playground.store import Run, Store
+
+EVERY_S, DISK_EVERY_S = 1.0, 20.0
+
+
+class Enforcer:
+    """Asked again and again by whoever serves the queue. Times by `clock`, in seconds: that of the wall may jump."""
+
+    def __init__(self, root: Path, db: Store, audience: Audience, clock: Callable[[], float] = time.monotonic):
+        self.root, self.db, self.audience, self.clock = root, db, audience, clock
+        self.usage = disk.Usage()
+        self._last, self._disk_last = float("-inf"), float("-inf")
+        self._turns: dict[tuple[str, int], float] = {}
+
+    def enforce(self, active: Sequence[Run], settings: Settings) -> None:
+        """Do what is due; the host's own runs are left alone."""
+        now = self.clock()
+        if now - self._last < EVERY_S:
+            return
+        self._last = now
+        bound = [run for run in active if run.state == store.RUNNING and run.owner != HOST.id]
+        turns = self._note_turns(bound, now)
+        for run in bound:
+            self._limit(run, min(self.audience.unseen_s(run.id), turns[run.id]), settings)
+        self._make_place(bound, active, turns, settings)
+        if now - self._disk_last > DISK_EVERY_S:
+            self.watch_disk(settings)
+
+    def _note_turns(self, running: Sequence[Run], now: float) -> dict[str, float]:
+        """For how long each has been training without a break, as far as this app has seen."""
+        self._turns = {(run.id, run.generation): self._turns.get((run.id, run.generation), now) for run in running}
+        return {run_id: now - since for (run_id, _), since in self._turns.items()}
+
+    def _limit(self, run: Run, unseen_s: float, settings: Settings) -> None:
+        most, idle = settings.max_seconds, settings.max_idle_seconds
+        if most is not None and run.seconds > most:
+            self.db.want_if_free(run.id, "stop", f"stopped after {most:,} s of training, this playground's limit")
+        elif idle is not None and unseen_s > idle:
+            why = f"paused because nobody has looked at it for {idle:,} s, this playground's limit; resume it to go on"
+            self.db.want_if_free(run.id, "pause", why)
+
+    def _make_place(self, bound: Sequence[Run], active: Sequence[Run], turns: dict[str, float], settings: Settings) -> None:
+        """Where somebody waits, the run that has trained longest yields once its turn is over, if that lets somebody else start."""
+        over = [run for run in bound if settings.max_turn_seconds is not None and turns[run.id] > settings.max_turn_seconds]
+        if not over or any(run.wanted == "yield" for run in active):
+            return
+        waiting, served = self.db.runs_in([store.QUEUED]), self.db.last_starts()
+        places, each = settings.max_running, settings.running_each
+        if queueing.startable(queueing.in_turn(waiting, active, served), active, places, each):
+            return  # there is a place already
+        for run in sorted(over, key=lambda run: -turns[run.id]):
+            others = [other for other in active if other.id != run.id]
+            after = queueing.in_turn([*waiting, replace(run, place=2**62)], others, served)
+            first = queueing.startable(after, others, places, each)
+            if first and run.id not in [other.id for other in first]:
+                why = f"others wait: goes on from step {run.step:,} or later when it is its turn again"
+                self.db.want_if_free(run.id, "yield", why)
+                return
+
+    def watch_disk(self, settings: Settings) -> None:
+        """Probes of whoever has more than their share are thinned; anything more is only offered to them."""
+        runs = self.db.runs()
+        self.usage = disk.measure(self.root)
+        for owner in disk.over_share(self.usage, runs, settings.max_disk_each):
+            for run in runs:
+                if run.owner == owner and run.state not in store.WAITING:
+                    disk.thin_probes(RunFolder(self.root, run.id).path)
+        self.audience.forget({run.id for run in runs})
+        self._disk_last = self.clock()

@@ -1,0 +1,72 @@
+"""What only the host of a room may do to everyone's runs and to the limits. Every method checks that it is the host who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from models.knobs import ConfigError, Problem
+from playground import store
+from playground.access import HOST, Visitor
+from playground.settings import LIMITS, SettingsError, read_limit
+from playground.store import Run
+from playground.supervisor import CannotDo, Supervisor
+
+IDLE_S = 60.0
+FOR_ALL = "paused by the host, with all the others"
+
+
+class Host:
+    """One per app, beside its supervisor."""
+
+    def __init__(self, supervisor: Supervisor):
+        self.supervisor, self.db, self.audience = supervisor, supervisor.db, supervisor.audience
+
+    def pause_all(self, visitor: Visitor) -> int:
+        """Everything that trains or waits saves a checkpoint and holds; says how many."""
+        visitor.must_be_host()
+        return self._each(self.db.runs_in(store.WAITING), lambda run: self.supervisor.pause(run.id, visitor, FOR_ALL))
+
+    def resume_all(self, visitor: Visitor) -> int:
+        """What `pause_all` has paused goes on; says how many."""
+        visitor.must_be_host()
+        paused = [run for run in self.db.runs_in([store.PAUSED]) if run.reason.startswith(FOR_ALL)]
+        return self._each(paused, lambda run: self.supervisor.resume(run.id, visitor))
+
+    def clear_idle(self, visitor: Visitor) -> int:
+        """Pause what trains or waits and nobody has looked at lately, the host's own left alone; says how many."""
+        visitor.must_be_host()
+        waiting = [run for run in self.db.runs_in(store.WAITING) if run.owner != HOST.id and self.audience.unseen_s(run.id) > IDLE_S]
+        why = "paused by the host because nobody looked at it; resume it to go on"
+        return self._each(waiting, lambda run: self.supervisor.pause(run.id, visitor, why))
+
+    def set_limits(self, visitor: Visitor, typed: Mapping[str, object]) -> None:
+        """Change some limits, all or none, from what a person typed; empty is no limit. Raises ConfigError with every problem."""
+        visitor.must_be_host()
+        values, problems = {}, []
+        for name, text in typed.items():
+            if name not in LIMITS:
+                problems.append(Problem(str(name)[:60], f"there is no such limit; use one of {', '.join(LIMITS)}"))
+                continue
+            try:
+                values[name] = read_limit(name, str(text)[:60], LIMITS[name].label)
+            except SettingsError as error:
+                problems += error.problems
+        highest = self.supervisor.settings.max_upload_bytes
+        if (values.get("max_upload_bytes") or 0) > highest:
+            label = LIMITS["max_upload_bytes"].label
+            problems.append(Problem(label, f"the app was started for at most {highest:,} bytes; PLAYGROUND_MAX_UPLOAD_BYTES allows more"))
+        if problems:
+            raise ConfigError(problems)
+        for name, value in values.items():
+            self.db.set_limit(name, value)
+
+    def _each(self, runs: list[Run], do: Callable[[Run], object]) -> int:
+        """What has ended meanwhile is left as it is."""
+        done = 0
+        for run in runs:
+            try:
+                do(run)
+                done += 1
+            except (CannotDo, store.NoSuchRun):
+                continue
+        return done

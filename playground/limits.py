@@ -1,0 +1,61 @@
+"""Whether a config is within the limits of this playground; each refusal names the limit, whose it is, and the nearest value that is
+allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from models.config import ModelConfig, n_params
+from models.knobs import ConfigError, Problem
+from playground.config import RunConfig
+from playground.data import corpora
+from playground.settings import Settings
+
+OURS = "this playground's limit, which its host sets"
+
+
+def check_config(config: RunConfig, settings: Settings) -> None:
+    """Raises ConfigError with everything that is over a limit."""
+    problems = list(_over(config, settings))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _over(config: RunConfig, settings: Settings) -> Iterator[Problem]:
+    model, train = config.model, config.train
+    # A text that cannot be read has no vocabulary yet; what is certain is judged all the same.
+    model = model if model.vocab_size else model.model_copy(update={"vocab_size": 1})
+    if n_params(model) > settings.max_params:
+        over = f"{n_params(model):,} parameters are more than the {settings.max_params:,} of {OURS}"
+        yield Problem("model.n_embd", f"{over}; {_smaller(model, settings.max_params)}")
+    for path, value, limit, unit in (
+        ("model.block_size", model.block_size, settings.max_block_size, "tokens"),
+        ("train.max_steps", train.max_steps, settings.max_steps, "steps"),
+        ("train.max_seconds", train.max_seconds, settings.max_seconds, "s of training"),
+    ):
+        if value is not None and limit is not None and value > limit:
+            yield Problem(path, f"{_said(value)} {unit} are more than {OURS}; use at most {limit:,}")
+    if corpora.from_hub(config.data.source) and not settings.hub:
+        yield Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(corpora.OFFLINE)}")
+
+
+def _said(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _smaller(model: ModelConfig, most: int) -> str:
+    """The widest and the deepest of its shape that have no more parameters."""
+    step = 2 * model.n_head  # heads share the width evenly, and rotations need pairs
+    wide = _largest(lambda n: n_params(model.model_copy(update={"n_embd": n * step})) <= most, model.n_embd // step)
+    deep = _largest(lambda n: n_params(model.model_copy(update={"n_layer": n})) <= most, model.n_layer)
+    ways = [f"n_embd={wide * step}"] * (wide > 0) + [f"n_layer={deep}"] * (deep > 0)
+    return f"use at most {' or '.join(ways)}" if ways else "use fewer layers and a smaller width"
+
+
+def _largest(fits: Callable[[int], bool], high: int) -> int:
+    """The largest whole number up to `high` that fits; 0 where none does."""
+    low = 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

@@ -1,0 +1,34 @@
+"""Who you are here: the name that others see beside your runs, and the key by which they are yours in another browser too."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from playground.ui.common import EVENT, Services, told
+from playground.ui.panel import Panel
+
+REKEYED = "() => window.playground.rekeyed()"
+RELOAD = "() => window.playground.reloadSoon()"
+
+
+class You:
+    """Builds the panel in the bar and owns its handlers. The browser alone knows its key."""
+
+    def __init__(self, services: Services):
+        self.services = services
+
+    def build(self) -> None:
+        self.panel = Panel("you", {"name": "", "host": False}, events=("name", "rekey"), elem_id="you")
+
+    def wire(self, visitor: gr.BrowserState) -> None:
+        self.panel.name(self.name, visitor, self.panel, **EVENT)
+        self.panel.rekey(None, None, visitor, js=REKEYED, api_visibility="private").then(
+            None, None, None, js=RELOAD, api_visibility="private"
+        )
+
+    def name(self, kept: object, event: gr.EventData) -> dict:
+        """Keep the name that was typed; empty forgets it."""
+        typed = event._data.get("name") if isinstance(event._data, dict) else ""
+        with told():
+            who = self.services.visitor(kept)
+            return {"name": self.services.access.call(who, typed or ""), "host": who.is_host}

@@ -1,0 +1,144 @@
+"""The host's wall: everyone's runs with their curves, the queue, the machine and the limits; and all results as one table.
+
+Two GET routes beside those of `live`, which answer nobody but the host.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+import segno
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from playground import frames, store
+from playground.live import Live
+from playground.settings import LIMITS
+from playground.store import Run, Store
+
+MOST_RUNS, MOST_POINTS = 60, 240
+MOST_ADDRESS = 300
+
+
+@dataclass
+class Curve:
+    """A run's losses so far, thinned: steps and nats per token."""
+
+    generation: int = -1
+    cursor: int = 0
+    train: list[tuple[int, float]] = field(default_factory=list)
+    val: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Curves:
+    """Of each run what is new is read, and never all of it again."""
+
+    def __init__(self, db: Store):
+        self.db, self._lock = db, threading.Lock()
+        self._kept: dict[str, Curve] = {}
+
+    def of(self, runs: Sequence[Run]) -> dict[str, Curve]:
+        with self._lock:
+            self._kept = {run.id: self._grown(self._kept.get(run.id, Curve()), run) for run in runs}
+            return dict(self._kept)
+
+    def _grown(self, curve: Curve, run: Run) -> Curve:
+        if curve.generation != run.generation:
+            curve = Curve(run.generation)
+        for row in self.db.events(run.id, after=curve.cursor, kinds=("progress", "validation")):
+            curve.cursor = row.id
+            (curve.train if row.kind == "progress" else curve.val).append((row.step, row.body["loss"]))
+        for points in (curve.train, curve.val):
+            while len(points) > MOST_POINTS:
+                del points[1:-1:2]
+        return curve
+
+
+class Wall:
+    """`link` is the page's address for the room, where the app knows a better one than the host's own browser."""
+
+    def __init__(self, live: Live, link: str | None = None):
+        self.live, self.db, self.link, self.curves = live, live.db, link, Curves(live.db)
+
+    def routes(self) -> list[Route]:
+        return [Route("/host", self.show), Route("/host/results.csv", self.results)]
+
+    def show(self, request: Request) -> Response:
+        """All that the Host tab shows. `address` is where the host's browser found the page."""
+        self.live.visitor(request).must_be_host()
+        address = self.link or request.query_params.get("address", "")[:MOST_ADDRESS]
+        answer = self.live.shared.get(("host",), self._seen) | {"link": address, "code": code_of(address) if address else []}
+        return Response(orjson.dumps(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+    def results(self, request: Request) -> Response:
+        """One line per run, for spreadsheets."""
+        self.live.visitor(request).must_be_host()
+        data = frames.to_csv(frames.results(self.db.runs(), self.live.names()))
+        headers = {"Content-Disposition": 'attachment; filename="results.csv"', "Cache-Control": "no-store"}
+        return Response(data, media_type="text/csv", headers=headers)
+
+    def _seen(self) -> dict:
+        runs = sorted(self.db.runs(), key=_importance)[:MOST_RUNS]
+        curves = self.curves.of(runs)
+        shown = [self.live.status(run) | {"train": curves[run.id].train, "val": curves[run.id].val} for run in runs]
+        settings = self.live.limits()
+        limits = [
+            {"name": name, "label": each.label, "unit": each.unit, "help": each.help, "low": each.low, "optional": each.optional}
+            | {"value": getattr(settings, name)}
+            for name, each in LIMITS.items()
+        ]
+        return {"runs": shown, "machine": self._machine(), "limits": limits, "places": settings.max_running}
+
+    def _machine(self) -> dict:
+        usage = self.live.usage()
+        return {
+            "load": os.getloadavg()[0], "cores": self.live.settings.n_cpus, "pages": self.live.audience.n_pages(),
+            "disk_bytes": usage.total, "free_bytes": usage.free, "memory": memory(),
+        }  # fmt: skip
+
+
+def _importance(run: Run) -> tuple:
+    """What trains first, then what waits, then what ended last."""
+    if run.state in store.ACTIVE:
+        return 0, run.turn_at or run.created_at
+    if run.state == store.QUEUED:
+        return 1, run.place or 0
+    return 2, -(run.ended_at or run.created_at)
+
+
+def memory(path: Path = Path("/proc/meminfo")) -> dict | None:
+    """Bytes of memory in all and available, where Linux says so."""
+    try:
+        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        return {name: int(lines[key].split()[0]) * 1024 for name, key in (("total", "MemTotal"), ("available", "MemAvailable"))}
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=16)
+def code_of(address: str) -> list[str]:
+    """The address as a QR code: rows of 0 and 1."""
+    return ["".join(str(int(bit)) for bit in row) for row in segno.make(address, error="m", micro=False).matrix]
+
+
+def address_in_the_room(host: str, port: int) -> str | None:
+    """Where others on the network find a page that is served to them; None where it is served to this machine only.
+
+    Asks the system which of its addresses a packet to the outside would leave from; none is sent.
+    """
+    if host not in ("0.0.0.0", "::", ""):
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return f"http://{probe.getsockname()[0]}:{port}/"
