@@ -56,18 +56,10 @@ window.playground = (() => {
 
   const address = (path) => new URL(path, document.baseURI);
 
-  /* Who looks: the secret that this browser keeps, and the host's token where it has one. An older page kept the secret alone. */
-  const who = { key: null, host: null, name: "", known: null };
-  const random = (n) => Array.from(crypto.getRandomValues(new Uint8Array(n)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const PAGE = random(8);
-  function identify(kept) {
-    const token = new URLSearchParams(location.hash.slice(1)).get("host");
-    who.key = (kept && typeof kept === "object" ? kept.key : kept) || random(24);
-    who.host = token || (kept && kept.host) || null;
-    if (token) history.replaceState(history.state, "", location.pathname + location.search); // not for everybody's eyes on a projector
-    return { key: who.key, host: who.host };
-  }
-  const headers = () => ({ ...(who.key ? { "X-Playground-Key": who.key } : {}), ...(who.host ? { "X-Playground-Host": who.host } : {}) });
+  /* identify.js has found out who looks. */
+  const who = () => window.playgroundVisitor || { key: null, host: null };
+  const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const headers = () => ({ ...(who().key ? { "X-Playground-Key": who().key } : {}), ...(who().host ? { "X-Playground-Host": who().host } : {}), "X-Playground-Page": PAGE });
 
   async function get(path) {
     const response = await fetch(address(path), { headers: headers() });
@@ -170,7 +162,7 @@ window.playground = (() => {
     Object.assign(run, { status: answer.run, generation: answer.generation, cursor: answer.cursor });
   }
 
-  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}&page=${PAGE}`);
+  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}`);
 
   function apply(answer) {
     merge(run, answer);
@@ -328,7 +320,7 @@ window.playground = (() => {
   /* Plotly is large: it is fetched when the page has settled, so that the first curve need not wait for it. */
   setTimeout(() => window.playground.plotly && window.playground.plotly().catch(() => {}), 1200);
 
-  return { kinds, who, identify, download, mount, fresh, merge, asked, h, number, compact, duration, visibleToken, css, cividis, get, address, visible, showTip, hideTip, stateText, copyLink, onTheme: [] };
+  return { kinds, who, download, mount, fresh, merge, asked, h, number, compact, duration, visibleToken, css, cividis, get, address, visible, showTip, hideTip, stateText, copyLink, onTheme: [] };
 })();
 
 /* Panels that paint their own colours do it again when light turns to dark. */

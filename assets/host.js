@@ -100,7 +100,9 @@
       const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(link), n = code.length;
       const cells = code.flatMap((row, y) => [...row].map((bit, x) => (bit === "1" ? `M${x} ${y}h1v1h-1z` : ""))).join("");
       const copy = button("Copy", async () => { try { await navigator.clipboard.writeText(link); copy.textContent = "Copied"; } catch { window.prompt("Copy this address:", link); } });
-      room.replaceChildren(svg("svg", { viewBox: `-2 -2 ${n + 4} ${n + 4}`, class: "pg-qr", role: "img", "aria-label": `QR code of ${link}` }, svg("rect", { x: -2, y: -2, width: n + 4, height: n + 4, fill: "#fff" }), svg("path", { d: cells, fill: "#000" })),
+      const picture = svg("svg", { viewBox: `-2 -2 ${n + 4} ${n + 4}`, class: "pg-qr", role: "img", "aria-label": `QR code of ${link}` });
+      picture.append(svg("rect", { x: -2, y: -2, width: n + 4, height: n + 4, fill: "#fff" }), svg("path", { d: cells, fill: "#000" }));
+      room.replaceChildren(picture,
         h("div", {}, h("p", { class: "pg-room-address" }, link), copy, ...(local ? [h("p", { class: "pg-faint" }, "Only this machine can open it. To let others in, start the page with GRADIO_SERVER_NAME=0.0.0.0.")] : [])));
     }
 
@@ -111,8 +113,8 @@
       if (now === shown || limits.contains(document.activeElement)) return;
       shown = now;
       const fields = all.map((limit) => {
-        const input = h("input", { type: "text", inputmode: "numeric", id: `limit-${limit.name}`, value: limit.value === null ? "" : String(limit.value), placeholder: limit.optional ? "no limit" : "" });
-        return { limit, input, row: h("label", { for: input.id, title: limit.help }, h("span", {}, limit.label, h("small", { class: "pg-faint" }, ` ${limit.unit}`)), input) };
+        const input = h("input", { type: "text", inputmode: "numeric", id: `limit-${limit.name}`, value: limit.value === null ? "" : number(limit.value), placeholder: limit.optional ? "no limit" : "" });
+        return { limit, input, row: h("label", { for: input.id, title: limit.help }, h("span", {}, limit.label, h("small", { class: "pg-faint" }, limit.label.includes(limit.unit) ? "" : `, ${limit.unit}`)), input) };
       });
       const changed = () => Object.fromEntries(fields.filter(({ limit, input }) => input.value.replace(/[\s,]/g, "") !== (limit.value === null ? "" : String(limit.value))).map(({ limit, input }) => [limit.name, input.value.replace(/[\s,]/g, "")]));
       limits.onsubmit = (event) => {

@@ -8,7 +8,7 @@
   const remember = () => { try { localStorage.setItem(ASKED, "yes"); } catch { /* it keeps nothing: then it is asked again */ } };
 
   let typedKey = null;
-  pg.rekeyed = () => ({ key: typedKey || pg.who.key, host: typedKey ? pg.who.host : null });
+  pg.rekeyed = () => ({ key: typedKey || pg.who().key, host: typedKey ? pg.who().host : null });
   pg.reloadSoon = () => { setTimeout(() => location.reload(), 400); return []; };
 
   pg.kinds.you = (root, { props, trigger, watch }) => {
@@ -24,7 +24,7 @@
     const keep = (input) => { remember(); trigger("name", { name: input.value }); };
 
     function open() {
-      const name = nameField("you-name"), key = h("input", { type: "password", readonly: true, id: "you-key", "aria-label": "recovery key", value: pg.who.key || "" });
+      const name = nameField("you-name"), key = h("input", { type: "password", readonly: true, id: "you-key", "aria-label": "recovery key", value: pg.who().key || "" });
       const other = h("input", { type: "text", id: "you-other", autocomplete: "off", spellcheck: "false", placeholder: "a recovery key" }), wrong = h("p", { class: "pg-reason", role: "alert" });
       const show = h("button", { type: "button", class: "pg-button", onclick: () => { key.type = key.type === "text" ? "password" : "text"; show.textContent = key.type === "text" ? "Hide" : "Show"; } }, "Show");
       const copy = h("button", { type: "button", class: "pg-button", onclick: async () => { try { await navigator.clipboard.writeText(key.value); copy.textContent = "Copied"; } catch { key.type = "text"; key.select(); } } }, "Copy");

@@ -21,16 +21,21 @@ class Audience:
         self._looked: dict[str, float] = {}
         self._began = clock()
 
-    def looked(self, page: str | None, run_id: str) -> None:
-        """A page has asked how a run is doing."""
+    def here(self, page: str) -> None:
+        """A page has asked something; without a name it is a program."""
+        if not page:
+            return
         with self._lock:
             now = self._clock()
-            if page:
-                self._pages[page] = now
-                self._pages.move_to_end(page)
-            self._looked[run_id] = now
-            while self._pages and (len(self._pages) > MOST_PAGES or now - next(iter(self._pages.values())) > PAGE_GONE_S):
+            self._pages[page] = now
+            self._pages.move_to_end(page)
+            while len(self._pages) > MOST_PAGES or now - next(iter(self._pages.values())) > PAGE_GONE_S:
                 self._pages.popitem(last=False)
+
+    def looked(self, run_id: str) -> None:
+        """Somebody has asked how a run is doing."""
+        with self._lock:
+            self._looked[run_id] = self._clock()
 
     def n_pages(self) -> int:
         """Pages that are open now."""

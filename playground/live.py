@@ -46,7 +46,7 @@ from playground.supervisor import queue_of
 from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-KEY_HEADER, HOST_HEADER = "x-playground-key", "x-playground-host"
+KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S, WEIGHED_S = 0.15, 0.5, 2.5, 1.0, 15.0
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
@@ -148,14 +148,13 @@ class Live:
         return Response(path.read_bytes(), media_type=kind, headers=headers)
 
     def run(self, request: Request) -> Response:
-        """A run's status and what was recorded since the cursor; all of it at a new generation. `page` is a random name of the page
-        that asks."""
+        """A run's status and what was recorded since the cursor; all of it at a new generation."""
         try:
             run_id = self._run(request).id
         except NoSuchRun:
             return _json(orjson.dumps({"gone": True}))  # an answer, not an error: the page asks again and again
         generation, cursor = _whole(request, "generation", -1), _whole(request, "cursor", 0)
-        self.audience.looked(request.query_params.get("page", "")[:40], run_id)
+        self.audience.looked(run_id)
         return _json(self.shared.get(("run", run_id, generation, cursor), lambda: self._delta(run_id, generation, cursor)))
 
     def list(self, request: Request) -> Response:
@@ -179,7 +178,8 @@ class Live:
         return _json(orjson.dumps(about | {"bytes": mine, "share_bytes": share, "over_bytes": over, "offered": offered}))
 
     def visitor(self, request: Request) -> Visitor:
-        """Whoever asks, by the headers that the page sends."""
+        """Whoever asks, by the headers that the page sends; one of them is a random name of the page itself."""
+        self.audience.here(request.headers.get(PAGE_HEADER, "")[:40])
         return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
 
     def _run(self, request: Request) -> Run:

@@ -19,7 +19,7 @@ from playground.ui.you import You
 # The key that obfuscates what the browser keeps is in the page's source in any case; a fixed one
 # lets the browser read its own secret again after the app has restarted.
 STORAGE_KEY, STORAGE_SECRET = "gpt-playground-visitor", "gpt-playground-1"
-IDENTIFY = "(kept) => window.playground.identify(kept)"
+IDENTIFY = (ASSETS / "identify.js").read_text()
 COPY_LINK = "(wire) => window.playground.copyLink(wire)"
 
 
