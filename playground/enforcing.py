@@ -69,7 +69,7 @@ class Enforcer:
             others = [other for other in active if other.id != run.id]
             after = queueing.in_turn([*waiting, replace(run, place=2**62)], others, served)
             first = queueing.startable(after, others, places, each)
-            if first and run.id not in [other.id for other in first]:
+            if run.id not in [other.id for other in first] and any(other.owner != run.owner for other in first):
                 why = f"others wait: goes on from step {run.step:,} or later when it is its turn again"
                 self.db.want_if_free(run.id, "yield", why)
                 return

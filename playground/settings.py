@@ -45,7 +45,9 @@ class Settings:
 
     root: Path
     max_running: int = limit(2, 1, "runs that train at the same time", "runs", "Two, or half the cores if that is more.")
-    max_running_each: int | None = limit(None, 1, "runs of one person that train at the same time", "runs", "Left out: as many as there are places.")
+    max_running_each: int | None = limit(
+        None, 1, "runs of one person that train at the same time", "runs", "Left out: as many as there are places."
+    )
     max_queued: int = limit(50, 0, "runs that may wait", "runs", "Whoever comes later is asked to try again.")
     max_queued_each: int | None = limit(None, 0, "runs of one person that may wait", "runs", "Left out: as many as may wait.")
     max_turn_seconds: int | None = limit(

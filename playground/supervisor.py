@@ -274,14 +274,14 @@ class Supervisor:
     def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str, why: str = "") -> None:
         """Ask the worker; a run that still waits in the queue changes state at once."""
         run = self._own(run_id, visitor)
-        by = why or f"{state} by {'its owner' if visitor.is_owner_of(run) else 'the host'}"
-        if self.db.change_state(run_id, state, [store.QUEUED], f"{by} while it waited"):
+        by = f"{state} by {'its owner' if visitor.is_owner_of(run) else 'the host'}"
+        if self.db.change_state(run_id, state, [store.QUEUED], why or f"{by} while it waited"):
             return
-        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], f"{by} while paused"):
+        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], why or f"{by} while paused"):
             return
         if run.state not in store.ACTIVE:
             raise CannotDo(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
-        self.db.want(run_id, wanted, by)
+        self.db.want(run_id, wanted, why or by)
 
     def standby_pid(self) -> int | None:
         """The process that waits to train the next run, perhaps still importing."""

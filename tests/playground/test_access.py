@@ -90,7 +90,9 @@ def test_the_token_makes_a_host_who_keeps_what_is_theirs(db, run_of):
     assert host.owns(run_of("somebody else"))
 
 
-@pytest.mark.parametrize("token", ["", None, "the-token-of-the-hos", TOKEN + "x", TOKEN.upper(), 7, [TOKEN], {"host": TOKEN}, "ü", "\ud800"])
+@pytest.mark.parametrize(
+    "token", ["", None, "the-token-of-the-hos", TOKEN + "x", TOKEN.upper(), 7, [TOKEN], {"host": TOKEN}, "ü", "\ud800"]
+)
 def test_anything_else_makes_none(db, token):
     visitor = Access(db, TOKEN).visitor({"key": access.new_key(), "host": token})
     assert not visitor.is_host

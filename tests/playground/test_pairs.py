@@ -1,5 +1,8 @@
 """Each task has two presets: both are trained, and only one of them learns it."""
 
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import torch
 from models.knobs import differences
 from playground.data import dataset
 from playground.presets import PAIRS, PRESETS
+from playground.settings import n_cpus
 from playground.training.state import Score, TrainState
 
 # Steps after which the difference shows: fewer than the presets take, so that all pairs together stay under three minutes.
@@ -17,19 +21,6 @@ STEPS = {
     "modular-addition": 300, "parity": 600, "majority": 150, "dyck": 300, "markov": 300, "bigram": 200,
 }  # fmt: skip
 ONLY_KIND_OF_ARCHITECTURE = {"n_layer", "position", "sublayers", "window", "window_pattern"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("pairs")
 
 
 @dataclass
@@ -52,9 +43,18 @@ def trained(preset: str, steps: int, root: Path) -> Trained:
     return Trained(score, score.loss - data.about.floor, state.by_size())
 
 
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory) -> Iterator[dict[str, Future]]:
+    """How every preset ends: one core for each, as many at once as there are."""
+    root, spawn = tmp_path_factory.mktemp("pairs"), multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_cpus(), spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        presets = [(preset, STEPS[name]) for name in PAIRS for preset in (name, f"{name}-cannot")]
+        yield {preset: pool.submit(trained, preset, steps, root) for preset, steps in presets}
+
+
 @pytest.mark.parametrize("name", PAIRS)
-def test_one_of_the_two_learns_the_task_and_the_other_does_not(name, root):
-    can, cannot = (trained(preset, STEPS[name], root) for preset in (name, f"{name}-cannot"))
+def test_one_of_the_two_learns_the_task_and_the_other_does_not(name, ends):
+    can, cannot = (ends[preset].result() for preset in (name, f"{name}-cannot"))
     assert can.excess < 0.5 * cannot.excess, (can, cannot)
     assert can.score.token_accuracy > cannot.score.token_accuracy + 0.1
     noise = 3 * 1.0 / can.score.n_tokens**0.5
