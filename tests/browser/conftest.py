@@ -20,6 +20,7 @@ from playground.settings import Settings
 from playground.store import Store
 from playground.supervisor import CannotDo, Supervisor
 
+HOST_TOKEN = "the-token-of-the-host"
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -63,7 +64,7 @@ class App:
     def start(self) -> None:
         env = {
             **os.environ, "PLAYGROUND_ROOT": str(self.root), "GRADIO_SERVER_PORT": str(self.port), "GRADIO_SERVER_NAME": "127.0.0.1",
-            "PLAYGROUND_MAX_RUNNING": "2", "HF_ENDPOINT": "http://127.0.0.1:9",
+            "PLAYGROUND_MAX_RUNNING": "2", "HF_ENDPOINT": "http://127.0.0.1:9", "PLAYGROUND_HOST_TOKEN": HOST_TOKEN,
         }  # fmt: skip
         with open(self.output, "ab") as log:
             self.process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=env, stdout=log, stderr=log)
