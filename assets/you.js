@@ -63,7 +63,7 @@
     return {
       always: true,
       update(run) {
-        if (run.mine && run.status && !value().name && !remembered()) ask.hidden = false;
+        if (run.mine && run.status && !value().name && !value().host && !remembered()) ask.hidden = false;
       },
     };
   };

@@ -126,6 +126,15 @@ def test_every_library_that_is_imported_is_required_and_every_one_required_impor
         assert f"=={metadata.version(name).split('+')[0]} " in line
 
 
+def test_the_readme_names_every_setting():
+    code = (ROOT / "playground/settings.py").read_text()
+    from playground.settings import LIMITS
+
+    said = set(re.findall(r"^\| `(PLAYGROUND_\w+)`", (ROOT / "README.md").read_text(), re.M))
+    read = {f"PLAYGROUND_{name.upper()}" for name in LIMITS} | set(re.findall(r"PLAYGROUND_[A-Z_]*[A-Z]", code))
+    assert said == read
+
+
 def tracked() -> list[str]:
     """Files that git knows, where this is a checkout; else skip."""
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)

@@ -52,6 +52,7 @@ def build(services: Services) -> gr.Blocks:
         you.wire(visitor)
         host.wire(visitor, wire, tabs)
         _wire_bar(services, buttons, visitor, wire)
+        runs.wire_copy(buttons["Copy configuration"], [visitor, wire], tabs, design)
         _wire_load(services, page, visitor, wire, tabs, you.panel, host_tab)
     return page
 
@@ -75,7 +76,7 @@ def _bar(you: You) -> dict[str, gr.Button]:
         with gr.Row(elem_id="bar-buttons"):
             buttons = {
                 name: gr.Button(name, size="sm", min_width=80, elem_id=name.lower().replace(" ", "-"))
-                for name in ("Pause", "Resume", "Stop", "Copy link")
+                for name in ("Pause", "Resume", "Stop", "Copy configuration", "Copy link")
             }
             you.build()
     return buttons

@@ -39,8 +39,7 @@ class Runs:
             event(self.open_run, chosen, [wire, tabs], **EVENT)
         self.resume.click(self.resume_run, chosen, [wire, tabs], **EVENT)
         self.further.click(self.continue_run, chosen, [wire, tabs], **EVENT)
-        filled = self.copy.click(self.copy_config, chosen, [tabs, design.preset, *design.controls], **EVENT)
-        filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
+        self.wire_copy(self.copy, chosen, tabs, design)
         self.rename.click(self.rename_run, [*chosen, self.name], self.name, **EVENT)
         self.hide.click(self.set_private, chosen, None, **EVENT)
         self.table.clear(self.delete_offered, visitor, None, **EVENT)
@@ -48,6 +47,11 @@ class Runs:
             self.delete_run, [*chosen, wire], wire,
             js="(visitor, table, wire) => [visitor, window.playground.confirmDelete(table), wire]", **EVENT,
         )  # fmt: skip
+
+    def wire_copy(self, button: gr.Button, chosen: list, tabs: gr.Tabs, design: Design) -> None:
+        """A press fills Design with what the chosen run was trained with."""
+        filled = button.click(self.copy_config, chosen, [tabs, design.preset, *design.controls], **EVENT)
+        filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
 
     def open_run(self, kept: object, table: object) -> list:
         with told():
