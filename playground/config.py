@@ -205,6 +205,10 @@ class OptimConfig(Knobs):
         None, gt=0, le=100, group=OPTIMISER, label="rate of what Muon leaves", none_means="the learning rate", needs=("name", ("muon",)),
         help="Learning rate of the embeddings, the head, norms and biases, which AdamW moves; scheduled alike.",
     )  # fmt: skip
+    ns_steps: int = knob(
+        5, ge=1, le=12, group=OPTIMISER, label="Newton-Schulz steps", needs=("name", ("muon",)),
+        help="How often Muon's iteration brings a matrix of updates nearer to an orthogonal one. Fewer are quicker and rougher.",
+    )  # fmt: skip
 
 
 def run_has_an_end(max_steps: int | None, max_seconds: float | None) -> str | None:

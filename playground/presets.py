@@ -103,8 +103,9 @@ _DEFAULT = RunConfig(
 )
 
 FAST = OptimConfig(
-    name="muon", lr=0.01, rest_lr=0.015, momentum=0.8, warmup_steps=20, schedule="linear", min_lr=0.0, weight_decay=0.0, grad_clip=None
-)
+    name="muon", lr=0.01, rest_lr=0.015, momentum=0.8, ns_steps=4, warmup_steps=20, schedule="linear", min_lr=0.0, weight_decay=0.0,
+    grad_clip=None,
+)  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
     "default": Preset(

@@ -25,7 +25,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         case "sgd":
             optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.beta1, fused=fused)
         case "muon":
-            optimizer = Muon(groups, lr=config.lr, momentum=config.momentum, betas=betas)
+            optimizer = Muon(groups, lr=config.lr, momentum=config.momentum, betas=betas, ns_steps=config.ns_steps)
         case "lion":
             optimizer = Lion(groups, lr=config.lr, betas=betas)
         case "schedule_free":

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-NEWTON_SCHULZ_STEPS = 5
 MATCH_ADAMW = 0.2
 EPS = 1e-8
 
@@ -31,8 +30,9 @@ class Muon(Optimizer):
     such as queries, keys and values that lie in one matrix, or None. Equal shapes are done together.
     """
 
-    def __init__(self, groups: Iterable[dict], lr: float, momentum: float, betas: tuple[float, float]):
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": 0.0, "adamw": False, "parts": None})
+    def __init__(self, groups: Iterable[dict], lr: float, momentum: float, betas: tuple[float, float], ns_steps: int):
+        rates = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": 0.0}
+        super().__init__(groups, rates | {"adamw": False, "parts": None, "ns_steps": ns_steps})
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -56,13 +56,13 @@ class Muon(Optimizer):
                 wide = (rows, block) if rows.size(0) <= rows.size(1) else (rows.T, block.T)
                 alike[tuple(block.shape)].append(wide)
         for shape, blocks in alike.items():
-            updates = orthogonal(torch.stack([block for _, block in blocks]))
+            updates = orthogonal(torch.stack([block for _, block in blocks]), group["ns_steps"])
             updates *= group["lr"] * (MATCH_ADAMW * math.sqrt(max(shape)))
             torch._foreach_sub_([rows for rows, _ in blocks], list(updates.unbind()))
 
 
-def orthogonal(matrices: Tensor, steps: int = NEWTON_SCHULZ_STEPS) -> Tensor:
-    """(K, m, n) with m ≤ n -> roughly the nearest semi-orthogonal matrices: singular values end between 0.7 and 1.2.
+def orthogonal(matrices: Tensor, steps: int) -> Tensor:
+    """(K, m, n) with m ≤ n -> roughly the nearest semi-orthogonal matrices: after five steps singular values lie between 0.7 and 1.2.
 
     A quintic Newton-Schulz iteration, x <- (a + b x x^T + c (x x^T)^2) x, in bfloat16 on a GPU, where that is quick, and in the
     matrices' own precision elsewhere. There matrices twice as wide as high are multiplied once only, at the end: what all

@@ -131,7 +131,7 @@ def test_a_schedule_free_run_ignores_the_schedule_and_warms_up():
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 16, 64), (1, 5, 40)])
 def test_newton_schulz_makes_matrices_nearly_orthogonal(shape):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 1e-3
-    found = orthogonal(matrices)
+    found = orthogonal(matrices, steps=5)
     values = torch.linalg.svdvals(found)
     assert values.min() > 0.3 and values.max() < 1.3, "only the smallest of a square matrix may lag behind"
     u, _, v = torch.linalg.svd(matrices, full_matrices=False)
