@@ -195,6 +195,11 @@ class Store:
             )
             return [Row(row["id"], row["step"], row["kind"], json.loads(row["body"])) for row in rows]
 
+    def integrity(self) -> list[str]:
+        """What SQLite finds damaged in the database; nothing where it is sound."""
+        with self._reading() as db:
+            return [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+
     # The app and the command line.
 
     def add_run(
