@@ -20,7 +20,10 @@ class SettingsError(ConfigError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of one installation. Sizes in bytes. Those of a person are None where they are the machine's own."""
+    """Limits of one installation. Sizes in bytes. Those of a person are None where they are the machine's own.
+
+    `heartbeat_s`: a worker that has shown no sign of work for so long is taken to hang.
+    """
 
     root: Path
     max_running: int = 2
@@ -32,6 +35,7 @@ class Settings:
     max_steps: int = 1_000_000
     max_upload_bytes: int = 20_000_000
     hub: bool = True
+    heartbeat_s: float = 120.0
     nice: int = 10
     n_cpus: int = 2
 
@@ -76,6 +80,7 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
         max_steps=whole("PLAYGROUND_MAX_STEPS", 1_000_000, low=1),
         max_upload_bytes=whole("PLAYGROUND_MAX_UPLOAD_BYTES", 20_000_000, low=1),
         hub=whole("PLAYGROUND_HUB", 1, low=0) > 0,
+        heartbeat_s=whole("PLAYGROUND_HEARTBEAT_S", 120, low=10),
         n_cpus=cores,
     )
     if problems:

@@ -25,6 +25,7 @@ WAITING = (QUEUED, *ACTIVE)
 RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 
 LOCK_WAIT_S = 12.0
+DAY_S = 24 * 3600.0
 CREATION_WAIT_S = 2.0
 
 MIGRATIONS = (
@@ -166,10 +167,14 @@ class Store:
             raise NoSuchRun(run_id)
         return _run(row)
 
+    def knows(self, run_id: str) -> bool:
+        with self._reading() as db:
+            return db.execute("SELECT 1 FROM runs WHERE id=?", (run_id,)).fetchone() is not None
+
     def runs(self) -> list[Run]:
         """All runs, newest first."""
         with self._reading() as db:
-            return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, id")]
+            return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC")]
 
     def runs_in(self, states: Iterable[str]) -> list[Run]:
         """Runs in any of these states, in queue order."""
@@ -211,7 +216,7 @@ class Store:
             db.execute(
                 "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, place)"
                 " VALUES (?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
-                (run_id, name, owner, parent, state, time.time(), config, preset, n_params),
+                (run_id, name, owner, parent, state, _now(db), config, preset, n_params),
             )
 
     def rename(self, run_id: str, name: str) -> None:
@@ -239,10 +244,9 @@ class Store:
     def change_state(self, run_id: str, state: str, from_states: Iterable[str], reason: str = "", **values: Any) -> bool:
         """Move a run to a state if it is still in one of these; says whether it was."""
         states = tuple(from_states)
-        if state not in WAITING:
-            values["ended_at"] = time.time()
-        fields = {"state": state, "reason": reason, **values}
         with self._writing() as db:
+            ended = {} if state in WAITING else {"ended_at": _now(db)}
+            fields = {"state": state, "reason": reason, **values, **ended}
             done = db.execute(
                 f"UPDATE runs SET {_assignments(fields)} WHERE id=? AND state IN ({','.join('?' * len(states))})",
                 (*fields.values(), run_id, *states),
@@ -266,7 +270,7 @@ class Store:
                 "UPDATE runs SET state='running', reason='', generation=generation+1, step=?, threads=?, device=?,"
                 " started_at=coalesce(started_at, ?), ended_at=NULL, probe_text=coalesce(probe_text, ?),"
                 " val_loss=?, best_val_loss=?, final_val_loss=NULL WHERE id=?",
-                (step, threads, device, time.time(), probe_text, *_validations(db, run_id), run_id),
+                (step, threads, device, _now(db), probe_text, *_validations(db, run_id), run_id),
             )
 
     def append(self, run_id: str, events: Iterable[StorableEvent], progress: dict[str, Any], wait_s: float = LOCK_WAIT_S) -> None:
@@ -379,6 +383,14 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float) and str(value) in _NOT_FINITE:
         return str(value)
     return value
+
+
+def _now(db: sqlite3.Connection) -> float:
+    """The time of day, in seconds since 1970, but never before what is recorded already: where the clock was set back, what
+    happens later still comes later, in lists and in whose turn it is. A record more than a day ahead is not believed."""
+    newest = "max(coalesce(max(created_at), 0), coalesce(max(started_at), 0), coalesce(max(ended_at), 0))"
+    now, recorded = time.time(), db.execute(f"SELECT {newest} FROM runs").fetchone()[0]
+    return recorded + 0.001 if now <= recorded < now + DAY_S else now
 
 
 def _validations(db: sqlite3.Connection, run_id: str) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
 from playground.settings import Settings, calm_threads
-from playground.store import Run, Store
+from playground.store import Run, Store, StoreBusy
 from playground.supervisor import Supervisor
 from playground.ui import page
 from playground.ui.common import Services
@@ -39,7 +39,10 @@ def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; running runs go on."""
     os.environ.update(calm_threads(os.environ))
     db = Store(settings.root)
-    db.create()
+    try:
+        db.create()
+    except (OSError, StoreBusy) as error:
+        sys.exit(f"Runs cannot be kept in {settings.root}: {error}. Choose a folder that can be written with PLAYGROUND_ROOT.")
     supervisor = Supervisor(settings, db)
     services = Services(settings, db, supervisor, computing=Computing(settings.nice))
     blocks = page.build(services)
