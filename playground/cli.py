@@ -411,8 +411,8 @@ COMMANDS = {
     ),
     "soak": Command(
         "soak CAMPAIGN [--kills N] [--runs N] [--seed N] [--json]",
-        "Try to break the playground and count what broke: `kills` ends its processes at random instants. In a temporary folder "
-        "unless --root names one.",
+        "Try to break the playground and count what broke: `kills` ends its processes at random instants, `faults` takes away its disk, "
+        "memory and clock. In a temporary folder unless --root names one.",
         soak, SOAK_FLAGS, ("CAMPAIGN",),
     ),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import secrets
 import sqlite3
 import time
@@ -26,6 +27,7 @@ RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 
 LOCK_WAIT_S = 12.0
 DAY_S = 24 * 3600.0
+NEEDED_BYTES = 2**16  # SQLite's index of its write-ahead log and a first page of that
 CREATION_WAIT_S = 2.0
 
 MIGRATIONS = (
@@ -66,10 +68,17 @@ class StoreBusy(RuntimeError):
 
 
 class StoreFull(OSError):
-    """There is no room left for the database."""
+    """There is no room left for the database: on a full disk it cannot even be read."""
 
     def __init__(self, error: sqlite3.Error):
         super().__init__(errno.ENOSPC, f"the disk is full ({error})")
+
+
+class StoreReadOnly(OSError):
+    """The database lies where nothing may be written any more."""
+
+    def __init__(self, path: Path, error: sqlite3.Error):
+        super().__init__(errno.EROFS, f"{path.parent} is read-only ({error})")
 
 
 class StoreUnusable(OSError):
@@ -202,8 +211,11 @@ class Store:
 
     def integrity(self) -> list[str]:
         """What SQLite finds damaged in the database; nothing where it is sound."""
-        with self._reading() as db:
-            return [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        try:
+            with self._reading() as db:
+                return [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        except StoreUnusable as error:  # so damaged that it cannot even be checked
+            return [str(error)]
 
     # The app and the command line.
 
@@ -328,8 +340,13 @@ class Store:
         except sqlite3.DatabaseError as error:
             if "locked" in str(error):
                 raise StoreBusy(f"the database is locked ({error})") from error
-            if "full" in str(error):
+            # Where there is no room for SQLite's own files it speaks of an "I/O error", or that it is "unable to open": the file
+            # system knows better.
+            free_bytes, read_only = _room(self.path.parent)
+            if "full" in str(error) or free_bytes < NEEDED_BYTES:
                 raise StoreFull(error) from error
+            if "readonly" in str(error) or read_only:
+                raise StoreReadOnly(self.path, error) from error
             raise StoreUnusable(self.path, error) from error
 
     @contextmanager
@@ -383,6 +400,15 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float) and str(value) in _NOT_FINITE:
         return str(value)
     return value
+
+
+def _room(folder: Path) -> tuple[int, bool]:
+    """Free bytes of a file system, and whether it is read-only."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return NEEDED_BYTES, False
+    return found.f_bavail * found.f_frsize, bool(found.f_flag & os.ST_RDONLY)
 
 
 def _now(db: sqlite3.Connection) -> float:

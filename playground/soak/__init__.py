@@ -6,8 +6,9 @@ Each takes what was typed, prints its counts, and returns 1 if anything was viol
 from collections.abc import Callable
 
 from playground.flags import Typed
-from playground.soak import kills
+from playground.soak import faults, kills
 
 CAMPAIGNS: dict[str, Callable[[Typed], int]] = {
     "kills": kills.campaign,
+    "faults": faults.campaign,
 }

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from models.knobs import ConfigError, Problem, flat, nested, parse
-from playground import store
+from playground import store, worker
 from playground.access import HOST
 from playground.config import RunConfig
 from playground.configure import settings_from
@@ -116,7 +116,7 @@ def _whole(typed: Typed, name: str, default: int, low: int, high: int) -> int:
     return default
 
 
-def kill(settings: Settings, n_kills: int, n_runs: int, seed: int, n_steps: int = 1000, app: type[App] | None = None) -> Tally:
+def kill(settings: Settings, n_kills: int, n_runs: int, seed: int, n_steps: int = 600, app: type[App] | None = None) -> Tally:
     """Run the campaign: `n_runs` runs of `n_steps` each, and more if they end before the last kill."""
     tally, began = Tally(seed), time.monotonic()
     room = Room(settings, tally, random.Random(seed), n_steps, (app or App)(settings))
@@ -250,7 +250,7 @@ class Room:
         """Kill a process of this kind, waiting a little for there to be one; says whether there was."""
         deadline = time.monotonic() + AIM_S
         while time.monotonic() < deadline:
-            found = [worker for worker in evidence.workers(self.root) if self._is(worker, kind)]
+            found = [each for each in evidence.workers(self.root) if self._is(each, kind)]
             if found:
                 victim = self.chance.choice(found)
                 if kind == "saving" and not self._writes(victim, deadline):
@@ -308,7 +308,7 @@ class Room:
         if self.app.close() != 0:
             self.tally.blame([f"the app ended with status {self.app.process.returncode}"])
         if not self._soon(lambda: not evidence.workers(self.root), 15):
-            self.tally.blame([f"a worker is left over: {worker}" for worker in evidence.workers(self.root)])
+            self.tally.blame([f"a worker is left over: {left}" for left in evidence.workers(self.root)])
         self.tally.blame([f"left behind: {path}" for path in evidence.leftovers(self.root)])
         for run_id in self.runs:
             self.tally.blame([f"left behind: {path}" for path in evidence.incomplete_checkpoints(RunFolder(self.root, run_id))])
@@ -317,6 +317,7 @@ class Room:
 
     def compare(self) -> None:
         """Train each run again, undisturbed, in a root of its own, and compare bytes."""
+        os.environ.update(calm_threads(os.environ))  # as workers have it, before torch is imported
         calm = Settings(self.root / "undisturbed", n_cpus=self.settings.n_cpus)
         db = Store(calm.root)
         db.create()
@@ -326,7 +327,7 @@ class Room:
                 continue
             config = RunFolder(self.root, run_id).read_config()
             same = create_run(db, calm, config, HOST, state=store.STARTING)
-            self._train(calm, same, run.threads)
+            worker.execute(calm.root, same, run.threads, worker.Interruption())
             problems = evidence.differences(RunFolder(self.root, run_id), RunFolder(calm.root, same))
             problems += evidence.curve_problems(self.db, run_id, evidence.curve(db, same))
             if run.final_val_loss != db.run(same).final_val_loss:
@@ -334,14 +335,6 @@ class Room:
             self.tally.blame(problems)
             self.tally.checks["runs that ended"] += 1
             self.tally.checks["of them bit-identical to the undisturbed run, with the same curve"] += not problems
-
-    def _train(self, settings: Settings, run_id: str, threads: int) -> None:
-        words = ["--root", str(settings.root), "--run", run_id, "--threads", str(threads)]
-        with open(RunFolder(settings.root, run_id).log, "ab") as log:
-            subprocess.run(
-                [sys.executable, "-m", "playground.worker", *words], cwd=REPOSITORY, env=calm_threads(os.environ), check=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
 
     def _soon(self, condition: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -355,6 +348,6 @@ class Room:
         """Whatever happened, end what was started."""
         if self.app.lives():
             self.app.kill()
-        for worker in evidence.workers(self.root):
+        for left in evidence.workers(self.root):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
+                os.kill(left.pid, signal.SIGKILL)
