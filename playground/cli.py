@@ -379,7 +379,7 @@ BENCH_FLAGS = (
 )
 SOAK_FLAGS = (
     Flag("kills", "N", "kills: so many SIGKILLs. (default 100)"),
-    Flag("runs", "N", "kills: so many runs train, one after the other or at once. (default 6)"),
+    Flag("runs", "N", "kills: so many runs train, two at a time; if all end before the last kill, as many again. (default 6)"),
     Flag("seed", "N", "Decides what happens when, as far as a machine can be told. (default: another one each time)"),
 )
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")

@@ -39,19 +39,34 @@ def making(folder: Path, name: str) -> contextlib.AbstractContextManager[Path]:
 def unfinished(folder: Path, name: str, make: Callable[..., str]) -> Iterator[Path]:
     """A temporary file or folder, locked while this process is at work on it: of one that is killed it stays behind unlocked,
     which is how `sweep` knows."""
-    while True:
+    handle = None
+    while handle is None:
         path = Path(make(dir=folder, prefix=f".{name}.", suffix=".unfinished"))
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):  # a sweep may have come between making and locking
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
-                break
-        os.close(handle)
+        handle = _locked(path)
     try:
         yield path
     finally:
         remove(path)
         os.close(handle)
+
+
+def _locked(path: Path) -> int | None:
+    """A handle that keeps the lock of what was just made; None where a sweep came in between and took it for abandoned."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(handle), os.stat(path)):
+            return handle
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
 
 
 def sweep(folder: Path) -> int:

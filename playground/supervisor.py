@@ -416,21 +416,19 @@ class Supervisor:
         else:
             patience = START_PATIENCE_S if run.state == store.STARTING and run.id not in self._ended else 2 * TICK_S
         if time.monotonic() - since > patience:
+            died = how_it_died(self._ended.get(run.id))
             if run.id in self._children:  # not yet waited for, so that nobody else can have its number
                 self._children[run.id].kill()
-            if mark_dead(self.db, self.settings.root, run, died=how_it_died(self._ended.get(run.id))):
+                died = f"its worker process did not get to work within {patience:g} s and was ended"
+            if mark_dead(self.db, self.settings.root, run, died=died):
                 self._missing_since.pop(run.id, None)
 
     def _end_hanging(self, run: Run, lock: Path) -> None:
         """A worker that shows no sign of work is killed, where it is certain which process that is."""
         self._silence.forget(lock)
         if pulse.end(lock):
-            mark_dead(
-                self.db,
-                self.settings.root,
-                run,
-                died=f"its worker process hung ({self.settings.heartbeat_s:g} s without a sign of work) and was ended",
-            )
+            died = f"its worker process hung ({self.settings.heartbeat_s:g} s without a sign of work) and was ended"
+            mark_dead(self.db, self.settings.root, run, died=died)
         elif pulse.holder(lock) is not None:
             self._say(f"The worker of run {run.id} hangs and could not be ended; it is tried again.")
 

@@ -369,9 +369,9 @@ def worker_that_hangs(folder: Path) -> str:
 
 def _lost_worker(folder: Path, number: int, words: str) -> str:
     ground = Ground(folder / "root", max_running=1, heartbeat_s=3)
-    run_id = ground.new_run(state=store.QUEUED, **{"train.max_steps": 800})
+    run_id = ground.new_run(state=store.QUEUED, **{"train.max_steps": 400})
     with ground.served() as supervisor:
-        ground.until(lambda: ground.db.run(run_id).step >= 100, "step 100")
+        ground.until(lambda: ground.db.run(run_id).step >= 40, "step 40")
         (found,) = [each for each in evidence.workers(ground.root) if each.run == run_id]
         os.kill(found.pid, number)
         run = ground.wait(run_id, store.INTERRUPTED, store.FINISHED)

@@ -34,7 +34,7 @@ from playground.supervisor import REPOSITORY, CannotDo, Supervisor, create_run
 
 AT_ONCE = 2
 CALM_S = 1.2  # between two kills, at most
-AIM_S = 1.5
+AIM_S = 3.0
 LAST_WAIT_S = 240.0
 NAMES = {
     "worker": "worker that trains", "saving": "worker while it writes a checkpoint", "starting": "worker that starts", "standby": "standby",
@@ -203,8 +203,9 @@ class Room:
             config = parse(RunConfig, nested(flat(RunConfig()) | changes))
             self.runs.append(create_run(self.db, self.settings, config, HOST, state=store.QUEUED, name=f"run {number}"))
 
-    def tend(self) -> None:
-        """What people do: resume what was interrupted, start an app that is gone; and what must never be."""
+    def tend(self, more: bool = True) -> None:
+        """Do what people do: resume what was interrupted, start an app that is gone, begin `more` runs when all have ended. See what
+        must never be."""
         found = [self.db.run(run_id) for run_id in self.runs]
         for run in found:
             if run.state == store.INTERRUPTED:
@@ -213,7 +214,7 @@ class Room:
                 self.tally.checks["times a run was gone on with"] += 1
             elif run.state in (store.FAILED, store.DIVERGED, store.STOPPED, store.PAUSED):
                 self.tally.blame([f"{run.id} is {run.state}: {run.reason}"])
-        if all(run.state not in (*store.WAITING, store.INTERRUPTED) for run in found):
+        if more and all(run.state == store.FINISHED for run in found):
             self.submit()
         if not self.app.lives():
             self.app.start()
@@ -234,12 +235,15 @@ class Room:
         while time.monotonic() < deadline:
             self.tend()
             time.sleep(0.1)
-        kind = self.chance.choices(("worker", "saving", "starting", "standby", "app"), (35, 25, 15, 10, 15))[0]
+        kind = self.chance.choices(("worker", "saving", "starting", "standby", "app"), (35, 30, 15, 8, 12))[0]
         if kind == "app":
             self._kill_app()
         elif not self._kill_worker(kind):
             return
         self.look()
+        done = sum(self.tally.kills.values())
+        if done % 10 == 0:
+            print(f"{done} SIGKILLs", file=sys.stderr, flush=True)
 
     def _kill_app(self) -> None:
         if self.app.lives():
@@ -290,14 +294,9 @@ class Room:
         while any(self.db.run(run_id).state != store.FINISHED for run_id in self.runs):
             if self.tally.violations or self.stuck():
                 return
-            self.tend_without_more()
+            self.tend(more=False)
             time.sleep(0.1)
         self.look()
-
-    def tend_without_more(self) -> None:
-        submit, self.submit = self.submit, lambda: None
-        self.tend()
-        self.submit = submit
 
     def close(self) -> None:
         """The app serves, is closed as people close it, and nothing is left over."""
