@@ -1,4 +1,4 @@
-"""The command line: train, sample, resume, pause, stop, runs, data, bench.
+"""The command line: train, sample, resume, pause, stop, runs, data, bench, soak.
 
 Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Whatever is
 wrong with the input is said at once, a line each, and starts nothing. Imports torch only to train
@@ -304,6 +304,17 @@ def bench(typed: Typed) -> int:
     return measure(typed)
 
 
+def soak(typed: Typed) -> int:
+    from playground.soak import CAMPAIGNS
+
+    name = typed.positionals[0] if typed.positionals else ""
+    if name and name not in CAMPAIGNS:
+        typed.problems.append(Problem("CAMPAIGN", f"{name[:60]!r} is none; use {_either(tuple(CAMPAIGNS))}"))
+    if not name or name not in CAMPAIGNS:
+        raise ConfigError(typed.problems)
+    return CAMPAIGNS[name](typed)
+
+
 def _settings(typed: Typed) -> Settings:
     """Raises ConfigError with every problem of the command line and the environment."""
     settings = settings_from(typed, os.environ)
@@ -366,6 +377,11 @@ BENCH_FLAGS = (
     Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
     *CONFIG_FLAGS,
 )
+SOAK_FLAGS = (
+    Flag("kills", "N", "kills: so many SIGKILLs. (default 100)"),
+    Flag("runs", "N", "kills: so many runs train, two at a time; if all end before the last kill, as many again. (default 6)"),
+    Flag("seed", "N", "Decides what happens when, as far as a machine can be told. (default: another one each time)"),
+)
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
 REPEAT = Flag(
     "repeat", "N", "Train so many runs, each with the next seed: on a GPU as one program, else one after the other. (default 1, up to 64)"
@@ -392,5 +408,11 @@ COMMANDS = {
     "bench": Command(
         "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N] [--browser PATH] [--against PATH] [--json]",
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
+    ),
+    "soak": Command(
+        "soak CAMPAIGN [--kills N] [--runs N] [--seed N] [--json]",
+        "Try to break the playground and count what broke: `kills` ends its processes at random instants, `faults` takes away its disk, "
+        "memory and clock. In a temporary folder unless --root names one.",
+        soak, SOAK_FLAGS, ("CAMPAIGN",),
     ),
 }  # fmt: skip

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+UNFINISHED = re.compile(r"\..+\.unfinished")
 
 
 def publish(path: Path, data: bytes) -> None:
@@ -17,23 +22,103 @@ def publish(path: Path, data: bytes) -> None:
 
 def publish_by(path: Path, write: Callable[[str], object]) -> None:
     """As `publish`, for a library that writes a file by name."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(temporary)
+    with unfinished(path.parent, path.name, _new_file) as temporary:
+        write(str(temporary))
         _sync(temporary)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
     _sync(path.parent)
+
+
+def making(folder: Path, name: str) -> contextlib.AbstractContextManager[Path]:
+    """A new folder inside `folder`, to be filled and renamed; what is still there under its own name at the end goes away."""
+    return unfinished(folder, name, tempfile.mkdtemp)
+
+
+@contextlib.contextmanager
+def unfinished(folder: Path, name: str, make: Callable[..., str]) -> Iterator[Path]:
+    """A temporary file or folder, locked while this process is at work on it: of one that is killed it stays behind unlocked,
+    which is how `sweep` knows."""
+    handle = None
+    while handle is None:
+        path = Path(make(dir=folder, prefix=f".{name}.", suffix=".unfinished"))
+        handle = _locked(path)
+    try:
+        yield path
+    finally:
+        remove(path)
+        os.close(handle)
+
+
+def _locked(path: Path) -> int | None:
+    """A handle that keeps the lock of what was just made; None where a sweep came in between and took it for abandoned."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(handle), os.stat(path)):
+            return handle
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def sweep(folder: Path) -> int:
+    """Remove what processes that were killed left unfinished, here and in all folders below; returns how many things."""
+    found = [Path(at) / name for at, folders, names in os.walk(folder) for name in (*folders, *names) if UNFINISHED.fullmatch(name)]
+    n_removed = 0
+    for path in found:
+        with claim(path) as mine:
+            if mine:
+                remove(path)
+                n_removed += 1
+    return n_removed
+
+
+@contextlib.contextmanager
+def claim(path: Path) -> Iterator[bool]:
+    """Whether nobody is at work on a file or folder; while this lasts, nobody else claims it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """A file or a folder, if it is there."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):  # as Linux and macOS call it
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def text_hash(text: str) -> str:
     """The folder name under which the probes of a text are kept."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _new_file(**where) -> str:
+    handle, path = tempfile.mkstemp(**where)
+    os.close(handle)
+    return path
 
 
 def _sync(path: str | Path) -> None:

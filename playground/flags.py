@@ -109,7 +109,8 @@ def _set(typed: Typed, flag: Flag, value: str) -> None:
 
 def _check_positionals(typed: Typed, names: tuple[str, ...]) -> None:
     for name in names[len(typed.positionals) :]:
-        typed.problems.append(Problem(name, "is missing; `python -m playground runs` lists the runs"))
+        remedy = "`python -m playground runs` lists the runs" if name == "RUN" else "--help shows what it can be"
+        typed.problems.append(Problem(name, f"is missing; {remedy}"))
     for extra in typed.positionals[len(names) :]:
         typed.problems.append(Problem(repr(extra[:60]), "is neither a flag nor expected here; flags begin with --"))
 

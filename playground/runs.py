@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from models.knobs import parse
 from playground.config import RunConfig
-from playground.files import publish, text_hash
+from playground.files import making, publish, text_hash
 from playground.store import NoSuchRun
 
 MAX_NAME = 80
@@ -29,9 +31,16 @@ class RunFolder:
         self.lock = self.path / "lock"
         self.checkpoints, self.probes = self.path / "checkpoints", self.path / "probes"
 
-    def create(self, config: RunConfig) -> None:
-        self.path.mkdir(parents=True)
-        publish(self.config, config.model_dump_json(indent=2).encode())
+    @contextlib.contextmanager
+    def created(self, config: RunConfig) -> Iterator[None]:
+        """Make the folder, whole or not at all. It is claimed while this lasts: time to tell the store, and whoever finds it
+        unclaimed and unknown to the store knows that nobody will."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with making(self.path.parent, self.path.name) as folder:
+            folder.chmod(0o755)
+            publish(folder / self.config.name, config.model_dump_json(indent=2).encode())
+            folder.rename(self.path)
+            yield
 
     def read_config(self) -> RunConfig:
         """Raises ConfigError where the file is not a run's config."""

@@ -66,6 +66,7 @@ class Settings:
         None, 1_000_000, "disk for the runs of one person", "bytes", "Over it, old probes are thinned and old runs offered for deletion."
     )
     max_disk: int | None = limit(None, 1_000_000, "disk for everything", "bytes", "Over it, nobody can start another run.")
+    heartbeat_s: int = limit(120, 10, "silence after which a worker is taken to hang", "s", "It is ended, and its run is interrupted.")
     hub: bool = True
     nice: int = 10
     n_cpus: int = 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import secrets
 import sqlite3
 import time
@@ -25,6 +26,8 @@ WAITING = (QUEUED, *ACTIVE)
 RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 
 LOCK_WAIT_S = 12.0
+DAY_S = 24 * 3600.0
+NEEDED_BYTES = 2**16  # SQLite's index of its write-ahead log and a first page of that
 CREATION_WAIT_S = 2.0
 
 MIGRATIONS = (
@@ -74,10 +77,17 @@ class StoreBusy(RuntimeError):
 
 
 class StoreFull(OSError):
-    """There is no room left for the database."""
+    """There is no room left for the database: on a full disk it cannot even be read."""
 
     def __init__(self, error: sqlite3.Error):
         super().__init__(errno.ENOSPC, f"the disk is full ({error})")
+
+
+class StoreReadOnly(OSError):
+    """The database lies where nothing may be written any more."""
+
+    def __init__(self, path: Path, error: sqlite3.Error):
+        super().__init__(errno.EROFS, f"{path.parent} is read-only ({error})")
 
 
 class StoreUnusable(OSError):
@@ -178,10 +188,14 @@ class Store:
             raise NoSuchRun(run_id)
         return _run(row)
 
+    def knows(self, run_id: str) -> bool:
+        with self._reading() as db:
+            return db.execute("SELECT 1 FROM runs WHERE id=?", (run_id,)).fetchone() is not None
+
     def runs(self) -> list[Run]:
         """All runs, newest first."""
         with self._reading() as db:
-            return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, id")]
+            return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC")]
 
     def runs_in(self, states: Iterable[str]) -> list[Run]:
         """Runs in any of these states, in queue order."""
@@ -217,6 +231,14 @@ class Store:
             )
             return [Row(row["id"], row["step"], row["kind"], json.loads(row["body"])) for row in rows]
 
+    def integrity(self) -> list[str]:
+        """What SQLite finds damaged in the database; nothing where it is sound."""
+        try:
+            with self._reading() as db:
+                return [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        except StoreUnusable as error:  # so damaged that it cannot even be checked
+            return [str(error)]
+
     # The app and the command line.
 
     def add_run(
@@ -228,7 +250,7 @@ class Store:
             db.execute(
                 "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, place)"
                 " VALUES (?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
-                (run_id, name, owner, parent, state, time.time(), config, preset, n_params, private),
+                (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private),
             )
 
     def rename(self, run_id: str, name: str) -> None:
@@ -289,10 +311,9 @@ class Store:
     def change_state(self, run_id: str, state: str, from_states: Iterable[str], reason: str = "", **values: Any) -> bool:
         """Move a run to a state if it is still in one of these; says whether it was."""
         states = tuple(from_states)
-        if state not in WAITING:
-            values["ended_at"] = time.time()
-        fields = {"state": state, "reason": reason, **values}
         with self._writing() as db:
+            ended = {} if state in WAITING else {"ended_at": _now(db)}
+            fields = {"state": state, "reason": reason, **values, **ended}
             done = db.execute(
                 f"UPDATE runs SET {_assignments(fields)} WHERE id=? AND state IN ({','.join('?' * len(states))})",
                 (*fields.values(), run_id, *states),
@@ -316,7 +337,7 @@ class Store:
                 "UPDATE runs SET state='running', reason='', generation=generation+1, step=?, threads=?, device=?,"
                 " started_at=coalesce(started_at, ?), turn_at=?, ended_at=NULL, probe_text=coalesce(probe_text, ?),"
                 " val_loss=?, best_val_loss=?, final_val_loss=NULL WHERE id=?",
-                (step, threads, device, now := time.time(), now, probe_text, *_validations(db, run_id), run_id),
+                (step, threads, device, now := _now(db), now, probe_text, *_validations(db, run_id), run_id),
             )
 
     def append(self, run_id: str, events: Iterable[StorableEvent], progress: dict[str, Any], wait_s: float = LOCK_WAIT_S) -> None:
@@ -374,8 +395,13 @@ class Store:
         except sqlite3.DatabaseError as error:
             if "locked" in str(error):
                 raise StoreBusy(f"the database is locked ({error})") from error
-            if "full" in str(error):
+            # Where there is no room for SQLite's own files it speaks of an "I/O error", or that it is "unable to open": the file
+            # system knows better.
+            free_bytes, read_only = _room(self.path.parent)
+            if "full" in str(error) or free_bytes < NEEDED_BYTES:
                 raise StoreFull(error) from error
+            if "readonly" in str(error) or read_only:
+                raise StoreReadOnly(self.path, error) from error
             raise StoreUnusable(self.path, error) from error
 
     @contextmanager
@@ -429,6 +455,23 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float) and str(value) in _NOT_FINITE:
         return str(value)
     return value
+
+
+def _room(folder: Path) -> tuple[int, bool]:
+    """Free bytes of a file system, and whether it is read-only."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return NEEDED_BYTES, False
+    return found.f_bavail * found.f_frsize, bool(found.f_flag & os.ST_RDONLY)
+
+
+def _now(db: sqlite3.Connection) -> float:
+    """The time of day, in seconds since 1970, but never before what is recorded already: where the clock was set back, what
+    happens later still comes later, in lists and in whose turn it is. A record more than a day ahead is not believed."""
+    newest = "max(coalesce(max(created_at), 0), coalesce(max(started_at), 0), coalesce(max(ended_at), 0))"
+    now, recorded = time.time(), db.execute(f"SELECT {newest} FROM runs").fetchone()[0]
+    return recorded + 0.001 if now <= recorded < now + DAY_S else now
 
 
 def _validations(db: sqlite3.Connection, run_id: str) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem, parse
-from playground import disk, limits, locks, queueing, store
+from playground import disk, files, limits, locks, pulse, queueing, store, worker
 from playground.access import Visitor
 from playground.audience import Audience
 from playground.config import RunConfig
@@ -48,15 +49,15 @@ def create_run(
     config = checked(config, settings)
     run_id = store.new_run_id()
     folder = RunFolder(settings.root, run_id)
-    folder.create(config)
-    try:
-        db.add_run(
-            run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
-            n_params=n_params(config.model), state=state, preset=preset, parent=parent, private=private,
-        )  # fmt: skip
-    except BaseException:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    with folder.created(config):
+        try:
+            db.add_run(
+                run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
+                n_params=n_params(config.model), state=state, preset=preset, parent=parent, private=private,
+            )  # fmt: skip
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
     return run_id
 
 
@@ -103,14 +104,39 @@ def numbered(name: str, db: Store) -> str:
     return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)
 
 
-def mark_dead(db: Store, root: Path, run: Run, reason: str = "") -> bool:
-    """Turn a run whose worker is gone into an interrupted one; says whether it was."""
+def clear_away(db: Store, root: Path) -> None:
+    """Remove what processes that were killed left unfinished: files, and folders of runs of which the store was never told."""
+    files.sweep(root)
+    for folder in (root / "runs").glob("*"):
+        with files.claim(folder) as unclaimed:
+            if unclaimed and [path.name for path in folder.glob("*")] == ["config.json"] and not db.knows(folder.name):
+                files.remove(folder)
+
+
+def how_it_died(status: int | None) -> str:
+    """In words, from a worker's exit status, which only the app that started it gets to know."""
+    if status is None:
+        return "its worker process died (when memory runs out, the system kills processes)"
+    if status == -signal.SIGKILL:
+        return "its worker process died: it was killed, as the system does when memory runs out"
+    if status == worker.UNSAID:
+        return "its worker process ended and could not record why: the disk was full, read-only or locked"
+    if status < 0:
+        return f"its worker process died of {signal.Signals(-status).name}"
+    return f"its worker process died with status {status}; its log says more"
+
+
+def mark_dead(db: Store, root: Path, run: Run, reason: str = "", *, died: str = "") -> bool:
+    """Turn a run whose worker is gone into an interrupted one; says whether it was. `died`: how, where that is known."""
     folder = RunFolder(root, run.id)
     if locks.is_locked(folder.lock):
         return False
     saved = max((int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")), default=0)
-    died = f"its worker process died at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
-    return db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or died)
+    known = f"{died or how_it_died(None)}, at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
+    if not db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or known):
+        return False
+    files.sweep(folder.path)
+    return True
 
 
 def mark_dead_runs(db: Store, settings: Settings) -> None:
@@ -142,7 +168,9 @@ class Supervisor:
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self._children: dict[str, subprocess.Popen] = {}
-        self._ended: set[str] = set()
+        self._ended: dict[str, int] = {}  # exit status
+        self._silence = pulse.Silence()
+        self._said = ""
         self._standby: subprocess.Popen | None = None
         self._last_launch = float("-inf")
         self._missing_since: dict[str, float] = {}
@@ -244,10 +272,21 @@ class Supervisor:
             waiting = [child for child in self.db.runs_in([store.QUEUED, store.STARTING]) if child.parent == run_id]
             if waiting:
                 raise CannotDo(f"{waiting[0].name!r} is about to start from it; wait until it has")
-            self.db.delete_run(run_id)
-            shutil.rmtree(folder.path, ignore_errors=True)
+            self._delete(folder)
         finally:
             lock.release()
+
+    def _delete(self, folder: RunFolder) -> None:
+        """Out of sight at once, so that a deletion that is killed half-way is finished by the next app."""
+        aside = folder.path.with_name(f".{folder.path.name}.deleted.unfinished")
+        with files.claim(folder.path):
+            folder.path.rename(aside)
+            try:
+                self.db.delete_run(folder.path.name)
+            except BaseException:
+                aside.rename(folder.path)
+                raise
+            files.remove(aside)
 
     def set_probe_text(self, run_id: str, visitor: Visitor, text: str) -> None:
         """Change what a run records from now on; raises UnknownCharacters where it cannot read the text."""
@@ -313,22 +352,46 @@ class Supervisor:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            if self._lock is None:
-                self._lock = locks.acquire(self.settings.root / "supervisor.lock")
-            if self._lock is not None:
-                try:
+            try:
+                if self._lock is not None or self._take_over():
                     self._tick()
-                except (store.StoreBusy, OSError) as error:
-                    print(f"the queue waits: {error}", file=sys.stderr)
+                    self._say("")
+            except Exception as error:  # the edge of a thread: whatever it was, the queue is served again as soon as it can be
+                known = isinstance(error, (store.StoreBusy, OSError))
+                self._say(f"The queue waits: {error if known else repr(error)}")
             self._kick.wait(TICK_S)
             self._kick.clear()
 
+    def _take_over(self) -> bool:
+        """Begin to serve the queue, unless another app does; says whether this one does now."""
+        path = self.settings.root / "supervisor.lock"
+        self._lock = locks.acquire(path)
+        if self._lock is None:
+            found = pulse.holder(path)
+            number = f" (process {found.pid})" if found else ""
+            self._say(
+                f"Another app{number} serves the queue of {self.settings.root}; this one shows the same, and takes over when it ends."
+            )
+            return False
+        pulse.sign(self._lock)
+        if self._said:
+            self._say(f"This app serves the queue of {self.settings.root} now.")
+            self._said = ""
+        clear_away(self.db, self.settings.root)
+        return True
+
+    def _say(self, text: str) -> None:
+        """On the terminal, once for as long as it is so."""
+        if text and text != self._said:
+            with contextlib.suppress(OSError):
+                print(text, file=sys.stderr, flush=True)
+        self._said = text
+
     def _tick(self) -> None:
         self._reap()
-        active = self.db.runs_in(store.ACTIVE)
+        active, settings = self.db.runs_in(store.ACTIVE), self.limits()
         for run in active:
-            self._check_alive(run)
-        settings = self.limits()
+            self._check_alive(run, settings.heartbeat_s)
         self.enforcer.enforce(active, settings)
         self._launch_waiting(active, settings)
         self._keep_standby()
@@ -343,19 +406,39 @@ class Supervisor:
         for run_id, process in list(self._children.items()):
             if process.poll() is not None:
                 del self._children[run_id]
-                self._ended.add(run_id)
+                self._ended[run_id] = process.returncode
 
-    def _check_alive(self, run: Run) -> None:
+    def _check_alive(self, run: Run, heartbeat_s: float) -> None:
         """A worker that lives holds its lock; one that has yet to take it, perhaps launched by an
         app before this one, gets some patience."""
-        if locks.is_locked(RunFolder(self.settings.root, run.id).lock):
+        lock = RunFolder(self.settings.root, run.id).lock
+        if locks.is_locked(lock):
             self._missing_since.pop(run.id, None)
+            if self._silence.of(lock) > heartbeat_s:
+                self._end_hanging(run, lock, heartbeat_s)
             return
+        self._silence.forget(lock)
         since = self._missing_since.setdefault(run.id, time.monotonic())
-        on_its_way = run.state == store.STARTING and run.id not in self._ended
-        patience = START_PATIENCE_S if on_its_way else 2 * TICK_S
-        if time.monotonic() - since > patience and mark_dead(self.db, self.settings.root, run):
-            self._missing_since.pop(run.id, None)
+        if run.id in self._children:  # on its way to the lock, or to its end
+            patience = heartbeat_s
+        else:
+            patience = START_PATIENCE_S if run.state == store.STARTING and run.id not in self._ended else 2 * TICK_S
+        if time.monotonic() - since > patience:
+            died = how_it_died(self._ended.get(run.id))
+            if run.id in self._children:  # not yet waited for, so that nobody else can have its number
+                self._children[run.id].kill()
+                died = f"its worker process did not get to work within {patience:g} s and was ended"
+            if mark_dead(self.db, self.settings.root, run, died=died):
+                self._missing_since.pop(run.id, None)
+
+    def _end_hanging(self, run: Run, lock: Path, heartbeat_s: float) -> None:
+        """A worker that shows no sign of work is killed, where it is certain which process that is."""
+        self._silence.forget(lock)
+        if pulse.end(lock):
+            died = f"its worker process hung ({heartbeat_s:g} s without a sign of work) and was ended"
+            mark_dead(self.db, self.settings.root, run, died=died)
+        elif pulse.holder(lock) is not None:
+            self._say(f"The worker of run {run.id} hangs and could not be ended; it is tried again.")
 
     def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
         n_active = len(active)
@@ -370,7 +453,7 @@ class Supervisor:
     def _launch(self, run: Run, threads: int) -> None:
         """By the standby if there is one, else by a process that imports torch first."""
         self._last_launch = time.monotonic()
-        self._ended.discard(run.id)
+        self._ended.pop(run.id, None)
         self._missing_since.pop(run.id, None)
         standby, self._standby = self._standby, None
         if standby is not None and standby.poll() is None:

@@ -21,12 +21,19 @@ from functools import partial
 from pathlib import Path
 
 from playground import locks, store
-from playground.files import publish
+from playground.files import publish, sweep
+from playground.pulse import Pulse
 from playground.runs import RunFolder
 from playground.settings import n_cpus
-from playground.store import Buffer, Run, Store, StoreBusy
+from playground.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 
 LAST_WORD_S = 60.0
+UNSAID = os.EX_IOERR  # the exit status of a worker that could not record how its run ended
+
+# What the system says where nothing can be written, and what of it a person can do something about.
+NOT_WRITABLE = {errno.EROFS: "is read-only now", errno.EACCES: "may not be written any more", errno.EPERM: "may not be written any more"}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc")
 
 
 class Interruption:
@@ -52,6 +59,7 @@ class StoreLink:
         self.buffer = Buffer(db, run.id)
         self.best = run.best_val_loss
         self.last = Wanted()
+        self.unsaid = ""  # how it ended, where that could not be recorded
 
     def emit(self, event) -> None:
         self.buffer.add(event, **self._progress(event))
@@ -71,6 +79,9 @@ class StoreLink:
         self.last = Wanted(run.wanted, run.probe_text, run.why)
         return self.last
 
+    def settle(self) -> None:
+        self.buffer.flush(LOCK_WAIT_S)
+
     def _progress(self, event) -> dict:
         """The columns of the run's row that an event changes."""
         match event.kind:
@@ -84,20 +95,26 @@ class StoreLink:
         return {}
 
 
-def execute(root: Path, run_id: str, threads: int, interruption: Interruption, listener: Callable | None = None):
+def execute(root: Path, run_id: str, threads: int, interruption: Interruption, listener: Callable | None = None, *, watched: bool = False):
     """Train a run to its end in this process; returns its Outcome, or None where another process has it.
 
-    However it ends, the store says how, and why in words for people.
+    However it ends, the store says how, and why in words for people. A process that is `watched` shows a pulse, and may be
+    ended by others when it hangs; one in somebody's terminal is theirs.
     """
     with contextlib.ExitStack() as held:
         work = _take(held, root, run_id, interruption, listener)
         if work is None:
             return None
+        if watched:
+            Pulse(work.lock).start()
         try:
             end = work.prepare(threads).run()
         except Exception as error:  # the edge of the process: whatever it was, the run must not be left as running
             end = error
-        return work.record_end(end)
+        outcome = work.record_end(end)
+        if work.link.unsaid:
+            raise Unsaid(f"the run ended, which could not be recorded: {work.link.unsaid}")
+        return outcome
 
 
 def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict:
@@ -179,12 +196,23 @@ class Work:
         checkpoints.drop_after(state.steps_done)
         loop = Loop(state, folder.path, self.link, share=share)
         _drop_probes_after(folder.path, state.steps_done)
+        sweep(folder.path)
         if run.probe_text is not None:
             loop.set_probe(run.probe_text)
         threads, device = torch.get_num_threads(), state.device.type
         self.db.begin(run.id, step=state.steps_done, threads=threads, device=device, probe_text=loop.probe_text)
         self.link.best = self.db.run(run.id).best_val_loss
+        if newest is not None:
+            self._go_on(loop, newest)
         return loop
+
+    def _go_on(self, loop, newest) -> None:
+        """What was known at the checkpoint is known again; that it was saved is told now where the process died before it could."""
+        from playground.training.events import Checkpoint
+
+        loop.train_loss, loop.val_loss = newest.train_loss, newest.val_loss
+        if newest.step not in [row.step for row in self.db.events(self.run.id, kinds=[Checkpoint.kind])]:
+            self.link.emit(Checkpoint(newest.step, train_loss=newest.train_loss, val_loss=newest.val_loss))
 
     def record_end(self, end):
         """Say in the store how it ended, by an Outcome or by an error; returns its Outcome."""
@@ -200,13 +228,14 @@ class Work:
             change_state = partial(db.yield_turn, run.id, reason, **final)
         else:
             change_state = partial(db.change_state, run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final)
-        _say_last_word(self.link.buffer, change_state)
+        said = _say_last_word(self.link.buffer, change_state)
         self.lock.release()
+        self.link.unsaid = "" if said else reason
         if isinstance(end, Outcome):
             return end
         try:
             now = db.run(run.id)
-        except StoreBusy:
+        except (StoreBusy, OSError):
             now = run
         return Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
 
@@ -235,26 +264,40 @@ def _drop_probes_after(folder: Path, step: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def _say_last_word(buffer: Buffer, change_state: Callable[[], object]) -> None:
-    """Record what is left and how it ended, for as long as it takes another process to let go of the database."""
+class Unsaid(OSError):
+    """How a run ended could not be recorded: for a minute the database was locked, full or read-only."""
+
+
+def _say_last_word(buffer: Buffer, change_state: Callable[[], object]) -> bool:
+    """Record what is left and how it ended, for as long as it takes another process to let go of the database, or somebody to make
+    room; says whether it is recorded."""
     deadline = time.monotonic() + LAST_WORD_S
     while True:
         try:
             if buffer.flush(wait_s=2.0):
                 change_state()
-                return
+                return True
         except (StoreBusy, OSError) as error:
-            print(f"the end of the run is not recorded yet: {error}", file=sys.stderr, flush=True)
+            say(f"the end of the run is not recorded yet: {error}")
         if time.monotonic() > deadline:
-            return
+            return False
         time.sleep(0.5)
+
+
+def say(text: str) -> None:
+    """A line for the log; where the disk is full there is no room for it, which is no reason to end."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def explain(error: BaseException) -> str:
     """Why a run failed, for people; the log has the rest."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in NO_ROOM:
         return "the disk is full; earlier checkpoints are intact. Delete runs that are no longer needed, then resume"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+    if number in NOT_WRITABLE:
+        return f"the folder of the runs {NOT_WRITABLE[number]}; earlier checkpoints are intact. Make it writable, then resume"
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in str(error).lower() for words in NO_MEMORY):
         return "out of memory; try a smaller batch, context or width"
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
@@ -286,7 +329,8 @@ def measure_machine(root: Path, threads: int) -> None:
         estimate.save(root, estimate.measure(threads))
 
 
-def main() -> None:
+def main() -> int:
+    """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m playground.worker")
     parser.add_argument("--root", required=True, type=Path)
     parser.add_argument("--run")
@@ -301,17 +345,22 @@ def main() -> None:
         measure_machine(args.root, args.threads)
         line = sys.stdin.readline().split()
         if len(line) != 2:
-            return
+            return 0
         run_id, threads = line[0], int(line[1])
         with open(RunFolder(args.root, run_id).log, "ab", buffering=0) as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
     interruption = Interruption()
     interruption.on(signal.SIGTERM, "interrupt")
-    print(f"{time.strftime('%F %T')} run {run_id} in process {os.getpid()}", flush=True)
-    outcome = execute(args.root, run_id, threads, interruption)
-    print(outcome, flush=True)
+    say(f"{time.strftime('%F %T')} run {run_id} in process {os.getpid()}")
+    try:
+        outcome = execute(args.root, run_id, threads, interruption, watched=True)
+    except Unsaid as error:
+        say(str(error))
+        return UNSAID
+    say(str(outcome))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,10 +25,10 @@ from playground.data.errors import CorpusError
 from playground.data.tasks import Examples
 from playground.data.tasks.base import answered, scored
 from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
+from playground.files import making, sweep
 
 HELD_OUT = 0.1
 KEEP_PREPARED = 24
-ABANDONED_S = 24 * 3600.0
 PREVIEW_CHARS, N_SHOWN = 700, 8
 MOST_COUNTED = 10**300
 FORMAT = 2  # of the prepared files and of how a text is cut: raise it whenever either changes
@@ -206,8 +204,8 @@ def prepare(config: DataConfig, root: Path, progress: Progress | None = None) ->
         os.utime(folder)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
-        inside = Path(making) / "data"
+    with making(folder.parent, folder.name) as made:
+        inside = made / "data"
         inside.mkdir()
         write = _write_text if config.task is None else _write_task
         write(config, root, inside, progress or (lambda share, words: None))
@@ -374,6 +372,6 @@ def _sha256(*arrays: np.ndarray) -> str:
 def _drop_oldest(folder: Path) -> None:
     """Prepared data can be made again: the least recently used go. A worker that has them mapped keeps them."""
     found = sorted((path for path in folder.glob("[0-9a-f]*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    abandoned = [path for path in folder.glob(".making-*") if time.time() - path.stat().st_mtime > ABANDONED_S]
-    for path in [*found[:-KEEP_PREPARED], *abandoned]:
+    for path in found[:-KEEP_PREPARED]:
         shutil.rmtree(path, ignore_errors=True)
+    sweep(folder)

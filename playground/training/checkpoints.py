@@ -83,10 +83,11 @@ class Checkpoints:
         return read_tensors(self.state_path(step))
 
     def drop_after(self, step: int) -> None:
-        """Remove checkpoints beyond `step`: a resumed run goes on from there."""
-        for info in self.list():
-            if info.step > step:
-                self._remove(info.step)
+        """Remove checkpoints beyond `step`, from where a resumed run goes on, and the files of those that were never published."""
+        infos = {info.step for info in self.list()}
+        found = {int(path.name.split(".")[0]) for path in self.folder.glob("[0-9]*.safetensors")}
+        for other in (infos | found) - {known for known in infos if known <= step}:
+            self._remove(other)
 
     def _thin(self) -> None:
         infos = self.list()

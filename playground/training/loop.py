@@ -68,6 +68,9 @@ class Link(Protocol):
     def sync(self) -> Wanted:
         """Pass on what was emitted, and say what is wanted."""
 
+    def settle(self) -> None:
+        """Pass on what was emitted, also where that takes a while."""
+
 
 class NoLink:
     """Nobody listens and nobody interferes."""
@@ -77,6 +80,9 @@ class NoLink:
 
     def sync(self) -> Wanted:
         return Wanted()
+
+    def settle(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -440,7 +446,7 @@ class Loop:
             return
         # What led here is passed on first: a run that goes on from this checkpoint must not lack it.
         with self.recording.measured():
-            self.link.sync()
+            self.link.settle()
         with self.saving.measured():
             self.state.save(self.checkpoints, self.train_loss, self.val_loss)
         self.last_saved = self.state.steps_done

@@ -16,7 +16,7 @@ from playground.access import Access
 from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
 from playground.settings import TOKEN, Settings, calm_threads
-from playground.store import Run, Store
+from playground.store import Run, Store, StoreBusy
 from playground.supervisor import Supervisor
 from playground.ui import page
 from playground.ui.common import Services
@@ -42,7 +42,10 @@ def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; running runs go on."""
     os.environ.update(calm_threads(os.environ))
     db = Store(settings.root)
-    db.create()
+    try:
+        db.create()
+    except (OSError, StoreBusy) as error:
+        sys.exit(f"Runs cannot be kept in {settings.root}: {error}. Choose a folder that can be written with PLAYGROUND_ROOT.")
     supervisor, token = Supervisor(settings, db), os.environ.get(TOKEN, "").strip() or secrets.token_urlsafe(12)
     services = Services(settings, db, supervisor, Access(db, token), computing=Computing(settings.nice))
     blocks = page.build(services)

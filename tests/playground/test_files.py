@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from playground.files import publish, publish_by
+from playground import files
+from playground.files import claim, making, publish, publish_by, sweep
 
 
 def test_a_published_file_holds_what_was_given_and_nothing_lies_beside_it(tmp_path):
@@ -53,3 +54,34 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path,
 def test_a_missing_folder_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         publish(tmp_path / "none" / "a", b"x")
+
+
+def test_a_sweep_takes_what_the_dead_left_and_nothing_else(tmp_path):
+    (tmp_path / "deep").mkdir()
+    names = ("a.json", ".hidden", "deep/.b.json.x.unfinished", "c.unfinished")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / ".ID.y.unfinished" / "data").mkdir(parents=True)
+    with making(tmp_path, "d") as mine:
+        assert sweep(tmp_path) == 2
+        assert mine.is_dir()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [".hidden", "a.json", "c.unfinished", "deep"]
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    make, swept = files._new_file, []
+
+    def make_and_sweep(**where):
+        path = make(**where)
+        if not swept:
+            swept.append(sweep(tmp_path))
+        return path
+
+    monkeypatch.setattr(files, "_new_file", make_and_sweep)
+    publish(tmp_path / "a", b"x")
+    assert swept == [1] and [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_one_claims_at_a_time(tmp_path):
+    with claim(tmp_path) as mine, claim(tmp_path) as other, claim(tmp_path / "none") as nothing:
+        assert (mine, other, nothing) == (True, False, False)

@@ -29,16 +29,19 @@ def test_new_ids_are_ids_and_differ(tmp_path):
 
 def test_the_config_comes_back(tmp_path, tiny):
     folder, config = RunFolder(tmp_path, "abcdefghij"), tiny()
-    folder.create(config)
+    with folder.created(config):
+        pass
     assert folder.read_config() == config
     assert [path.name for path in folder.path.iterdir()] == ["config.json"]
-    with pytest.raises(FileExistsError):
-        folder.create(config)
+    with pytest.raises(OSError, match="not empty"), folder.created(config):
+        pass
+    assert [path.name for path in folder.path.parent.iterdir()] == ["abcdefghij"]
 
 
 def test_a_config_of_something_else_is_refused(tmp_path, tiny):
     folder = RunFolder(tmp_path, "abcdefghij")
-    folder.create(tiny())
+    with folder.created(tiny()):
+        pass
     folder.config.write_text('{"model": {"n_layers": 3}}')
     with pytest.raises(ConfigError, match=r"model\.n_layers.*did you mean model\.n_layer"):
         folder.read_config()

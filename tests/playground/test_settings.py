@@ -22,6 +22,7 @@ def test_every_limit_is_read():
     assert (found.max_running, found.max_queued, found.max_params, found.max_steps, found.max_upload_bytes) == (3, 4, 5, 6, 7)
     assert (found.max_running_each, found.max_queued_each, found.max_block_size) == (9, 10, 11)
     assert found.hub is False
+    assert (from_environment({}).heartbeat_s, from_environment({"PLAYGROUND_HEARTBEAT_S": "30"}).heartbeat_s) == (120, 30)
 
 
 def test_all_bad_ones_are_named_at_once():

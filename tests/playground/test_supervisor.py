@@ -393,6 +393,58 @@ def test_two_supervisors_start_nothing_twice(other_house, tiny):
     house.wait(last, store.FINISHED)
 
 
+def test_what_was_cut_short_by_a_kill_is_cleared_away_by_the_next_app(other_house, tiny):
+    """A run of which the store was never told, and a deletion that was not finished; runs that are known stay."""
+    house = other_house
+    house.supervisor.shutdown()
+    kept, deleted = (house.supervisor.submit(tiny(), ALICE) for _ in range(2))
+    untold, precious = house.folder("aaaaaaaaaa"), house.folder("bbbbbbbbbb")
+    for folder in (untold, precious):
+        with folder.created(tiny()):
+            pass
+    precious.checkpoints.mkdir()
+    house.folder(deleted).path.rename(house.root / "runs" / f".{deleted}.deleted.unfinished")
+    house.db.delete_run(deleted)
+    with house.folder("cccccccccc").created(tiny()):  # by somebody who is about to tell
+        house.open()
+        house.wait(kept, store.FINISHED)
+        left = {path.name for path in (house.root / "runs").iterdir()}
+    assert left == {kept, "bbbbbbbbbb", "cccccccccc"}
+
+
+def test_a_deletion_that_fails_takes_nothing_away(other_house, tiny, monkeypatch):
+    house = other_house
+    house.supervisor.shutdown()
+    run_id = house.supervisor.submit(tiny(), ALICE)
+    house.supervisor.pause(run_id, ALICE)
+
+    def busy(*_):
+        raise store.StoreBusy("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Store, "delete_run", busy)
+        with pytest.raises(store.StoreBusy):
+            house.supervisor.delete(run_id, ALICE)
+    assert house.folder(run_id).config.exists()
+    house.supervisor.delete(run_id, ALICE)
+    assert list((house.root / "runs").iterdir()) == []
+
+
+def test_whatever_goes_wrong_the_queue_is_served_again(other_house, tiny, monkeypatch, capfd):
+    house = other_house
+    wrong = []
+
+    def fail(*_):
+        wrong.append(1)
+        raise ValueError("something nobody thought of")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.supervisor, "_keep_standby", fail)
+        house.until(lambda: len(wrong) >= 3, "three ticks")
+    assert capfd.readouterr().err.count("something nobody thought of") == 1
+    house.wait(house.supervisor.submit(tiny(), ALICE), store.FINISHED)
+
+
 def test_a_supervisor_that_cannot_launch_goes_on_serving(other_house, tiny):
     house = other_house
     house.supervisor.shutdown()

@@ -11,8 +11,8 @@ from playground import locks, store, worker
 from playground.access import HOST
 from playground.runs import RunFolder
 from playground.settings import Settings
-from playground.store import Store
-from playground.supervisor import create_run, mark_dead
+from playground.store import Store, StoreReadOnly
+from playground.supervisor import create_run, how_it_died, mark_dead
 from playground.worker import Interruption, execute, explain
 
 THREADS = torch.get_num_threads()
@@ -175,6 +175,49 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_others_intact
     assert execute(tmp_path, run_id, THREADS, Interruption()).state == store.FINISHED
 
 
+def test_an_end_that_cannot_be_recorded_is_told_by_the_exit_status(db, new_run, tiny, tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise StoreReadOnly(db.path, "attempt to write a readonly database")
+
+    run_id = new_run(tiny())
+    monkeypatch.setattr(worker, "LAST_WORD_S", 0.0)
+    monkeypatch.setattr(Store, "append", read_only)
+    monkeypatch.setattr("sys.argv", ["worker", "--root", str(tmp_path), "--run", run_id, "--threads", "1"])
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    assert worker.main() == worker.UNSAID
+    assert db.run(run_id).state == store.RUNNING
+    assert mark_dead(db, tmp_path, db.run(run_id), died=how_it_died(worker.UNSAID))
+    assert "could not record why: the disk was full, read-only or locked, at step 0" in db.run(run_id).reason
+
+
+def test_what_dead_processes_left_is_gone_when_the_run_goes_on(db, new_run, tiny, tmp_path):
+    run_id = new_run(tiny(**{"train.max_steps": 40}))
+    folder = RunFolder(tmp_path, run_id)
+    execute(tmp_path, run_id, THREADS, Interruption())
+    left = [folder.path / ".tokenizer.json.a.unfinished", folder.checkpoints / ".000060.json.a.unfinished"]
+    left += [folder.checkpoints / "000060.safetensors", folder.checkpoints / "000060.state.safetensors"]
+    for path in left:
+        path.write_bytes(b"half")
+    (folder.checkpoints / "000040.json").unlink()
+    db.change_state(run_id, store.INTERRUPTED, [store.FINISHED])
+    assert db.enqueue(run_id, store.RESUMABLE)
+    assert execute(tmp_path, run_id, THREADS, Interruption()).state == store.FINISHED
+    assert [path for path in left if path.exists()] == []
+    assert sorted(path.name for path in folder.checkpoints.glob("*.json")) == ["000000.json", "000020.json", "000040.json"]
+
+
+def test_a_checkpoint_of_which_nobody_was_told_is_told_when_the_run_goes_on(db, new_run, tiny, tmp_path):
+    run_id = new_run(tiny())
+    execute(tmp_path, run_id, THREADS, Interruption())
+    with db._writing() as connection:
+        connection.execute("DELETE FROM events WHERE kind='checkpoint' AND step=60")
+    db.change_state(run_id, store.INTERRUPTED, [store.FINISHED])
+    assert db.enqueue(run_id, store.RESUMABLE)
+    outcome = execute(tmp_path, run_id, THREADS, Interruption())
+    assert 60 in [row.step for row in db.events(run_id, kinds=["checkpoint"])]
+    assert outcome.train_loss == db.run(run_id).train_loss
+
+
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_several_runs_as_one_program_are_ordinary_runs_each_with_its_own_end(db, new_run, tiny, tmp_path):
     """One is stopped by its owner: its end is recorded at once, and its lock free while the others go on."""
@@ -232,6 +275,8 @@ def test_what_ends_the_program_is_recorded_for_every_run_in_it(db, new_run, tiny
     ("error", "words"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system"), "the folder of the runs is read-only now"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
         (MemoryError(), "out of memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate"), "out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),

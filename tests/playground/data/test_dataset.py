@@ -20,6 +20,7 @@ from playground.data import corpora, dataset, tales
 from playground.data.batches import UNSCORED
 from playground.data.corpora import CorpusError, add_text
 from playground.data.dataset import about, complete, load, n_train, prepare
+from playground.files import making
 
 REPOSITORY = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -302,13 +303,13 @@ def test_the_least_recently_used_are_dropped(tmp_path, monkeypatch):
     assert len(list((tmp_path / "prepared").iterdir())) == 3
 
 
-def test_what_a_killed_process_has_left_is_cleared_away_after_a_day(tmp_path):
-    old, fresh = (tmp_path / "prepared" / f".making-{name}" for name in ("old", "fresh"))
-    for folder in (old, fresh):
-        (folder / "data").mkdir(parents=True)
-    os.utime(old, (time.time() - 100_000,) * 2)
-    prepare(COPY, tmp_path)
-    assert litter(tmp_path) == [fresh.name]
+def test_what_a_killed_process_has_left_is_cleared_away_and_what_another_is_making_is_not(tmp_path):
+    left = tmp_path / "prepared" / ".abc.killed.unfinished"
+    (left / "data").mkdir(parents=True)
+    with making(tmp_path / "prepared", "abc") as others:
+        prepare(COPY, tmp_path)
+        assert litter(tmp_path) == [others.name]
+    assert litter(tmp_path) == []
 
 
 # ---- one copy for all

@@ -92,6 +92,9 @@ class Script:
         due = [step for step in self.wants if step <= self.loop.state.steps_done]
         return self.wants[max(due)] if due else Wanted()
 
+    def settle(self) -> None:
+        pass
+
     def of(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
 

@@ -1,0 +1,14 @@
+"""Campaigns that try to break the playground, and count what broke: `python -m playground soak CAMPAIGN`.
+
+Each takes what was typed, prints its counts, and returns 1 if anything was violated.
+"""
+
+from collections.abc import Callable
+
+from playground.flags import Typed
+from playground.soak import faults, kills
+
+CAMPAIGNS: dict[str, Callable[[Typed], int]] = {
+    "kills": kills.campaign,
+    "faults": faults.campaign,
+}

@@ -1,0 +1,152 @@
+"""What is left on disk, in the database and among the processes after something broke: looked at from outside.
+
+Trusts none of the code that it judges: files are read byte by byte, processes as the kernel shows them. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from playground.runs import RunFolder
+from playground.store import Store
+
+PROC = Path("/proc")
+SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+
+class HalfWritten(ValueError):
+    """A file that was published and is not whole."""
+
+
+def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """(type, shape, bytes) of every tensor of a safetensors file; raises HalfWritten where it is not whole to the last byte."""
+    data = path.read_bytes()
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(data[8 : 8 + length])
+    except (struct.error, ValueError) as error:
+        raise HalfWritten(f"{path}: its header cannot be read ({error})") from None
+    found, body, end = {}, memoryview(data)[8 + length :], 0
+    named = sorted((entry["data_offsets"], name, entry) for name, entry in header.items() if name != "__metadata__")
+    for (first, last), name, entry in named:
+        if first != end or last - first != math.prod(entry["shape"]) * SIZES[entry["dtype"]]:
+            raise HalfWritten(f"{path}: {name} does not fill its place")
+        found[name], end = (entry["dtype"], tuple(entry["shape"]), bytes(body[first:last])), last
+    if end != len(body):
+        raise HalfWritten(f"{path}: {len(body):,} bytes of tensors where {end:,} are announced")
+    return found
+
+
+def check_published(folder: RunFolder, known: set[tuple[str, int]]) -> list[str]:
+    """What is wrong with a run's published files; those in `known` (path, time of change) were looked at before and are left out."""
+    problems = []
+    for info in sorted(folder.checkpoints.glob("[0-9]*.json")):
+        problems += _problems(info, known, json.loads)
+        weights = info.with_suffix(".safetensors")
+        # What is thinned out goes with its json first.
+        if not weights.exists() and info.exists():
+            problems.append(f"{info}: a checkpoint without its weights")
+    for path in sorted(folder.path.rglob("[0-9]*.safetensors")):
+        problems += _problems(path, known, None)
+    for path in (folder.config, folder.tokenizer):
+        problems += _problems(path, known, json.loads)
+    return problems
+
+
+def _problems(path: Path, known: set[tuple[str, int]], parse) -> list[str]:
+    """Whether one file is whole; one that is replaced or thinned out meanwhile is no problem."""
+    try:
+        key = (str(path), path.stat().st_mtime_ns)
+        if key in known:
+            return []
+        parse(path.read_text()) if parse else tensors(path)
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        return [str(error) if isinstance(error, HalfWritten) else f"{path}: {error}"]
+    known.add(key)
+    return []
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Files and folders that only exist while something is being written or deleted."""
+    return sorted(path for path in root.rglob(".*") if path.name not in (".gitignore", ".gitattributes"))
+
+
+def incomplete_checkpoints(folder: RunFolder) -> list[Path]:
+    """Weights and states whose json is not there, so that they belong to no checkpoint."""
+    there = {path.stem for path in folder.checkpoints.glob("[0-9]*.json")}
+    return sorted(path for path in folder.checkpoints.glob("[0-9]*.safetensors") if path.name.split(".")[0] not in there)
+
+
+def differences(run: RunFolder, undisturbed: RunFolder) -> list[str]:
+    """Where two runs of one config have other weights, at any step of which both keep a checkpoint; their last must be the same."""
+    steps, others = (sorted(int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")) for folder in (run, undisturbed))
+    if not steps or not others or steps[-1] != others[-1]:
+        return [f"{run.path.name} has checkpoints {steps}, undisturbed {others}"]
+    problems = []
+    for step in sorted(set(steps) & set(others)):
+        name = f"{step:06d}.safetensors"
+        mine, other = tensors(run.checkpoints / name), tensors(undisturbed.checkpoints / name)
+        unlike = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
+        if unlike:
+            problems.append(f"{run.path.name} differs from the undisturbed run at step {step} in {len(unlike)} tensors: {unlike[0]}, ...")
+    return problems
+
+
+def curve(db: Store, run_id: str) -> list[tuple[int, float]]:
+    """(step, training loss) of every recorded point, in the order in which they were recorded."""
+    return [(row.step, row.body["loss"]) for row in db.events(run_id, kinds=["progress"])]
+
+
+def curve_problems(db: Store, run_id: str, undisturbed: list[tuple[int, float]]) -> list[str]:
+    """A point that is missing, recorded twice or of another run."""
+    points = curve(db, run_id)
+    if points == undisturbed:
+        return []
+    missing, foreign = sorted(set(undisturbed) - set(points)), sorted(set(points) - set(undisturbed))
+    twice = len(points) - len(set(points))
+    return [f"{run_id}: of its curve {len(missing)} points are missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}, {twice} twice"]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A live worker process. `run` is None for a standby; `holds` where it holds a lock, so is past its start."""
+
+    pid: int
+    run: str | None
+    holds: bool
+
+
+def workers(root: Path) -> list[Worker]:
+    """Those of a root, as the kernel shows them. Linux only."""
+    holders, found = _lock_holders(), []
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            if "playground.worker" not in words or str(root) not in words:
+                continue
+            # A standby that was given a run writes into the run's log.
+            log = re.fullmatch(re.escape(str(root)) + r"/runs/([a-z2-7]{10})/worker\.log", os.readlink(folder / "fd/1"))
+        except OSError:
+            continue
+        found.append(Worker(int(folder.name), log[1] if log else None, int(folder.name) in holders))
+    return found
+
+
+def twice(found: list[Worker]) -> list[str]:
+    """Runs that more than one process has in hand at this instant."""
+    training = [worker.run for worker in found if worker.run and worker.holds]
+    return sorted({run for run in training if training.count(run) > 1})
+
+
+def _lock_holders() -> set[int]:
+    """Processes that hold an exclusive lock on some file."""
+    lines = (line.split() for line in (PROC / "locks").read_text().splitlines())
+    return {int(words[4]) for words in lines if words[1:4] == ["FLOCK", "ADVISORY", "WRITE"]}
