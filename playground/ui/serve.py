@@ -20,6 +20,8 @@ from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.shield import Shield
 
+# Gradio keeps the description of all controls for every page that was ever opened, a reload included; nothing here needs it.
+SESSIONS = 100
 ROOM_IN_A_BODY = 4  # several files at once, or one text with its characters escaped
 
 
@@ -71,7 +73,7 @@ def _launch(blocks, services: Services) -> None:
             "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * services.settings.max_upload_bytes + 2**20)],
         },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
-        ssr_mode=False, pwa=False, max_file_size=services.settings.max_upload_bytes,
+        ssr_mode=False, pwa=False, max_file_size=services.settings.max_upload_bytes, state_session_capacity=SESSIONS,
     )  # fmt: skip
 
 
