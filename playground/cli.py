@@ -1,4 +1,4 @@
-"""The command line: train, sample, resume, pause, stop, runs, data, bench.
+"""The command line: train, sample, resume, pause, stop, runs, data, bench, soak.
 
 Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Whatever is
 wrong with the input is said at once, a line each, and starts nothing. Imports torch only to train
@@ -304,6 +304,17 @@ def bench(typed: Typed) -> int:
     return measure(typed)
 
 
+def soak(typed: Typed) -> int:
+    from playground.soak import CAMPAIGNS
+
+    name = typed.positionals[0] if typed.positionals else ""
+    if name and name not in CAMPAIGNS:
+        typed.problems.append(Problem("CAMPAIGN", f"{name[:60]!r} is no campaign; use one of {', '.join(CAMPAIGNS)}"))
+    if typed.problems:
+        raise ConfigError(typed.problems)
+    return CAMPAIGNS[name](typed)
+
+
 def _settings(typed: Typed) -> Settings:
     """Raises ConfigError with every problem of the command line and the environment."""
     settings = settings_from(typed, os.environ)
@@ -366,6 +377,12 @@ BENCH_FLAGS = (
     Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
     *CONFIG_FLAGS,
 )
+SOAK_FLAGS = (
+    Flag("visitors", "N", "visitors: so many people. (default 50)"),
+    Flag("seconds", "X", "visitors: for so long. (default 600)"),
+    Flag("requests", "N", "fuzz: so many requests. (default 10,000)"),
+    Flag("seed", "N", "fuzz: what the dice begin with. (default 0)"),
+)
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
 REPEAT = Flag(
     "repeat", "N", "Train so many runs, each with the next seed: on a GPU as one program, else one after the other. (default 1, up to 64)"
@@ -392,5 +409,10 @@ COMMANDS = {
     "bench": Command(
         "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N] [--browser PATH] [--against PATH] [--json]",
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
+    ),
+    "soak": Command(
+        "soak CAMPAIGN [--visitors N] [--seconds X] [--requests N] [--seed N] [--json]",
+        "Strain the real app, in a root that goes away: `visitors` is a room full of people, `fuzz` a flood of malformed requests.",
+        soak, SOAK_FLAGS, ("CAMPAIGN",),
     ),
 }  # fmt: skip
