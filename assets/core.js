@@ -144,7 +144,9 @@ window.playground = (() => {
     Object.assign(run, { status: answer.run, generation: answer.generation, cursor: answer.cursor });
   }
 
-  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}`);
+  /* By a name of its own, new at each opening, the server counts how many pages there are. */
+  const page = Math.random().toString(36).slice(2);
+  const asked = (run) => get(`live/runs/${encodeURIComponent(run.id)}?generation=${run.generation}&cursor=${run.cursor}&page=${page}`);
 
   function apply(answer) {
     merge(run, answer);
@@ -170,7 +172,7 @@ window.playground = (() => {
       failures = 0;
       run.problem = "";
       apply(answer);
-      wait = answer.more ? 0 : !ACTIVE.includes(answer.run.state) ? IDLE_POLL_MS : run.series.progress || answer.run.state === "queued" ? POLL_MS : EAGER_POLL_MS;
+      wait = answer.more ? 0 : Math.max(answer.poll_ms || 0, !ACTIVE.includes(answer.run.state) ? IDLE_POLL_MS : run.series.progress || answer.run.state === "queued" ? POLL_MS : EAGER_POLL_MS);
     } catch (error) {
       if (before !== run) return;
       failures += 1;

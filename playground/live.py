@@ -47,6 +47,7 @@ FRESH_S, QUEUE_FRESH_S, OBSERVED_S = 0.15, 0.5, 2.5
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
+MANY_PAGES, MANY_PAGES_POLL_MS = 10, 1000
 
 
 class Shared:
@@ -83,6 +84,32 @@ class Shared:
             del self._kept[key]
 
 
+class Pages:
+    """How many pages follow runs: those that asked within the last seconds, told apart by what they call themselves."""
+
+    def __init__(self, within_s: float = 5.0, most: int = 1000):
+        self.within_s, self.most = within_s, most
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def note(self, page: str) -> None:
+        """It has just asked. One that has no name is a program, which asks when it likes."""
+        if not page:
+            return
+        with self._lock:
+            self._seen[page[:20]] = time.monotonic()
+            self._seen.move_to_end(page[:20])
+            while len(self._seen) > self.most:
+                self._seen.popitem(last=False)
+
+    def poll_ms(self) -> int:
+        """How long each is to wait until it asks again, at the least: everybody a little where they are many."""
+        with self._lock:
+            while self._seen and time.monotonic() - next(iter(self._seen.values())) > self.within_s:
+                self._seen.popitem(last=False)
+            return MANY_PAGES_POLL_MS if len(self._seen) > MANY_PAGES else 0
+
+
 class Live:
     """The routes. `root` and `db` are what they read; nothing is written."""
 
@@ -90,7 +117,7 @@ class Live:
         self, root: Path, db: Store, errands: Errands | None = None, computing: Computing | None = None, settings: Settings | None = None
     ):
         self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
-        self.said = Shared(fresh_s=OBSERVED_S)
+        self.said, self.pages = Shared(fresh_s=OBSERVED_S), Pages()
         self.computing, self.weighing = computing or Computing(), threading.Lock()
         self.settings = settings or Settings(root)
         self._queue_lock, self._queue_at, self._queued = threading.Lock(), float("-inf"), {}
@@ -140,6 +167,7 @@ class Live:
     def run(self, request: Request) -> Response:
         """A run's status and what was recorded since the cursor; all of it at a new generation."""
         run_id = request.path_params["run_id"]
+        self.pages.note(request.query_params.get("page", ""))  # no part of the key: all pages share one answer
         generation, cursor = _whole(request, "generation", -1), _whole(request, "cursor", 0)
         return _json(self.shared.get(("run", run_id, generation, cursor), lambda: self._delta(run_id, generation, cursor)))
 
@@ -247,6 +275,7 @@ class Live:
                 "reset": run.generation != generation,
                 "cursor": rows[-1].id if rows else cursor,
                 "more": len(rows) == MAX_EVENTS,
+                "poll_ms": self.pages.poll_ms(),
                 "events": events,
             }
         )

@@ -22,7 +22,7 @@ from playground.access import Visitor, new_key
 from playground.config import RunConfig
 from playground.data import tokenizers
 from playground.data.corpora import add_text
-from playground.live import Live, Shared, about_config, file_name
+from playground.live import Live, Pages, Shared, about_config, file_name
 from playground.moments import triangles
 from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
@@ -361,3 +361,27 @@ def test_where_no_family_fits_the_knob_is_named(trained, client):
     config["model"]["activation"], config["model"]["norm_type"] = "relu2", "rmsnorm"
     said = about_config(json.dumps(config).encode())["no_family"]
     assert "closest is" in said and ("activation" in said or "norm_type" in said)
+
+
+def test_where_many_pages_are_open_each_is_told_to_ask_less_often_and_all_share_one_answer(trained):
+    root, db, run_id = trained
+    live = Live(root, db)
+    client, computed = TestClient(live.app()), []
+    compute = live._delta
+    live._delta = lambda *key: computed.append(key) or compute(*key)
+    for i in range(10):
+        assert client.get(f"/runs/{run_id}?page=p{i % 10}").json()["poll_ms"] == 0
+    assert len(computed) < 10, "whatever a page calls itself, the answer is the same"
+    client.get(f"/runs/{run_id}?page=one-more")
+    time.sleep(0.2)
+    assert client.get(f"/runs/{run_id}").json()["poll_ms"] == 1000, "a program that gives no name is told too"
+    live.pages.within_s = 0.1
+    time.sleep(0.2)
+    assert client.get(f"/runs/{run_id}?page=p1").json()["poll_ms"] == 0, "those that left are forgotten"
+
+
+def test_pages_are_remembered_up_to_a_limit():
+    pages = Pages(most=30)
+    for i in range(1000):
+        pages.note(f"{i}" * 50)
+    assert len(pages._seen) == 30 and max(map(len, pages._seen)) <= 20
