@@ -40,7 +40,9 @@ class Page:
         self.prefix: str = config["api_prefix"]
         self.components = {each["id"]: each for each in config["components"]}
         self.by_elem_id = {each["props"].get("elem_id"): each["id"] for each in config["components"]}
-        self.handlers = [_handler(each) for each in config["dependencies"] if each["backend_fn"] is True or each["backend_fn"]]
+        everything = [_handler(each) for each in config["dependencies"]]
+        self.handlers = [handler for handler, each in zip(everything, config["dependencies"], strict=True) if each["backend_fn"]]
+        self._loads = {handler.index for handler in everything if any(event == "load" for _, event in handler.targets)}
 
     def handler(self, elem_id: str, event: str = "click") -> Handler:
         """The one that this event of this component triggers."""
@@ -48,9 +50,8 @@ class Page:
         return next(handler for handler in self.handlers if target in handler.targets)
 
     def on_load(self) -> Handler:
-        """What the server does when a page has opened: the one behind the browser's own part of it."""
-        loads = {each.index for each in self.handlers if any(event == "load" for _, event in each.targets)}
-        return next(handler for handler in self.handlers if handler.after in loads or (handler.index in loads and handler.outputs))
+        """What the server does when a page has opened, after the browser's own part of it."""
+        return next(handler for handler in self.handlers if self._loads & {handler.after, handler.index})
 
     def values(self, handler: Handler, chosen: dict[str, Any]) -> list:
         """What the page would send: each input's own value, or that chosen by elem_id."""
