@@ -8,7 +8,7 @@ import sys
 import threading
 
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from playground.computing import Computing
@@ -18,6 +18,7 @@ from playground.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.ui import page
 from playground.ui.common import Services
+from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
 
 # Gradio keeps the description of all controls for every page that was ever opened, a reload included; nothing here needs it.
@@ -51,9 +52,10 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _launch(blocks, services)
-        print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)", flush=True)
-        stop.wait()
+        with db.held_open():
+            _launch(blocks, services)
+            print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)", flush=True)
+            stop.wait()
     except OSError as error:
         print(f"The page could not be opened: {error}. Choose another port with GRADIO_SERVER_PORT.", file=sys.stderr)
     finally:
@@ -69,7 +71,8 @@ def _launch(blocks, services: Services) -> None:
         server_port=_port(os.environ.get("GRADIO_SERVER_PORT", "")),
         theme=page.theme(), head=_head(),
         app_kwargs={
-            "routes": [Mount("/live", app=Mounted(live.app(), "/live"))], "openapi_url": None, "docs_url": None, "redoc_url": None,
+            "routes": [Mount("/live", app=Mounted(live.app(), "/live")), Route("/assets/{name}", Frontend().answer)],
+            "openapi_url": None, "docs_url": None, "redoc_url": None,
             "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * services.settings.max_upload_bytes + 2**20)],
         },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
