@@ -43,6 +43,13 @@ class App:
         done = subprocess.run(["ps", "-o", "rss=", "-p", str(self.process.pid)], capture_output=True, text=True)
         return 1024 * int(done.stdout.strip() or 0)
 
+    def processor_s(self) -> int:
+        """Seconds of one core that the server's own process has used so far."""
+        done = subprocess.run(["ps", "-o", "time=", "-p", str(self.process.pid)], capture_output=True, text=True)
+        days, _, clock = done.stdout.strip().rpartition("-")
+        parts = [int(part) for part in (clock or "0").split(".")[0].split(":")]
+        return 86_400 * int(days or 0) + sum(60**i * part for i, part in enumerate(reversed(parts)))
+
     def alive(self) -> bool:
         return self.process.poll() is None
 

@@ -307,13 +307,16 @@ class Person:
             try:
                 await stranger.press(elem_id, table)
             except Told as error:
+                if "there is no run" in str(error):  # its owner has deleted it a moment ago
+                    return
                 if "only the owner" not in str(error):
                     self.diary.blame(f"{elem_id} of somebody else's run is refused in other words: {str(error)[:80]}")
             else:
                 self.diary.blame(f"{elem_id} of somebody else's run is not refused")
-        opened, _ = await stranger.press("run-open", table)
-        if opened.get("mine"):
-            self.diary.blame("somebody else's run is shown as one's own")
+        with suppress(Told):
+            opened, _ = await stranger.press("run-open", table)
+            if opened.get("mine"):
+                self.diary.blame("somebody else's run is shown as one's own")
 
     async def _see_all(self, tab: Tab) -> None:
         """The Runs tab for a moment, with a comparison and a download."""
@@ -370,7 +373,9 @@ class Person:
         await self._until_state(tab, time.monotonic() + 30, lambda state: state not in ACTIVE)
         if self.run.status.get("state") in ACTIVE:
             return
-        await asyncio.sleep(0.5)  # its worker may still hold it for a moment
-        gone, self.run = self.run, None
-        await tab.press("run-delete", {"runs-table": {"run": gone.run_id}})
+        try:
+            await tab.press("run-delete", {"runs-table": {"run": self.run.run_id}})
+        except Told:  # its worker may still hold it for a moment; a person would press again
+            await asyncio.sleep(3.0)
+            await tab.press("run-delete", {"runs-table": {"run": self.run.run_id}})
         self.diary.actions["delete"] += 1

@@ -32,7 +32,7 @@ LOOK_EVERY_S = 2.0
 
 @dataclass
 class Result:
-    """`memory`: (seconds, bytes) of the server over time. `processor`: cores that it used."""
+    """`memory`: (seconds, bytes) of the server over time. `cores`: how much of a core it used, and all visitors together."""
 
     visitors: int
     seconds: float
@@ -41,6 +41,7 @@ class Result:
     memory: list[tuple[float, int]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     runs: int = 0
+    cores: tuple[float, float] = (0.0, 0.0)
 
     def at(self, share: float) -> int:
         """The server's memory at this share of the time, bytes: the median of the looks around it."""
@@ -72,7 +73,7 @@ class Result:
             "turned_away": dict(self.diary.turned_away), "room": self.room.as_json(),
             **{f"{name}_ms": _percentiles(times) for name, times in self._times().items()},
             "memory_mib": {name: round(self.at(share) / 2**20) for name, share in (("start", 0.0), ("third", 1 / 3), ("end", 1.0))},
-            "violations": self.violations,
+            "cores": {"server": round(self.cores[0], 2), "visitors": round(self.cores[1], 2)}, "violations": self.violations,
         }  # fmt: skip
 
     def _times(self) -> dict[str, list[float]]:
@@ -94,6 +95,7 @@ class Result:
         lines += [f"training, all runs together, watched     {_speeds(room.watched)} tokens/s, {room.kept:.1%} kept"]
         places = (("start", 0.0), ("a third", 1 / 3), ("two thirds", 2 / 3), ("end", 1.0))
         lines += ["memory of the server, MiB: " + ", ".join(f"{name} {self.at(share) / 2**20:.0f}" for name, share in places)]
+        lines += [f"of a core, while all are busy: {self.cores[0]:.0%} the server, {self.cores[1]:.0%} the simulation of the visitors"]
         return "\n".join([*lines, *(f"VIOLATION {each}" for each in self.violations or ["none"])])
 
 
@@ -135,7 +137,7 @@ async def crowd(visitors: int, seconds: float, say: Callable[[str], None] = say)
 
 
 async def _busy(house: App, people: list[Person], result: Result, say: Callable[[str], None]) -> None:
-    began = time.monotonic()
+    began, server_s, own_s = time.monotonic(), house.processor_s(), time.process_time()
     living = [asyncio.create_task(person.live(began + result.seconds)) for person in people]
     everybody = asyncio.gather(*living)
     while not everybody.done():
@@ -148,6 +150,8 @@ async def _busy(house: App, people: list[Person], result: Result, say: Callable[
             )
         await asyncio.wait([everybody], timeout=LOOK_EVERY_S)
     await everybody
+    took = time.monotonic() - began
+    result.cores = (house.processor_s() - server_s) / took, (time.process_time() - own_s) / took
 
 
 def _other(house: App) -> Callable[[Person], str | None]:
