@@ -9,8 +9,8 @@ import gzip
 import mimetypes
 from pathlib import Path
 
-import anyio.to_thread
 import gradio
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
@@ -37,5 +37,5 @@ class Frontend:
         if not accepted or path.suffix not in COMPRESSED or path.stat().st_size > MOST_BYTES:
             return FileResponse(path, media_type=kind, headers=KEPT)
         if name not in self._compressed:
-            self._compressed[name] = await anyio.to_thread.run_sync(lambda: gzip.compress(path.read_bytes(), 9))
+            self._compressed[name] = await run_in_threadpool(lambda: gzip.compress(path.read_bytes(), 9))
         return Response(self._compressed[name], media_type=kind, headers=KEPT | {"Content-Encoding": "gzip"})
