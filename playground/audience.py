@@ -53,6 +53,6 @@ class Audience:
         with self._lock:
             self._looked = {run_id: since for run_id, since in self._looked.items() if run_id in run_ids}
 
-    def poll_ms(self) -> int | None:
-        """How long a page should wait between two questions, where there are too many to let each choose."""
-        return CALM_POLL_MS if self.n_pages() > CROWD else None
+    def poll_ms(self) -> int:
+        """How long a page is to wait between two questions at the least: where there are many, everybody a little."""
+        return CALM_POLL_MS if self.n_pages() > CROWD else 0

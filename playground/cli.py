@@ -380,7 +380,10 @@ BENCH_FLAGS = (
 SOAK_FLAGS = (
     Flag("kills", "N", "kills: so many SIGKILLs. (default 100)"),
     Flag("runs", "N", "kills: so many runs train, two at a time; if all end before the last kill, as many again. (default 6)"),
-    Flag("seed", "N", "Decides what happens when, as far as a machine can be told. (default: another one each time)"),
+    Flag("visitors", "N", "visitors: so many people. (default 50)"),
+    Flag("seconds", "X", "visitors: for so long. (default 600)"),
+    Flag("requests", "N", "fuzz: so many requests. (default 10,000)"),
+    Flag("seed", "N", "kills and fuzz: decides what happens when, as far as a machine can be told. (default: another one each time)"),
 )
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
 REPEAT = Flag(
@@ -410,9 +413,10 @@ COMMANDS = {
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
     "soak": Command(
-        "soak CAMPAIGN [--kills N] [--runs N] [--seed N] [--json]",
+        "soak CAMPAIGN [--kills N] [--runs N] [--visitors N] [--seconds X] [--requests N] [--seed N] [--json]",
         "Try to break the playground and count what broke: `kills` ends its processes at random instants, `faults` takes away its disk, "
-        "memory and clock. In a temporary folder unless --root names one.",
+        "memory and clock, `visitors` is a room full of people, `fuzz` a flood of malformed requests. In a folder that goes away, unless "
+        "--root names one.",
         soak, SOAK_FLAGS, ("CAMPAIGN",),
     ),
 }  # fmt: skip

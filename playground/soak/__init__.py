@@ -6,9 +6,11 @@ Each takes what was typed, prints its counts, and returns 1 if anything was viol
 from collections.abc import Callable
 
 from playground.flags import Typed
-from playground.soak import faults, kills
+from playground.soak import faults, fuzz, kills, visitors
 
 CAMPAIGNS: dict[str, Callable[[Typed], int]] = {
     "kills": kills.campaign,
     "faults": faults.campaign,
+    "visitors": visitors.campaign,
+    "fuzz": fuzz.campaign,
 }

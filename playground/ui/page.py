@@ -7,6 +7,7 @@ import gradio as gr
 from playground.live import ASSETS
 from playground.store import NoSuchRun
 from playground.ui import api, train
+from playground.ui.blocks import Blocks
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.design import Design
 from playground.ui.host import HostTab
@@ -25,7 +26,7 @@ COPY_LINK = "(wire) => window.playground.copyLink(wire)"
 
 def build(services: Services) -> gr.Blocks:
     """The whole app, not yet launched."""
-    with gr.Blocks(title="GPT playground", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with Blocks(title="GPT playground", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         api.build(services)  # first: its names are promised, those of the page's own handlers are not
         visitor = gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
         wire = Panel("wire", {"run": None, "mine": False}, visible="hidden", elem_id="wire")

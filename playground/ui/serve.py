@@ -9,7 +9,7 @@ import sys
 import threading
 
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from playground.access import Access
@@ -20,9 +20,12 @@ from playground.store import Run, Store, StoreBusy
 from playground.supervisor import Supervisor
 from playground.ui import page
 from playground.ui.common import Services
+from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
 from playground.wall import Wall, address_in_the_room
 
+# Gradio keeps the description of all controls for every page that was ever opened, a reload included; nothing here needs it.
+SESSIONS = 100
 ROOM_IN_A_BODY = 4  # several files at once, or one text with its characters escaped
 
 
@@ -55,10 +58,11 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _launch(blocks, services)
-        print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)")
-        print(f"For the host alone, with the Host tab: {blocks.local_url}#host={token}", flush=True)
-        stop.wait()
+        with db.held_open():
+            _launch(blocks, services)
+            print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)")
+            print(f"For the host alone, with the Host tab: {blocks.local_url}#host={token}", flush=True)
+            stop.wait()
     except OSError as error:
         print(f"The page could not be opened: {error}. Choose another port with GRADIO_SERVER_PORT.", file=sys.stderr)
     finally:
@@ -79,12 +83,12 @@ def _launch(blocks, services: Services) -> None:
         server_port=port,
         theme=page.theme(), head=_head(),
         app_kwargs={
-            "routes": [Mount("/live", app=Mounted(live.app(*wall.routes()), "/live"))],
+            "routes": [Mount("/live", app=Mounted(live.app(*wall.routes()), "/live")), Route("/assets/{name}", Frontend().answer)],
             "openapi_url": None, "docs_url": None, "redoc_url": None,
             "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20)],
         },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
-        ssr_mode=False, pwa=False, max_file_size=settings.max_upload_bytes,
+        ssr_mode=False, pwa=False, max_file_size=settings.max_upload_bytes, state_session_capacity=SESSIONS,
     )  # fmt: skip
 
 

@@ -5,6 +5,9 @@ Plain ASGI, around all routes. Knows nothing of runs; who may steer which is dec
 
 from __future__ import annotations
 
+import sys
+import traceback
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -42,8 +45,12 @@ class Shield:
             await self.app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -53,8 +60,13 @@ class Shield:
         refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
-        else:
+            return
+        try:
             await self.app(scope, _Counted(receive, self.max_bytes), send_guarded)
+        except Exception as error:  # the edge: Gradio's own routes stumble over what no browser sends
+            print(_in_a_line(scope, error), file=sys.stderr, flush=True)
+            if not started:
+                await PlainTextResponse("this request cannot be understood", 400)(scope, receive, send_guarded)
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
         if method not in SAFE_METHODS and not same_origin(headers):
@@ -63,6 +75,14 @@ class Shield:
         if length.isdecimal() and int(length[:20]) > self.max_bytes:
             return PlainTextResponse(f"the request is larger than {self.max_bytes:,} bytes", 413)
         return None
+
+
+def _in_a_line(scope: Scope, error: Exception) -> str:
+    """What has gone wrong and where, for the terminal. Only what is printable of what somebody sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno}" if frames else "nowhere"
+    words = f"{scope['method']} {scope['path'][:80]} failed: {type(error).__name__}: {str(error)[:200]}"
+    return "".join(c if c.isprintable() else " " for c in f"{words} ({where})")
 
 
 class _Counted:

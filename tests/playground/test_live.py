@@ -361,3 +361,18 @@ def test_where_no_family_fits_the_knob_is_named(trained, client):
     config["model"]["activation"], config["model"]["norm_type"] = "relu2", "rmsnorm"
     said = about_config(json.dumps(config).encode())["no_family"]
     assert "closest is" in said and ("activation" in said or "norm_type" in said)
+
+
+def test_where_many_pages_are_open_each_is_told_to_ask_less_often_and_all_share_one_answer(trained):
+    root, db, run_id = trained
+    live = Live(root, db)
+    client, computed = TestClient(live.app()), []
+    compute = live._delta
+    live._delta = lambda *key: computed.append(key) or compute(*key)
+    named = lambda name: {"x-playground-page": name}  # noqa: E731
+    for i in range(10):
+        assert client.get(f"/runs/{run_id}", headers=named(f"p{i}")).json()["poll_ms"] == 0
+    assert len(computed) < 10, "whatever a page calls itself, the answer is the same"
+    client.get("/runs", headers=named("one-more"))
+    time.sleep(0.2)
+    assert client.get(f"/runs/{run_id}").json()["poll_ms"] == 1000, "a program that gives no name is told too"

@@ -275,3 +275,15 @@ def test_no_torch_is_needed():
     script = "import sys, playground.store, playground.supervisor, playground.cli; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=store.__file__.rsplit("/", 2)[0])
     assert done.stdout == "False\n", done.stderr
+
+
+def test_while_it_is_held_open_the_journal_outlasts_those_who_write(tmp_path):
+    db, journal = Store(tmp_path), tmp_path / "playground.db-wal"
+    db.create()
+    words = {"name": "n", "owner": "o", "config": "{}", "n_params": 1, "state": store.QUEUED}
+    db.add_run("aaaaaaaaaa", **words)
+    assert not journal.exists(), "whoever closes last puts it away"
+    with db.held_open():
+        db.add_run("bbbbbbbbbb", **words)
+        assert journal.exists() and {run.id for run in db.runs()} == {"aaaaaaaaaa", "bbbbbbbbbb"}
+    assert not journal.exists()

@@ -4,7 +4,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -89,3 +89,28 @@ def test_a_body_has_a_limit_whether_it_says_its_size_or_not(client):
 
     client.changed.clear()
     assert client.post("/change", content=pieces()).status_code != 200 and not client.changed
+
+
+def test_what_a_route_stumbles_over_is_told_in_a_line_and_shows_nothing(capsys):
+    async def stumble(request):
+        return {}["\x1b[31msecret"]
+
+    app = Starlette(routes=[Route("/stumble", stumble)], middleware=[Middleware(Shield, max_bytes=1000)])
+    answer = TestClient(app).get("/stumble")  # raises what reaches the server
+    assert answer.status_code == 400 and answer.text == "this request cannot be understood"
+    assert all(answer.headers[name] == value for name, value in HEADERS.items())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("GET /stumble failed: KeyError: ") and "test_shield.py:" in line and "\x1b" not in line
+
+
+def test_what_breaks_off_an_answer_is_told_in_a_line(capsys):
+    async def parts():
+        yield b"so far"
+        raise HTTPException(404)
+
+    async def begin(request):
+        return StreamingResponse(parts())
+
+    app = Starlette(routes=[Route("/begin", begin)], middleware=[Middleware(Shield, max_bytes=1000)])
+    assert TestClient(app).get("/begin").text == "so far"
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,128 @@
+"""A room in which everybody watches: what that costs the training, how soon an update comes, how long a page takes to open."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import statistics
+import time
+from dataclasses import dataclass, field
+
+from playground import store
+from playground.soak.client import Client, NoAnswer
+from playground.soak.figures import percentile
+from playground.soak.house import App
+from playground.soak.page import Page, Told
+from playground.soak.people import Diary, Seen, Tab, update
+
+PAIRS, SETTLE_S, READY_WITHIN_S = 3, 2.0, 90.0
+
+
+@dataclass
+class Room:
+    """Tokens per second of all runs together, turn by turn."""
+
+    diary: Diary = field(default_factory=Diary)
+    alone: list[float] = field(default_factory=list)
+    watched: list[float] = field(default_factory=list)
+
+    @property
+    def kept(self) -> float:
+        """The share of the speed that is left when all watch, in the median of the pairs."""
+        return statistics.median(b / a for a, b in zip(self.alone, self.watched, strict=True))
+
+    def as_json(self) -> dict:
+        return {
+            "tokens_per_s_alone": [round(each) for each in self.alone], "tokens_per_s_watched": [round(each) for each in self.watched],
+            "kept": round(self.kept, 3), "update_p95_ms": round(1000 * percentile(self.diary.updates, 0.95), 1),
+            "updates": len(self.diary.updates), "open_s": [round(each, 2) for each in self.diary.openings],
+        }  # fmt: skip
+
+
+async def watch(house: App, page: Page, files: list[str], pages: int, workers: int, seconds: float) -> Room:
+    """As many runs as the machine trains at once, in turns with nobody and with so many pages; each turn takes `seconds`."""
+    room, key = Room(), secrets.token_hex(24)
+    teacher = Tab(Client(house.port), page, room.diary, key)
+    runs = [await _train(teacher) for _ in range(workers)]
+    await _until_training(house, runs)
+    for i in range(PAIRS):
+        turns = [False, True] if i % 2 == 0 else [True, False]
+        for with_pages in turns:
+            if with_pages:
+                room.watched.append(await _watched(house, page, files, runs, pages, seconds, room.diary))
+            else:
+                await asyncio.sleep(SETTLE_S)
+                room.alone.append(await _speed(house, runs, seconds))
+    for run_id in runs:
+        teacher.wire = {"run": run_id, "mine": True}
+        await teacher.press("stop", {})
+    while house.db.runs_in(store.WAITING):
+        await asyncio.sleep(0.2)
+    return room
+
+
+async def _train(teacher: Tab) -> str:
+    """The default design, without an end. Data may still be being made ready."""
+    opened, _ = await teacher.press("train", {"train-max_steps": "", "train-max_seconds": "100000"})
+    return opened["run"]
+
+
+async def _until_training(house: App, runs: list[str]) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not all(house.db.run(run_id).step >= 20 for run_id in runs):
+        if time.monotonic() > deadline:
+            raise OSError("the runs to be watched did not begin to train")
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(5.0)  # the standby imports torch; that is no part of what is measured
+
+
+async def _speed(house: App, runs: list[str], seconds: float) -> float:
+    """Tokens per second of all runs together."""
+    config = house.db.run(runs[0]).config
+    tokens = config["train"]["batch_size"] * config["train"]["accumulation"] * config["model"]["block_size"]
+
+    async def steps() -> int:
+        return await asyncio.to_thread(lambda: sum(house.db.run(run_id).step for run_id in runs))
+
+    began, before = time.monotonic(), await steps()
+    await asyncio.sleep(seconds)
+    return tokens * (await steps() - before) / (time.monotonic() - began)
+
+
+async def _watched(house: App, page: Page, files: list[str], runs: list[str], pages: int, seconds: float, diary: Diary) -> float:
+    """The same while so many pages follow the runs, and a new person opens one."""
+    done = asyncio.Event()
+    unseen = Diary()  # of how they open all at once nothing is said
+
+    async def follow(number: int) -> None:
+        tab = Tab(Client(house.port), page, unseen, secrets.token_hex(24))
+        seen = Seen(runs[number % len(runs)])
+        try:
+            await tab.open([], seen.run_id)
+            while not done.is_set():
+                await asyncio.sleep(await update(tab.client, seen, tab.session, diary if settled.is_set() else unseen))
+        except (NoAnswer, Told) as error:
+            diary.blame(f"watching: {error}")
+        finally:
+            await tab.close()
+            tab.client.close()
+
+    settled = asyncio.Event()
+    following = [asyncio.create_task(follow(number)) for number in range(pages)]
+    await asyncio.sleep(SETTLE_S + pages / 10)
+    settled.set()
+    late = asyncio.create_task(_late(house, page, files, runs[0], diary))
+    speed = await _speed(house, runs, seconds)
+    await late
+    done.set()
+    await asyncio.gather(*following)
+    return speed
+
+
+async def _late(house: App, page: Page, files: list[str], run_id: str, diary: Diary) -> None:
+    """Somebody with an empty cache opens the page while all the others watch."""
+    await asyncio.sleep(1.0)
+    tab = Tab(Client(house.port), page, diary, secrets.token_hex(24))
+    await tab.open(files, run_id)
+    await tab.close()
+    tab.client.close()

@@ -1,0 +1,42 @@
+"""A page in a room that is full: it asks as often as the server says."""
+
+from __future__ import annotations
+
+import json
+
+from playground import store
+from playground.access import HOST
+from playground.config import RunConfig
+from playground.settings import Settings
+from playground.store import Store
+from playground.supervisor import create_run
+
+
+def test_the_page_asks_no_more_often_than_it_is_told(visit, app):
+    config = RunConfig.model_validate({"model": {"n_layer": 1, "n_head": 1, "n_embd": 16}, "train": {"max_steps": 5}})
+    run_id = create_run(Store(app.root), Settings(app.root), config, HOST, state=store.QUEUED, name="waits")
+    Store(app.root).change_state(run_id, store.PAUSED, store.WAITING)
+    asked: list[str | None] = []
+    wait_ms = 60
+
+    def answer(route):
+        asked.append(route.request.header_value("x-playground-page"))
+        body = route.fetch().json()
+        body["run"]["state"] = "running"  # whose page would ask several times a second
+        route.fulfill(body=json.dumps(body | {"poll_ms": wait_ms}), content_type="application/json")
+
+    page = visit()
+    page.route("**/live/runs/*", answer)
+    page.goto(f"{app.url}?run={run_id}")
+
+    def asked_in(seconds: float) -> int:
+        page.wait_for_timeout(500)
+        before = len(asked)
+        page.wait_for_timeout(1000 * seconds)
+        return len(asked) - before
+
+    assert asked_in(2) >= 4
+    wait_ms = 1500
+    page.wait_for_timeout(1500)
+    assert 1 <= asked_in(3) <= 3
+    assert None not in asked and len(set(asked)) == 1, "a page keeps its name"

@@ -1,0 +1,38 @@
+"""What does not fit a handler is told, and is no error on the terminal."""
+
+import asyncio
+
+import gradio as gr
+import pytest
+
+from playground.ui.blocks import UNFIT, Blocks
+
+
+@pytest.fixture
+def page():
+    with Blocks() as page:
+        text, number, file = gr.Textbox(), gr.Number(), gr.File()
+        file.upload(lambda path: path, file, text, api_name="take")
+        number.change(lambda n: 1 // n, number, text, api_name="divide")
+    return page
+
+
+def call(page, name, data):
+    handler = next(each for each in page.fns.values() if each.api_name == name)
+    return asyncio.run(page.process_api(handler, data))["data"]
+
+
+def test_proper_input_passes(page):
+    assert call(page, "divide", [1]) == ["1"]
+
+
+@pytest.mark.parametrize("data", [[], [{"path": 7, "meta": {"_type": "gradio.FileData"}}], ["x"], [[[]]]])
+def test_unfit_input_is_told_without_a_word_of_the_machine(page, data):
+    with pytest.raises(gr.Error) as error:
+        call(page, "take", data)
+    assert error.value.message == UNFIT and not error.value.print_exception
+
+
+def test_an_error_of_our_own_stays_one(page):
+    with pytest.raises(ZeroDivisionError):
+        call(page, "divide", [0])
