@@ -383,7 +383,7 @@ SOAK_FLAGS = (
     Flag("visitors", "N", "visitors: so many people. (default 50)"),
     Flag("seconds", "X", "visitors: for so long. (default 600)"),
     Flag("requests", "N", "fuzz: so many requests. (default 10,000)"),
-    Flag("seed", "N", "kills and fuzz: decides what happens when, as far as a machine can be told. (default: another one each time)"),
+    Flag("seed", "N", "kills, fuzz: what the dice begin with. (default: 0 for fuzz, another one each time for kills)"),
 )
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
 REPEAT = Flag(

@@ -312,7 +312,7 @@ class Store:
             db.execute(
                 "UPDATE runs SET state='queued', reason=?, step=?, seconds=?, ended_at=NULL,"
                 " place=(SELECT coalesce(max(place), 0) + 1 FROM runs),"
-                " wanted=CASE wanted WHEN 'yield' THEN 'run' ELSE wanted END WHERE id=?",
+                " wanted=CASE wanted WHEN 'yield' THEN 'run' ELSE wanted END WHERE id=? AND state IN ('starting', 'running')",
                 (reason, step, seconds, run_id),
             )
 
