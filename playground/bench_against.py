@@ -1,7 +1,7 @@
 """Side by side with nanoGPT's own training script, run as it is: same text, same machine, taking turns.
 
-The checkout is copied first, so nothing is written into it. Everything is timed from outside, process start to end;
-tokens per second leave nanoGPT's own evaluations out and keep our probes, samples and validations in.
+The checkout is copied first, so nothing is written into it. Everything is timed from outside, process start to end; tokens
+per second are those of either's loop, without its evaluations, and with our probes, samples and recording.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from playground.settings import Settings
 from playground.supervisor import REPOSITORY
 
 DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"
-ITERATION = re.compile(r"iter \d+: loss \S+, time (\S+)ms")
-EVALUATION = re.compile(r"step \d+: train loss \S+, val loss (\d+\.\d+)")
+ITERATION = re.compile(r"iter (\d+): loss \S+, time (\S+)ms")
+EVALUATION = re.compile(r"step (\d+): train loss \S+, val loss (\d+\.\d+)")
 # Its preparation imports requests for the case that the text is not there yet; it is.
 PREPARE = "import runpy, sys, types; sys.modules.setdefault('requests', types.ModuleType('requests')); runpy.run_path('prepare.py')"
 SAMPLED, SAMPLING_CONTEXT = 500, 256
@@ -109,18 +109,19 @@ def _prepared(checkout: Path, root: Path, source: str) -> Path:
 
 def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
     out, seconds = _run([sys.executable, SCRIPT, CONFIG, *recipe.flags, "--out_dir=out"], copy)
-    times, losses = [float(ms) for ms in ITERATION.findall(out)], EVALUATION.findall(out)
-    if not times or not losses:
+    evaluations = dict(EVALUATION.findall(out))
+    times = [float(ms) for number, ms in ITERATION.findall(out) if number not in evaluations]  # which are counted in with these steps
+    if not times or not evaluations:
         raise OSError("nanoGPT's script printed no iterations")
     tokens = int(re.search(r"tokens per iteration will be: ([\d,]+)", out)[1].replace(",", ""))
-    found.tokens_per_s.append(tokens / (statistics.median(times) / 1000))
+    found.tokens_per_s.append(tokens / (statistics.mean(times) / 1000))
     found.seconds.append(seconds)
-    found.loss.append(float(losses[-1]))
+    found.loss.append(float(list(evaluations.values())[-1]))
 
 
 def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
     ended, _ = _ours(settings, recipe.same, source)
-    found.our_tokens_per_s.append(ended["tokens_per_s"])
+    found.our_tokens_per_s.append(ended["tokens_per_s"] * ended["seconds"] / (ended["seconds"] - ended["validation_s"]))
     found.our_loss.append(ended["val_loss"])
 
 

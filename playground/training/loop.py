@@ -90,8 +90,9 @@ class Outcome:
     """How a run ended: `state` is finished, paused, stopped or diverged, or queued where it goes on at its next turn; `reason` is
     for people.
 
-    Losses in nats per token; `recording_s` is the share of `seconds` spent on probes, samples
-    and recording, `validation_s` and `checkpoint_s` likewise; `probing_s` is that of the `n_probes` probes alone.
+    Losses in nats per token; of `seconds`, `recording_s` went into probes, samples and recording, `validation_s` and
+    `checkpoint_s` likewise, and `final_validation_s` after them into the whole held-out split; `probing_s` is that of the
+    `n_probes` probes alone.
     """
 
     state: str
@@ -103,6 +104,7 @@ class Outcome:
     tokens_per_s: float = 0.0
     recording_s: float = 0.0
     validation_s: float = 0.0
+    final_validation_s: float = 0.0
     checkpoint_s: float = 0.0
     probing_s: float = 0.0
     n_probes: int = 0
@@ -276,6 +278,7 @@ class Loop:
         """Record what is left, judge the whole held-out split where the run is over, save."""
         state = self.state
         seconds, tokens = state.seconds - self.began_s, state.tokens - self.began_tokens
+        validation_s = self.validating.spent
         if self.observe:
             self._record()
             self._check_weights()
@@ -296,7 +299,8 @@ class Loop:
             val_loss=self.val_loss,
             tokens_per_s=tokens / max(seconds, 1e-9),
             recording_s=self.recording.spent + self.probing.spent + self.sampling.spent,
-            validation_s=self.validating.spent,
+            validation_s=validation_s,
+            final_validation_s=self.validating.spent - validation_s,
             checkpoint_s=self.saving.spent,
             probing_s=self.probing.spent,
             n_probes=self.n_probes,
