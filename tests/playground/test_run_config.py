@@ -51,7 +51,7 @@ def the_rest() -> RunConfig:
         "residual_gain": "rezero", "layout": "parallel", "n_kv_head": 2, "qk_norm": "head", "window": 7, "window_pattern": "LG",
         "attn_softcap": 5.0, "attn_scale": 0.3, "position": "rope", "rope_base": 100.0, "rope_fraction": 0.5, "rope_interleaved": True,
     }  # fmt: skip
-    optim = {"name": "muon", "momentum": 0.9, "rest_lr": 0.01, "schedule": "wsd", "decay_share": 0.5}
+    optim = {"name": "muon", "momentum": 0.9, "rest_lr": 0.01, "ns_steps": 3, "schedule": "wsd", "decay_share": 0.5}
     return parse(RunConfig, {"model": model, "optim": optim})
 
 
