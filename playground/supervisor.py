@@ -18,7 +18,7 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem, parse
-from playground import disk, files, limits, locks, pulse, queueing, store, worker
+from playground import cores, disk, files, limits, locks, pulse, queueing, store, worker
 from playground.access import Visitor
 from playground.audience import Audience
 from playground.config import RunConfig
@@ -169,6 +169,7 @@ class Supervisor:
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self._children: dict[str, subprocess.Popen] = {}
         self._ended: dict[str, int] = {}  # exit status
+        self._cores: dict[str, list[int]] = {}  # of each active run; all of them where another app has launched it
         self._silence = pulse.Silence()
         self._said = ""
         self._standby: subprocess.Popen | None = None
@@ -442,28 +443,31 @@ class Supervisor:
 
     def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
         n_active = len(active)
+        self._cores = {run.id: self._cores.get(run.id, cores.available()) for run in active}
         for run in queueing.startable(queue_of(self.db), active, settings.max_running, settings.running_each):
             if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):
                 try:
-                    self._launch(run, threads_for(self.settings, n_active))
+                    threads = run.threads or threads_for(self.settings, n_active)
+                    self._cores[run.id] = cores.choose(threads, self._cores.values(), cores.available())
+                    self._launch(run, threads)
                     n_active += 1
                 except OSError as error:
                     self.db.change_state(run.id, store.FAILED, [store.STARTING], f"its worker could not be started: {error}")
 
     def _launch(self, run: Run, threads: int) -> None:
         """By the standby if there is one, else by a process that imports torch first."""
-        self._last_launch = time.monotonic()
+        self._last_launch, pinned = time.monotonic(), ",".join(map(str, self._cores[run.id]))
         self._ended.pop(run.id, None)
         self._missing_since.pop(run.id, None)
         standby, self._standby = self._standby, None
         if standby is not None and standby.poll() is None:
             with contextlib.suppress(BrokenPipeError):
-                standby.stdin.write(f"{run.id} {threads}\n".encode())
+                standby.stdin.write(f"{run.id} {threads} {pinned}\n".encode())
                 standby.stdin.close()
                 self._children[run.id] = standby
                 return
         with open(RunFolder(self.settings.root, run.id).log, "ab") as log:
-            self._children[run.id] = self._spawn("--run", run.id, "--threads", str(threads), output=log)
+            self._children[run.id] = self._spawn("--run", run.id, "--threads", str(threads), "--cores", pinned, output=log)
 
     def _spawn(self, *arguments: str, output, stdin=subprocess.DEVNULL) -> subprocess.Popen:
         """A worker process in a session of its own, so that Ctrl-C in the terminal does not reach it."""

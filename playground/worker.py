@@ -1,6 +1,6 @@
 """One run in one process: `python -m playground.worker --root ROOT --run ID`.
 
-With `--standby` it imports torch first and waits for `ID THREADS` on its standard input; the end
+With `--standby` it imports torch first and waits for `ID THREADS CORES` on its standard input; the end
 of the input ends it. It holds the run's lock while alive, obeys what the store says is wanted,
 and goes on when the page or the app is gone.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from playground import locks, store
+from playground import cores, locks, store
 from playground.files import publish, sweep
 from playground.pulse import Pulse
 from playground.runs import RunFolder
@@ -335,21 +335,23 @@ def main() -> int:
     parser.add_argument("--root", required=True, type=Path)
     parser.add_argument("--run")
     parser.add_argument("--threads", type=int, default=n_cpus())
+    parser.add_argument("--cores", default="", help="numbers with commas between; left out: all")
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--standby", action="store_true")
     args = parser.parse_args()
     os.nice(args.nice)
-    run_id, threads = args.run, args.threads
+    run_id, threads, pinned = args.run, args.threads, args.cores
     if args.standby:
         warm_up()
         measure_machine(args.root, args.threads)
         line = sys.stdin.readline().split()
-        if len(line) != 2:
+        if len(line) < 2:
             return 0
-        run_id, threads = line[0], int(line[1])
+        run_id, threads, pinned = line[0], int(line[1]), "".join(line[2:])
         with open(RunFolder(args.root, run_id).log, "ab", buffering=0) as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
+    cores.pin([int(core) for core in pinned.split(",") if core])
     interruption = Interruption()
     interruption.on(signal.SIGTERM, "interrupt")
     say(f"{time.strftime('%F %T')} run {run_id} in process {os.getpid()}")
