@@ -189,7 +189,11 @@ class Store:
     # Readers.
 
     def run(self, run_id: str) -> Run:
-        """Raises NoSuchRun."""
+        """Raises NoSuchRun, also for what is no text that could be stored."""
+        try:
+            run_id.encode()
+        except UnicodeEncodeError:
+            raise NoSuchRun(run_id) from None
         with self._reading() as db:
             row = db.execute("SELECT * FROM runs WHERE id=?", (run_id,)).fetchone()
         if row is None:

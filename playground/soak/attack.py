@@ -41,23 +41,9 @@ GRADIO_ROUTES = (
     "/gradio_api/run-history/records", "/gradio_api/run-history/records/{x}/{x}/assets/{x}", "/{x}",
 )  # fmt: skip
 QUERIES = (
-    "session_hash",
-    "upload_id",
-    "run",
-    "__theme",
-    "view",
-    "generation",
-    "cursor",
-    "step",
-    "text",
-    "off",
-    "runs",
-    "x",
-    "y",
-    "maps",
-    "v",
-    "page",
-)
+    "session_hash", "upload_id", "run", "__theme", "view", "generation", "cursor", "step", "text", "off", "runs",
+    "x", "y", "maps", "v", "page",
+)  # fmt: skip
 TYPES = ("application/json", "text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "a/b", "")
 TINY = {
     "model-n_layer": 1, "model-n_head": 2, "model-n_embd": 16, "model-block_size": 16, "train-max_steps": 20, "train-batch_size": 4,

@@ -83,17 +83,15 @@ async def fuzz(requests: int, seed: int, say: Callable[[str], None] = say) -> Re
         before, around = [Untouched.of(house, run_id) for run_id in victims], Surroundings.of(house, outside)
         info = (await client.get(f"{page.prefix}/info")).json()["named_endpoints"]
         attacker = Attacker(client, page, judge, _hostile(seed, house, outside, victims, key), info)
+        if requests >= REPORT_EVERY:  # loads torch, as the first guest does; a short attack says nothing of memory
+            await client.post("/gradio_api/run/sample", {"data": [victims[0], "", None, 1, 1.0, None, None, 1]})
         began = time.monotonic()
         memory = await _attack(attacker, requests, house, say)
         result = Result(requests, seed, time.monotonic() - began, memory, len(page.handlers), findings)
-        if memory[1] > memory[0] + ROOM_FOR_MEMORY:
+        if requests >= REPORT_EVERY and memory[1] > memory[0] + ROOM_FOR_MEMORY:
             findings.blame(f"the server's memory grew by {(memory[1] - memory[0]) / 2**20:.0f} MiB")
-        await _still_there(house, findings)
-        for victim in before:
-            victim.compare(house, findings)
         around.compare(house, outside, findings)
-        for what, n in complaints(house.said()).items():
-            findings.violations[f"on the app's terminal: {what}"] += n
+        await _look_back(house, before, findings)
         client.close()
     return result
 
@@ -118,6 +116,15 @@ async def _attack(attacker: Attacker, requests: int, house: App, say: Callable[[
     return memory[0], house.rss_bytes()
 
 
+async def _look_back(house: App, before: list[Untouched], findings: Findings) -> None:
+    """What the attack has done to other people's runs, to the terminal and to the app."""
+    for victim in before:
+        victim.compare(house, findings)
+    for what, n in complaints(house.said()).items():
+        findings.violations[f"on the app's terminal: {what}"] += n
+    await _still_there(house, findings)
+
+
 async def _still_there(house: App, findings: Findings) -> None:
     """A new person can open the page and see all runs."""
     client = Client(house.port)
@@ -134,9 +141,8 @@ async def _still_there(house: App, findings: Findings) -> None:
 async def _victims(client: Client, house: App, key: str) -> tuple[str, str]:
     """A run that has ended and one that trains on, both of somebody who is not the attacker."""
     still = await _started(client, key, {"max_steps": 20})
-    await _until(house, still, lambda run: run.ended_at is not None)
-    await client.post("/gradio_api/run/sample", {"data": [still, "", None, 1, 1.0, None, None, 1]})  # loads torch, as the first guest does
     training = await _started(client, key, {"max_steps": None, "max_seconds": 100_000})
+    await _until(house, still, lambda run: run.ended_at is not None)
     await _until(house, training, lambda run: run.step > 0 and RunFolder(house.root, training).tokenizer.exists())
     return still, training
 

@@ -165,8 +165,10 @@ class Person:
         }  # fmt: skip
 
     async def live(self, until: float) -> None:
-        """Come, do what people do, leave, come back, until then."""
-        await asyncio.sleep(self.dice.random() * min(60.0, (until - time.monotonic()) / 5))
+        """Come, do what people do, leave, come back, until about then: people neither come nor go all at once."""
+        spread = min(60.0, (until - time.monotonic()) / 5)
+        await asyncio.sleep(self.dice.random() * spread)
+        until -= self.dice.random() * spread
         files = self.files
         while time.monotonic() < until:
             await self._guarded(self._visit(files, until))

@@ -62,6 +62,8 @@ class Result:
                 said.append(f"a live update {where} takes {1000 * percentile(diary.updates, 0.95):.0f} ms at p95")
             if not percentile(diary.openings, 0.95) <= MOST_OPEN_S:
                 said.append(f"opening the page {where} takes {percentile(diary.openings, 0.95):.1f} s at p95")
+        if not percentile(self.diary.reloads, 0.95) <= MOST_OPEN_S:
+            said.append(f"opening the page again takes {percentile(self.diary.reloads, 0.95):.1f} s at p95")
         if self.room.kept < LEAST_KEPT:
             said.append(f"with everybody watching, training keeps {self.room.kept:.0%} of its speed")
         if self.at(1.0) > self.at(1 / 3) * (1 + MOST_GROWTH) + GROWTH_OF_NO_MATTER:

@@ -287,3 +287,11 @@ def test_while_it_is_held_open_the_journal_outlasts_those_who_write(tmp_path):
         db.add_run("bbbbbbbbbb", **words)
         assert journal.exists() and {run.id for run in db.runs()} == {"aaaaaaaaaa", "bbbbbbbbbb"}
     assert not journal.exists()
+
+
+def test_half_a_character_is_no_run(tmp_path):
+    """JSON can hold it, UTF-8 cannot."""
+    db = Store(tmp_path)
+    db.create()
+    with pytest.raises(NoSuchRun, match="ud800"):
+        db.run("\ud800")

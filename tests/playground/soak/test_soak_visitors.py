@@ -159,7 +159,7 @@ def test_a_page_asks_as_often_as_a_browser_and_as_the_server_says(person):
 def judged(seconds=LONG_ENOUGH_S, memory=(100, 100, 100), updates=0.01, opening=1.0, watched=95.0):
     diary, room = Diary(), Room(alone=[100.0] * 3, watched=[watched] * 3)
     for each in (diary, room.diary):
-        each.updates, each.openings = [updates] * 100, [opening] * 100
+        each.updates, each.openings, each.reloads = [updates] * 100, [opening] * 100, [opening] * 100
     sizes = [size << 20 for size in memory for _ in range(20)]
     result = Result(50, seconds, diary, room, list(enumerate(sizes)))
     result.judge()
@@ -169,7 +169,7 @@ def judged(seconds=LONG_ENOUGH_S, memory=(100, 100, 100), updates=0.01, opening=
 def test_what_is_promised_of_a_long_campaign():
     assert judged() == []
     assert len(judged(updates=0.3)) == 2 and "300 ms" in judged(updates=0.3)[0]
-    assert len(judged(opening=5.5)) == 2
+    assert len(judged(opening=5.5)) == 3
     assert judged(watched=79.0) == ["with everybody watching, training keeps 79% of its speed"]
     assert judged(memory=(500, 1000, 1000, 1200)) == ["the server's memory grew from 1000 to 1200 MiB"]
     assert judged(memory=(200, 1000, 1000, 1050)) == [], "what is loaded at first stays"
