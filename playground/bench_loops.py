@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from models.knobs import ConfigError, parse
+from playground import memory
 from playground.config import RunConfig
 
 BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"
@@ -103,11 +104,11 @@ def loop_preloaded(config: RunConfig, root: Path) -> float:
 def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     """The playground's loop with nobody looking. Tokens per second."""
     from playground.data import dataset
-    from playground.training.devices import choose_device, keep_memory
+    from playground.training.devices import choose_device
     from playground.training.loop import Loop
     from playground.training.state import TrainState
 
-    keep_memory()
+    memory.keep()
     config = dataset.complete(config, root)
     clock = Clock(config)
 
@@ -159,11 +160,11 @@ def speed(points: list[tuple[float, float]]) -> float:
 def loop_together(config: RunConfig, root: Path, repeat: int) -> float:
     """So many runs as one program, with nobody looking. Tokens per second of all of them."""
     from playground.data import dataset
-    from playground.training.devices import choose_device, keep_memory
+    from playground.training.devices import choose_device
     from playground.training.state import TrainState
     from playground.training.together import Group
 
-    keep_memory()
+    memory.keep()
     config = dataset.complete(config, root)
     device, data, seed = choose_device(config.train.device), dataset.load(config.data, root), config.train.seed
     trains = [config.train.model_copy(update={"seed": seed + i}) for i in range(repeat)]

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 import orjson
 import segno
@@ -19,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from playground import frames, store
+from playground import frames, memory, store
 from playground.live import Live
 from playground.settings import LIMITS
 from playground.store import Run, Store
@@ -101,7 +100,7 @@ class Wall:
         usage = self.live.usage()
         return {
             "load": os.getloadavg()[0], "cores": self.live.settings.n_cpus, "pages": self.live.audience.n_pages(),
-            "disk_bytes": usage.total, "free_bytes": usage.free, "memory": memory(),
+            "disk_bytes": usage.total, "free_bytes": usage.free, "memory": memory.of_machine(),
         }  # fmt: skip
 
 
@@ -112,15 +111,6 @@ def _importance(run: Run) -> tuple:
     if run.state == store.QUEUED:
         return 1, run.place or 0
     return 2, -(run.ended_at or run.created_at)
-
-
-def memory(path: Path = Path("/proc/meminfo")) -> dict | None:
-    """Bytes of memory in all and available, where Linux says so."""
-    try:
-        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
-        return {name: int(lines[key].split()[0]) * 1024 for name, key in (("total", "MemTotal"), ("available", "MemAvailable"))}
-    except (OSError, KeyError, ValueError):
-        return None
 
 
 @lru_cache(maxsize=16)

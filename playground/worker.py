@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from playground import cores, locks, store
+from playground import cores, locks, memory, store
 from playground.files import publish, sweep
 from playground.pulse import Pulse
 from playground.runs import RunFolder
@@ -172,14 +172,14 @@ class Work:
 
         from playground.data import dataset
         from playground.training.checkpoints import CheckpointError, Checkpoints
-        from playground.training.devices import choose_device, keep_memory
+        from playground.training.devices import choose_device
         from playground.training.loop import Loop
         from playground.training.state import TrainState
 
         folder, run, config = self.folder, self.run, self.folder.read_config()
         # Float sums depend on the number of threads: what was chosen once is kept.
         torch.set_num_threads(run.threads or threads)
-        keep_memory()
+        memory.keep()
         data = dataset.load(config.data, self.root)
         _check_data(folder, data)
         state = TrainState(config, data, choose_device(config.train.device))

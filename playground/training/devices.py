@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from contextlib import AbstractContextManager
 
 import torch
@@ -39,13 +38,3 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
-
-
-def keep_memory() -> None:
-    """Let the C library keep what one step frees for the next, where it is glibc. Given back to the system and fetched again
-    page by page, it was seen to cost up to a tenth of a step. For processes that train and then end."""
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, size in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_threshold, 2**30)):
-            mallopt(option, size)

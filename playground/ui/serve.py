@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from playground import memory
 from playground.access import Access
 from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
@@ -44,6 +45,7 @@ class Mounted:
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; running runs go on."""
     os.environ.update(calm_threads(os.environ))
+    memory.give_back()
     db = Store(settings.root)
     try:
         db.create()

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
 from models.knobs import ConfigError
-from playground import access, disk, enforcing, hosting, store
+from playground import access, disk, enforcing, hosting, memory, store
 from playground.access import Access, NotAllowed, Visitor
 from playground.audience import Audience
 from playground.hosting import Host
@@ -15,7 +15,7 @@ from playground.live import Live
 from playground.settings import LIMITS, Settings
 from playground.store import Store
 from playground.supervisor import CannotDo
-from playground.wall import Curves, Wall, address_in_the_room, memory
+from playground.wall import Curves, Wall, address_in_the_room
 
 KEYS = [access.new_key() for _ in range(3)]
 ALICE, BOB, TEACHER = (Visitor.from_key(key) for key in KEYS)
@@ -316,10 +316,10 @@ def test_the_address_in_the_room():
 
 
 def test_memory_is_known_on_linux_and_not_made_up_elsewhere(tmp_path):
-    assert memory(tmp_path / "none") is None
+    assert memory.of_machine(tmp_path / "none") is None
     there = tmp_path / "meminfo"
     there.write_text("MemTotal:       2000 kB\nMemFree:   5 kB\nMemAvailable:   1000 kB\n")
-    assert memory(there) == {"total": 2_048_000, "available": 1_024_000}
+    assert memory.of_machine(there) == {"total": 2_048_000, "available": 1_024_000}
 
 
 def test_private_runs_are_nobodys_business_on_any_route(tmp_path, open_house, tiny):
