@@ -39,6 +39,7 @@ IN_PROCESS = (BARE, LOOP, PRELOADED)
 ROWS = (*IN_PROCESS, RUN, WATCHED, SAMPLED)
 PAGE_INTERVAL_S = 0.5
 PATIENCE_S = 60.0
+STANDBY_SETTLED_S = 12.0
 
 
 @dataclass
@@ -254,8 +255,8 @@ def app_server(settings: Settings) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise OSError("app.py did not begin to answer")
             time.sleep(0.1)
-        # Its standby imports torch; that is no part of what is measured.
-        time.sleep(5.0)
+        # Its standby imports torch and finds out how fast the machine is; that is no part of what is measured.
+        time.sleep(STANDBY_SETTLED_S)
         yield address
     finally:
         process.terminate()
@@ -299,7 +300,8 @@ def _beside(do: Callable[[], None], done: threading.Event) -> Iterator[None]:
 @contextlib.contextmanager
 def somebody_who_samples(settings: Settings, run_id: str, results: Results) -> Iterator[None]:
     """Let the run's newest checkpoint write without a pause, as the page would for a person, until the end."""
-    done, tokens, computing = threading.Event(), 0, Computing(settings.nice)
+    done, tokens, db = threading.Event(), 0, Store(settings.root)
+    computing = Computing(settings.nice, others=lambda: len(db.runs_in(store.ACTIVE)))
 
     def write() -> None:
         nonlocal tokens

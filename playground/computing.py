@@ -1,7 +1,8 @@
 """What the page computes with models: in one thread, at the priority of the runs, each in its turn.
 
-Whoever samples or looks inside shares the cores with those who train; a thread of the page's own priority would
-take them away. Knows nothing of models.
+Whoever samples or looks inside shares the cores with those who train; a thread of the page's own priority would take them away.
+Priorities alone do not prevent it: where the system weighs whole sessions, as Linux does outside containers, a worker's two threads
+weigh as much as this one, and both wait for the slower. So it rests as well. Knows nothing of models and of runs but how many train.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from playground.settings import Settings
 
 MAX_WAITING, PATIENCE_S, MAX_STREAMS = 4, 10.0, 16
 A_LITTLE_S = 0.05
+MOST_REST_S = 1.0
 BUSY = "others are looking into models right now; try again in a moment"
 
 T = TypeVar("T")
@@ -29,16 +31,19 @@ class Busy(Exception):
 
 
 class Computing:
-    """All that one app computes, in the order in which it was asked for; `nice` is the priority of its thread."""
+    """All that one app computes, in the order in which it was asked for; `nice` is the priority of its thread, and `others` says
+    how many runs train."""
 
-    def __init__(self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S):
-        self.patience_s = patience_s
+    def __init__(
+        self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S, others: Callable[[], int] = lambda: 0
+    ):
+        self.patience_s, self.others, self._rested_at = patience_s, others, float("-inf")
         self._thread = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,))
         self._places, self._streams = threading.Semaphore(waiting + 1), threading.Semaphore(MAX_STREAMS)
 
     def run(self, do: Callable[[], T]) -> T:
         """What `do` returns or raises, however long it takes for its turn to come."""
-        return self._thread.submit(do).result()
+        return self._thread.submit(self._fairly, do).result()
 
     def run_soon(self, do: Callable[[], T]) -> T:
         """The same for a person who waits for the answer, and meanwhile keeps a thread of the server: raises Busy where too
@@ -52,7 +57,7 @@ class Computing:
             return do()
 
         try:
-            coming = self._thread.submit(begin)
+            coming = self._thread.submit(self._fairly, begin)
             if not begun.wait(self.patience_s) and coming.cancel():
                 raise Busy(BUSY)
             return coming.result()
@@ -73,6 +78,17 @@ class Computing:
                 raise error
         finally:
             self._streams.release()
+
+    def _fairly(self, do: Callable[[], T]) -> T:
+        """One turn of the thread, after which it rests for as long as it has computed, times the runs that train: so it takes no
+        more of the machine than one of them."""
+        time.sleep(max(0.0, self._rested_at - time.monotonic()))
+        began = time.thread_time()
+        try:
+            return do()
+        finally:
+            rest = (time.thread_time() - began) * self.others()
+            self._rested_at = time.monotonic() + min(rest, MOST_REST_S)
 
     def close(self) -> None:
         """Forget what still waits for its turn, so that the process can end."""

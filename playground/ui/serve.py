@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from playground import memory
+from playground import memory, store
 from playground.access import Access
 from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
@@ -52,7 +52,8 @@ def run(settings: Settings) -> None:
     except (OSError, StoreBusy) as error:
         sys.exit(f"Runs cannot be kept in {settings.root}: {error}. Choose a folder that can be written with PLAYGROUND_ROOT.")
     supervisor, token = Supervisor(settings, db), os.environ.get(TOKEN, "").strip() or secrets.token_urlsafe(12)
-    services = Services(settings, db, supervisor, Access(db, token), computing=Computing(settings.nice))
+    computing = Computing(settings.nice, others=lambda: len(db.runs_in(store.ACTIVE)))
+    services = Services(settings, db, supervisor, Access(db, token), computing=computing)
     blocks = page.build(services)
     supervisor.start()
     threading.Thread(target=_compress_plotly, daemon=True).start()

@@ -129,3 +129,29 @@ def test_closing_forgets_what_waits():
     release.set()
     holder.join()
     assert waiting.cancelled() and done == ["first"]
+
+
+def test_beside_runs_that_train_it_rests_as_long_for_each_as_it_has_computed():
+    def work() -> None:
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+
+    def seconds(others: int) -> float:
+        computing = Computing(others=lambda: others)
+        computing.run(lambda: None)
+        began = time.monotonic()
+        for _ in range(6):
+            computing.run(work)
+        return time.monotonic() - began
+
+    alone, beside_two = seconds(0), seconds(2)
+    assert beside_two >= 6 * 0.05 + 5 * 2 * 0.05 and beside_two > alone
+
+
+def test_no_rest_is_long_enough_to_keep_a_person_waiting():
+    computing = Computing(others=lambda: 10**6)
+    computing.run(lambda: sum(range(100_000)))
+    began = time.monotonic()
+    computing.run(lambda: None)
+    assert time.monotonic() - began < 3
