@@ -269,6 +269,7 @@ window.playground = (() => {
 
   kinds.progress = (root) => {
     const empty = h("div", { class: "pg-empty" }, h("h3", {}, "Nothing is training yet"), h("p", {}, "Press Train in Design, and watch it here. Or open a run from the Runs tab."));
+    window.playground.askPlace = h("div");
     const reason = h("p", { class: "pg-reason" }), log = h("pre", { class: "pg-log" }), facts = h("dl", { class: "pg-facts" });
     const fact = (label) => {
       const value = h("dd", {}, "–");
@@ -276,7 +277,7 @@ window.playground = (() => {
       return value;
     };
     const parts = { step: fact("step"), time: fact("training time"), left: fact("time left"), train: fact("training loss, nats per token"), val: fact("held-out loss, nats per token"), bits: fact("the same, bits per byte"), speed: fact("speed, tokens per second"), params: fact("parameters") };
-    root.append(empty, facts, reason, log);
+    root.append(window.playground.askPlace, empty, facts, reason, log);
     return {
       update(run) {
         const status = run.status;

@@ -15,7 +15,7 @@
     const button = h("button", { type: "button", class: "pg-button pg-you-button", id: "you-open", onclick: () => open() }, "You");
     const dialog = h("dialog", { class: "pg-dialog", "aria-label": "who you are here" });
     const ask = h("form", { class: "pg-ask", hidden: true });
-    root.append(button, dialog, ask);
+    root.append(button, dialog);
     const value = () => props.value || {};
 
     function nameField(id) {
@@ -53,7 +53,7 @@
       if (name) ask.hidden = true;
     }
 
-    /* Asked when there is something to show a name beside. */
+    /* Asked when there is something to show a name beside, above what is told of the run. */
     const field = nameField("ask-name");
     ask.append(h("label", { for: "ask-name" }, "Others see your run. What should they call you?"), field, h("button", { class: "pg-button", id: "ask-keep" }, "Keep"), h("button", { type: "button", class: "pg-button", onclick: () => { remember(); ask.hidden = true; } }, "Not now"));
     ask.addEventListener("submit", (event) => { event.preventDefault(); keep(field); ask.hidden = true; });
@@ -63,6 +63,7 @@
     return {
       always: true,
       update(run) {
+        if (pg.askPlace && ask.parentNode !== pg.askPlace) pg.askPlace.append(ask);
         if (run.mine && run.status && !value().name && !value().host && !remembered()) ask.hidden = false;
       },
     };

@@ -152,7 +152,18 @@ def _in_process(row: str, config: RunConfig, settings: Settings, repeat: int = 1
 
 
 def _worker(config: RunConfig, settings: Settings, results: Results, beside: Callable[[str], object] | None = None) -> float:
-    """Train to the end in a fresh worker process, with whatever `beside` begins once there is a loss; returns tokens per second."""
+    """Train to the end in a fresh worker process; returns tokens per second."""
+    run, first_s = run_in_worker(config, settings, beside)
+    if beside is None:
+        results.cold_s.append(first_s)
+        _note_shares(results, RunFolder(settings.root, run.id), run)
+    points = [(row.body["seconds"], row.body["tokens"]) for row in Store(settings.root).events(run.id, kinds=["progress"])]
+    return speed(points)
+
+
+def run_in_worker(config: RunConfig, settings: Settings, beside: Callable[[str], object] | None = None) -> tuple[Run, float]:
+    """Train to the end in a fresh worker process, with whatever `beside` begins once there is a loss; the run, and after how many
+    seconds the first loss was there. Raises OSError where it does not finish."""
     db = Store(settings.root)
     db.create()
     run_id = create_run(db, settings, config, HOST, state=store.STARTING)
@@ -175,11 +186,13 @@ def _worker(config: RunConfig, settings: Settings, results: Results, beside: Cal
     run = db.run(run_id)
     if run.state != store.FINISHED:
         raise OSError(f"the measured run is {run.state}: {run.reason}")
-    if beside is None:
-        results.cold_s.append(first_s)
-        _note_shares(results, RunFolder(settings.root, run_id), run)
-    points = [(row.body["seconds"], row.body["tokens"]) for row in db.events(run_id, kinds=["progress"])]
-    return speed(points)
+    return run, first_s
+
+
+def outcome_of(folder: RunFolder) -> dict[str, str]:
+    """What the worker itself says of its time, in the last line of its log."""
+    words = folder.log_tail().rsplit("Outcome(", 1)[1].rstrip(")").split(", ")
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def first_loss(db: Store, run_id: str, began: float) -> float:
@@ -195,9 +208,7 @@ def first_loss(db: Store, run_id: str, began: float) -> float:
 
 
 def _note_shares(results: Results, folder: RunFolder, run: Run) -> None:
-    """What the worker itself says of its time, in the last line of its log."""
-    words = folder.log_tail().rsplit("Outcome(", 1)[1].rstrip(")").split(", ")
-    spent = dict(word.split("=", 1) for word in words if "=" in word)
+    spent = outcome_of(folder)
     for name, key in (("recording", "recording_s"), ("validation", "validation_s"), ("checkpoints", "checkpoint_s")):
         results.shares[name].append(float(spent[key]) / run.seconds)
     results.probe_ms.append(1000 * float(spent["probing_s"]) / int(spent["n_probes"]))

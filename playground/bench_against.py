@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from models.knobs import ConfigError, Problem
-from playground.bench import warm_starts
+from playground.bench import outcome_of, run_in_worker, warm_starts
 from playground.config import DataConfig, RunConfig
 from playground.data import corpora
 from playground.presets import PRESETS
+from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.supervisor import REPOSITORY
 
@@ -120,9 +121,12 @@ def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: 
 
 
 def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
-    ended, _ = _ours(settings, recipe.same, source)
-    found.our_tokens_per_s.append(ended["tokens_per_s"] * ended["seconds"] / (ended["seconds"] - ended["validation_s"]))
-    found.our_loss.append(ended["val_loss"])
+    """In a worker, as the page would train it."""
+    config = PRESETS[recipe.same].config
+    run, _ = run_in_worker(config.model_copy(update={"data": config.data.model_copy(update={"source": source})}), settings)
+    training_s = run.seconds - float(outcome_of(RunFolder(settings.root, run.id))["validation_s"])
+    found.our_tokens_per_s.append(run.step * config.tokens_per_step / training_s)
+    found.our_loss.append(run.final_val_loss)
 
 
 def _fast(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:

@@ -309,7 +309,7 @@ def soak(typed: Typed) -> int:
 
     name = typed.positionals[0] if typed.positionals else ""
     if name and name not in CAMPAIGNS:
-        typed.problems.append(Problem("CAMPAIGN", f"{name[:60]!r} is none; use {_either(tuple(CAMPAIGNS))}"))
+        typed.problems.append(Problem("CAMPAIGN", f"{name[:60]!r} is no campaign; use {_either(tuple(CAMPAIGNS))}"))
     if not name or name not in CAMPAIGNS:
         raise ConfigError(typed.problems)
     return CAMPAIGNS[name](typed)

@@ -137,7 +137,6 @@ def _result(run: Run, outcome: Any, val_loss: float | None, elapsed_s: float) ->
         "best_val_loss": run.best_val_loss,
         "tokens_per_s": run.tokens_per_s if outcome is None else outcome.tokens_per_s,
         "seconds": run.seconds,
-        "validation_s": None if outcome is None else outcome.validation_s,
         "elapsed_s": round(elapsed_s, 3),
         "threads": run.threads,
         "device": run.device,

@@ -149,7 +149,7 @@ async def _victims(client: Client, house: App, key: str) -> tuple[str, str]:
 
 async def _started(client: Client, key: str, train: dict) -> str:
     config = VICTIM | {"train": VICTIM["train"] | train}
-    answer = await client.post("/gradio_api/run/start_run", {"data": [config, "<i>mine</i>", "default", key]})
+    answer = await client.post("/gradio_api/run/start_run", {"data": [config, "<i>mine</i>", "default", key, False]})
     return answer.json()["data"][0]["run_id"]
 
 

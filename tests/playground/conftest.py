@@ -1,5 +1,6 @@
 """What the tests of runs share: tiny configs, real roots, real workers, and patience with a deadline."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -61,6 +63,17 @@ def until():
         return found
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def run_apart():
+    """Run a coroutine to its end in a thread of its own: what drives the browser keeps a loop running in this one."""
+
+    def run(coroutine):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, coroutine).result()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """The client of the campaigns, against servers that answer in every way."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from playground.soak.client import Client, NoAnswer
 
 
-def asked(answers, do, patience_s=5.0):
+def _asked(run_apart, answers, do, patience_s=5.0):
     """What `do(client)` gives with a server that sends these bytes, one lot per request; and the requests it got."""
     got = []
 
@@ -37,7 +38,12 @@ def asked(answers, do, patience_s=5.0):
             client.close()
             server.close()
 
-    return asyncio.run(both()), got
+    return run_apart(both()), got
+
+
+@pytest.fixture
+def asked(run_apart):
+    return partial(_asked, run_apart)
 
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello"
@@ -45,12 +51,12 @@ PARTS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\n
 
 
 @pytest.mark.parametrize("sent", [WHOLE, PARTS, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"])
-def test_an_answer_is_read_however_it_is_framed(sent):
+def test_an_answer_is_read_however_it_is_framed(asked, sent):
     answer, _ = asked([sent, None], lambda client: client.get("/"))
     assert (answer.status, answer.body) == (200, b"hello") and answer.seconds > 0
 
 
-def test_a_connection_is_kept_and_replaced_when_the_server_has_closed_it():
+def test_a_connection_is_kept_and_replaced_when_the_server_has_closed_it(asked):
     async def thrice(client):
         first, second = await client.get("/1"), await client.get("/2")
         kept = len(client._idle)
@@ -60,13 +66,13 @@ def test_a_connection_is_kept_and_replaced_when_the_server_has_closed_it():
     assert body == b"hello" * 3 and kept == 1 and [request.split()[1] for request in got] == [b"/1", b"/2", b"/3", b"/3"]
 
 
-def test_what_is_asked_is_sent_as_it_stands():
+def test_what_is_asked_is_sent_as_it_stands(asked):
     path, lie = "/../<b>%2e", ("Content-Length", "3")
     _, got = asked([WHOLE, WHOLE], lambda client: client.ask("BREW", path, b"abc", [("Host", "elsewhere"), lie], length=False))
     assert got == [b"BREW /../<b>%2e HTTP/1.1\r\nHost: elsewhere\r\nContent-Length: 3\r\n\r\nabc"]
 
 
-def test_after_a_lie_about_the_length_the_connection_is_not_used_again():
+def test_after_a_lie_about_the_length_the_connection_is_not_used_again(asked):
     async def lie(client):
         await client.ask("POST", "/", b"", [("Content-Length", "0")], length=False)
         return len(client._idle)
@@ -74,7 +80,7 @@ def test_after_a_lie_about_the_length_the_connection_is_not_used_again():
     assert asked([WHOLE, WHOLE], lie)[0] == 0
 
 
-def test_no_answer_has_a_reason():
+def test_no_answer_has_a_reason(asked):
     async def hear_nothing(client):
         with pytest.raises(NoAnswer, match="TimeoutError"):
             await client.get("/")
@@ -88,7 +94,7 @@ def test_no_answer_has_a_reason():
     asked([b"this is no http\r\n\r\n", None], hear_nonsense)
 
 
-def test_events_come_one_by_one_whatever_the_parts():
+def test_events_come_one_by_one_whatever_the_parts(asked):
     events = b"data: one\n\ndata: two\n\nevent: x\ndata: three\n\n"
     sent = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (
         15,

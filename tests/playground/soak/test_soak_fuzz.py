@@ -22,12 +22,12 @@ from playground.store import Store
 from playground.supervisor import REPOSITORY, create_run
 
 
-def test_two_hundred_malformed_requests_do_no_harm(run_python):
-    process = run_python("-m", "playground", "soak", "fuzz", "--requests", "200", "--seed", "7", "--json")
+def test_malformed_requests_do_no_harm(run_python):
+    process = run_python("-m", "playground", "soak", "fuzz", "--requests", "150", "--seed", "7", "--json")
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, out + err
     found = json.loads(out)
-    assert found["violations"] == [] and found["requests"] == 200
+    assert found["violations"] == [] and found["requests"] == 150
     assert sum(sum(ways.values()) for ways in found["answers"].values()) >= 200
     assert {"live route", "handler by number", "handler by the queue", "endpoint by /call, its answer"} <= found["answers"].keys()
     assert sum(ways.get("2xx", 0) for ways in found["answers"].values()) > 15, "not everything may be refused: it must get somewhere"

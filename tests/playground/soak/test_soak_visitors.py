@@ -1,6 +1,5 @@
 """A few simulated visitors in front of the real app; and that what they look for would be found."""
 
-import asyncio
 import json
 
 import pytest
@@ -61,7 +60,7 @@ class Answers:
     get = ask
 
 
-def followed(person, *answers):
+def followed(run_apart, person, *answers):
     """What is blamed after these answers."""
     client = Answers(*answers)
 
@@ -70,13 +69,13 @@ def followed(person, *answers):
             await update(client, person.run, "page1", person.diary)
             person._check(person.run)
 
-    asyncio.run(follow())
+    run_apart(follow())
     return list(person.diary.errors)
 
 
-def test_ones_own_values_are_fine(person):
+def test_ones_own_values_are_fine(run_apart, person):
     more = delta(person, reset=False, cursor=4, progress={"step": [3, 4]})
-    assert followed(person, delta(person), more) == []
+    assert followed(run_apart, person, delta(person), more) == []
     assert person.run.series["progress"]["step"] == [1, 2, 3, 4] and person.diary.updates == [0.01, 0.01]
 
 
@@ -85,30 +84,30 @@ def test_ones_own_values_are_fine(person):
     [{"run": {"id": "bbbbbbbbbb"}}, {"run": {"n_params": 1002}}, {"progress": {"lr": [0.001, 0.00104]}}],
     ids=["another run", "another model", "another rate"],
 )  # fmt: skip
-def test_an_answer_of_somebody_else_is_noticed(person, changes):
-    (said,) = followed(person, delta(person, **changes))
+def test_an_answer_of_somebody_else_is_noticed(run_apart, person, changes):
+    (said,) = followed(run_apart, person, delta(person, **changes))
     assert said.startswith("cross-talk")
 
 
-def test_a_point_that_comes_twice_is_noticed(person):
-    assert followed(person, delta(person), delta(person, reset=False, progress={"step": [2, 3]})) == [
+def test_a_point_that_comes_twice_is_noticed(run_apart, person):
+    assert followed(run_apart, person, delta(person), delta(person, reset=False, progress={"step": [2, 3]})) == [
         "a curve goes back or shows a point twice"
     ]
 
 
-def test_a_run_that_vanishes_and_an_answer_that_is_none_are_noticed(person):
-    assert followed(person, {"gone": True}) == ["a run that nobody deleted is gone"]
+def test_a_run_that_vanishes_and_an_answer_that_is_none_are_noticed(run_apart, person):
+    assert followed(run_apart, person, {"gone": True}) == ["a run that nobody deleted is gone"]
 
     class Broken:
         async def ask(self, *_, **__):
             return Answer(503, {}, b"busy")
 
-    asyncio.run(update(Broken(), person.run, "page1", person.diary))
+    run_apart(update(Broken(), person.run, "page1", person.diary))
     assert any("answers 503" in said for said in person.diary.errors)
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_what_a_reload_loses_is_noticed(person, monkeypatch, kept):
+def test_what_a_reload_loses_is_noticed(run_apart, person, monkeypatch, kept):
     class Reopened:
         wire, session, client = {"run": "aaaaaaaaaa", "mine": True}, "s", None
 
@@ -121,7 +120,7 @@ def test_what_a_reload_loses_is_noticed(person, monkeypatch, kept):
     monkeypatch.setattr(people, "Tab", lambda *_: Reopened())
     person.run.merge(delta(person, progress={"step": [1, 2], "lr": [person.lr] * 2}))
     person.client = Answers(delta(person, progress={"step": [1, 2, 3] if kept else [1, 3], "lr": [person.lr] * 2}))
-    asyncio.run(person._reload(Reopened()))
+    run_apart(person._reload(Reopened()))
     assert list(person.diary.errors) == ([] if kept else ["lost by a reload: progress at steps [2]"])
 
 
@@ -134,14 +133,14 @@ def test_what_a_reload_loses_is_noticed(person, monkeypatch, kept):
         ([{"mine": False}, {}], "is not refused"),
     ],
 )
-def test_steering_that_is_not_refused_is_noticed(person, monkeypatch, answer, blamed):
+def test_steering_that_is_not_refused_is_noticed(run_apart, person, monkeypatch, answer, blamed):
     async def press(self, elem_id, chosen, event="click"):
         if isinstance(answer, Told):
             raise answer
         return answer
 
     monkeypatch.setattr(Tab, "press", press)
-    asyncio.run(person._meddle(None))
+    run_apart(person._meddle(None))
     assert all(blamed is not None and blamed in said for said in person.diary.errors)
     assert len(person.diary.errors) == (0 if blamed is None else 5)
 

@@ -1,6 +1,6 @@
 """What does not fit a handler is told, and is no error on the terminal."""
 
-import asyncio
+from functools import partial
 
 import gradio as gr
 import pytest
@@ -17,22 +17,27 @@ def page():
     return page
 
 
-def call(page, name, data):
+def _call(run_apart, page, name, data):
     handler = next(each for each in page.fns.values() if each.api_name == name)
-    return asyncio.run(page.process_api(handler, data))["data"]
+    return run_apart(page.process_api(handler, data))["data"]
 
 
-def test_proper_input_passes(page):
-    assert call(page, "divide", [1]) == ["1"]
+@pytest.fixture
+def call(run_apart, page):
+    return partial(_call, run_apart, page)
+
+
+def test_proper_input_passes(call):
+    assert call("divide", [1]) == ["1"]
 
 
 @pytest.mark.parametrize("data", [[], [{"path": 7, "meta": {"_type": "gradio.FileData"}}], ["x"], [[[]]]])
-def test_unfit_input_is_told_without_a_word_of_the_machine(page, data):
+def test_unfit_input_is_told_without_a_word_of_the_machine(call, data):
     with pytest.raises(gr.Error) as error:
-        call(page, "take", data)
+        call("take", data)
     assert error.value.message == UNFIT and not error.value.print_exception
 
 
-def test_an_error_of_our_own_stays_one(page):
+def test_an_error_of_our_own_stays_one(call):
     with pytest.raises(ZeroDivisionError):
-        call(page, "divide", [0])
+        call("divide", [0])
