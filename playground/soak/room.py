@@ -15,7 +15,7 @@ from playground.soak.house import App
 from playground.soak.page import Page, Told
 from playground.soak.people import Diary, Seen, Tab, update
 
-PAIRS, SETTLE_S, READY_WITHIN_S = 3, 2.0, 90.0
+SETTLE_S, READY_WITHIN_S = 2.0, 90.0
 
 
 @dataclass
@@ -39,13 +39,13 @@ class Room:
         }  # fmt: skip
 
 
-async def watch(house: App, page: Page, files: list[str], pages: int, workers: int, seconds: float) -> Room:
-    """As many runs as the machine trains at once, in turns with nobody and with so many pages; each turn takes `seconds`."""
+async def watch(house: App, page: Page, files: list[str], pages: int, workers: int, seconds: float, pairs: int) -> Room:
+    """As many runs as the machine trains at once, in `pairs` of turns with nobody and with so many pages, of `seconds` each."""
     room, key = Room(), secrets.token_hex(24)
     teacher = Tab(Client(house.port), page, room.diary, key)
     runs = [await _train(teacher) for _ in range(workers)]
     await _until_training(house, runs)
-    for i in range(PAIRS):
+    for i in range(pairs):
         turns = [False, True] if i % 2 == 0 else [True, False]
         for with_pages in turns:
             if with_pages:

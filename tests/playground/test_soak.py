@@ -96,7 +96,11 @@ def test_a_damaged_database_is_found(trained, tmp_path):
 
 
 def test_what_cannot_be_asked_of_a_campaign(run_python, tmp_path):
-    for words, said in (([], "CAMPAIGN: is missing"), (["kils"], "'kils' is none"), (["kills", "--kills", "0"], "a whole number from 1")):
+    for words, said in (
+        ([], "CAMPAIGN: is missing"),
+        (["kils"], "'kils' is no campaign"),
+        (["kills", "--kills", "0"], "a whole number from 1"),
+    ):
         process = run_python("-m", "playground", "soak", *words, "--root", str(tmp_path / "root"))
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 2 and said in errors, errors

@@ -28,7 +28,7 @@ def test_malformed_requests_do_no_harm(run_python):
     assert process.returncode == 0, out + err
     found = json.loads(out)
     assert found["violations"] == [] and found["requests"] == 150
-    assert sum(sum(ways.values()) for ways in found["answers"].values()) >= 200
+    assert sum(sum(ways.values()) for ways in found["answers"].values()) >= 150
     assert {"live route", "handler by number", "handler by the queue", "endpoint by /call, its answer"} <= found["answers"].keys()
     assert sum(ways.get("2xx", 0) for ways in found["answers"].values()) > 15, "not everything may be refused: it must get somewhere"
 
