@@ -82,13 +82,13 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
         wall = visit(HOST, context=person.context)
         wall.get_by_role("tab", name="Host").click()
         for run_id, name in ((first, "Ada"), (second, "Bob")):
-            card = wall.locator(f".pg-card[data-run={run_id}]")
+            card = wall.locator(f".pg-card[data-run='{run_id}']")
             card.get_by_text(f"by {name}", exact=True).wait_for()
             card.get_by_text("training, step").wait_for()
         assert "host=" not in wall.evaluate("location.href"), "the token is not left for everybody to read"
         wall.wait_for_function(
             f"""() => {{
-                const canvas = document.querySelector('.pg-card[data-run={first}] canvas');
+                const canvas = document.querySelector('.pg-card[data-run="{first}"] canvas');
                 const inks = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
                 let blue = 0;
                 for (let i = 0; i < inks.length; i += 4) blue += inks[i + 3] > 100 && inks[i + 2] > inks[i] + 60;
@@ -103,7 +103,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     wall.click("#host-resume-all")
     for page in (ada, bob):
         page.wait_for_function(f"{STATE} == 'running'", timeout=60_000)
-    wall.locator(f".pg-card[data-run={second}]").get_by_role("button", name="Stop").click()
+    wall.locator(f".pg-card[data-run='{second}']").get_by_role("button", name="Stop").click()
     bob.wait_for_function(f"{STATE} == 'stopped'")
     with wall.expect_download() as download:
         wall.click("#host-results")
@@ -128,7 +128,7 @@ def test_what_is_private_is_seen_by_its_owner_alone_in_any_browser_with_the_key(
     ada, bob = visit(), visit()
     run_id = train(ada)
     ada.get_by_role("tab", name="Runs").click()
-    row = f"tr[data-run={run_id}]"
+    row = f"tr[data-run='{run_id}']"
     ada.click(row)
     ada.click("#run-private")
     ada.locator(row).get_by_text("(private)").wait_for()

@@ -19,7 +19,7 @@ def test_a_few_visitors_lose_nothing_and_see_only_their_own(run_python):
     found = json.loads(out)
     assert found["violations"] == []
     assert {"open", "design", "train", "live update", "reload", "sample", "meddle", "leave"} <= found["actions"].keys()
-    assert found["runs"] >= 8 and found["room"]["updates"] > 20 and len(found["room"]["tokens_per_s_watched"]) == 3
+    assert found["runs"] >= 8 and found["room"]["updates"] > 8 and len(found["room"]["tokens_per_s_watched"]) == 1
     assert min(found["room"]["tokens_per_s_alone"]) > 0 and found["live_update_ms"]["p95"] > 0
 
 
