@@ -114,7 +114,7 @@
       shown = now;
       const fields = all.map((limit) => {
         const input = h("input", { type: "text", inputmode: "numeric", id: `limit-${limit.name}`, value: limit.value === null ? "" : number(limit.value), placeholder: limit.optional ? "no limit" : "" });
-        return { limit, input, row: h("label", { for: input.id, title: limit.help }, h("span", {}, limit.label, h("small", { class: "pg-faint" }, limit.label.includes(limit.unit) ? "" : `, ${limit.unit}`)), input) };
+        return { limit, input, row: h("label", { for: input.id, title: limit.help }, h("span", {}, limit.label, h("small", { class: "pg-faint" }, new RegExp(`\\b${limit.unit}\\b`).test(limit.label) ? "" : `, ${limit.unit}`)), input) };
       });
       const changed = () => Object.fromEntries(fields.filter(({ limit, input }) => input.value.replace(/[\s,]/g, "") !== (limit.value === null ? "" : String(limit.value))).map(({ limit, input }) => [limit.name, input.value.replace(/[\s,]/g, "")]));
       limits.onsubmit = (event) => {
