@@ -391,7 +391,7 @@ def _table(results: Results, facts: dict, seconds: float) -> str:
     lines += ["", "share of the run's training time, by its worker's own account"]
     names = {
         "recording": "probes, samples and recording",
-        "validation": "validation, that of the whole text included",
+        "validation": "validation, without that of the whole text   ",
         "checkpoints": "checkpoints",
     }
     lines += [f"{names[name]:32} {_spread(shares, '.1%'):>28}" for name, shares in results.shares.items()]

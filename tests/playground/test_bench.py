@@ -45,6 +45,7 @@ def measured(run_python):
     return json.loads(out.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_every_row_is_measured(measured):
     assert [row["row"] for row in measured["rows"]] == list(bench.ROWS)
     for row in measured["rows"]:
@@ -56,6 +57,7 @@ def test_every_row_is_measured(measured):
     assert measured["data_to_memory"] == [by_row[bench.LOOP] / by_row[bench.PRELOADED]]
 
 
+@pytest.mark.slow
 def test_starts_and_shares_are_measured(measured):
     (cold,), (warm,) = measured["cold_s"], measured["warm_s"]
     assert 0 < warm < cold
@@ -65,6 +67,7 @@ def test_starts_and_shares_are_measured(measured):
     assert measured["machine"]["cores"] >= 1
 
 
+@pytest.mark.slow
 def test_several_runs_as_one_program_are_measured_beside_one(run_python):
     process = run_python("-m", "playground", "bench", "--repeat", "3", "--pairs", "1", "--seconds", "1", *TINY.split(), "--json")
     out, err = process.communicate(timeout=120)

@@ -20,6 +20,7 @@ STEPS = {
     "copy": 300, "reverse": 300, "sort": 300, "selective-copy": 350, "induction": 250, "recall": 800, "addition": 500,
     "modular-addition": 300, "parity": 600, "majority": 150, "dyck": 300, "markov": 300, "bigram": 200,
 }  # fmt: skip
+QUICK = ("copy", "reverse", "induction", "majority", "bigram")  # with every suite; the others are marked slow
 ONLY_KIND_OF_ARCHITECTURE = {"n_layer", "position", "sublayers", "window", "window_pattern"}
 
 
@@ -44,15 +45,16 @@ def trained(preset: str, steps: int, root: Path) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory) -> Iterator[dict[str, Future]]:
-    """How every preset ends: one core for each, as many at once as there are."""
+def ends(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
+    """How the presets of the chosen tests end: one core for each, as many at once as there are."""
+    chosen = {item.callspec.params["name"] for item in request.session.items if "ends" in getattr(item, "fixturenames", ())}
     root, spawn = tmp_path_factory.mktemp("pairs"), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_cpus(), spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        presets = [(preset, STEPS[name]) for name in PAIRS for preset in (name, f"{name}-cannot")]
+        presets = [(preset, STEPS[name]) for name in PAIRS if name in chosen for preset in (name, f"{name}-cannot")]
         yield {preset: pool.submit(trained, preset, steps, root) for preset, steps in presets}
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PAIRS])
 def test_one_of_the_two_learns_the_task_and_the_other_does_not(name, ends):
     can, cannot = (ends[preset].result() for preset in (name, f"{name}-cannot"))
     assert can.excess < 0.5 * cannot.excess, (can, cannot)
@@ -66,4 +68,5 @@ def test_the_two_differ_in_their_architecture_alone(name):
     changed = differences(PRESETS[name].config, PRESETS[f"{name}-cannot"].config)
     assert changed
     assert {path.partition(".")[0] for path in changed} == {"model"}
-    assert {path.partition(".")[2] for path in changed} <= ONLY_KIND_OF_ARCHITECTURE
+    assert {path.partition(".")[2] for path in changed} <= QUICK = ("copy", "reverse", "induction", "majority", "bigram")  # with every suite; the others are marked slow
+ONLY_KIND_OF_ARCHITECTURE
