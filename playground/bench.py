@@ -20,14 +20,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from models.knobs import Problem
 from playground import sampler, store
 from playground.access import HOST
 from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
 from playground.computing import Computing
 from playground.config import RunConfig
 from playground.configure import MOST_RUNS, config_from
-from playground.flags import Typed
+from playground.flags import Typed, number
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
 from playground.settings import Settings, calm_threads
@@ -59,8 +58,8 @@ class Results:
 
 def bench(typed: Typed) -> int:
     """The command: measure, then print one table or one JSON object."""
-    seconds, pairs = _number(typed, "seconds", 10.0, 1, 3600), int(_number(typed, "pairs", 3, 1, 100))
-    repeat = int(_number(typed, "repeat", 1, 1, MOST_RUNS))
+    seconds, pairs = number(typed, "seconds", 10.0, 1, 3600), int(number(typed, "pairs", 3, 1, 100))
+    repeat = int(number(typed, "repeat", 1, 1, MOST_RUNS))
     with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
         typed.values["root"] = folder
         browser, checkout = typed.text("browser"), typed.text("against")
@@ -411,17 +410,6 @@ def _table(results: Results, facts: dict, seconds: float) -> str:
 
 def _spread(values: list[float], form: str) -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}} – {max(values):{form}})"
-
-
-def _number(typed: Typed, name: str, default: float, low: float, high: float) -> float:
-    text = typed.text(name)
-    if text is None:
-        return default
-    with contextlib.suppress(ValueError):
-        if low <= float(text) <= high:
-            return float(text)
-    typed.problems.append(Problem(f"--{name}", f"{text[:60]!r} is not possible here; use a number from {low} up to {high:,}"))
-    return default
 
 
 def _note(text: str) -> None:

@@ -5,6 +5,7 @@ Flags of a config come from its fields alone. Knows nothing of runs and commands
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import textwrap
 from collections.abc import Iterable
@@ -159,3 +160,15 @@ def sorted_by_group(flags: Iterable[Flag]) -> list[Flag]:
     flags = list(flags)
     order = list(dict.fromkeys(flag.group for flag in flags))
     return sorted(flags, key=lambda flag: order.index(flag.group))
+
+
+def number(typed: Typed, name: str, default: float, low: float, high: float) -> float:
+    """A flag's value; what is wrong with it is noted in `typed.problems`."""
+    text = typed.text(name)
+    if text is None:
+        return default
+    with contextlib.suppress(ValueError):
+        if low <= float(text) <= high:
+            return float(text)
+    typed.problems.append(Problem(f"--{name}", f"{text[:60]!r} is not possible here; use a number from {low:g} up to {high:,.0f}"))
+    return default

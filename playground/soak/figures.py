@@ -1,25 +1,12 @@
-"""Numbers in and out of a campaign: what was typed, and what was measured."""
+"""What a campaign says of what was typed, and of what it measured."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
 
-from models.knobs import ConfigError, Problem
+from models.knobs import ConfigError
 from playground.flags import Typed
-
-
-def number(typed: Typed, name: str, default: float, low: float, high: float) -> float:
-    """A flag's value; what is wrong with it is noted in `typed.problems`."""
-    text = typed.text(name)
-    if text is None:
-        return default
-    with contextlib.suppress(ValueError):
-        if low <= float(text) <= high:
-            return float(text)
-    typed.problems.append(Problem(f"--{name}", f"{text[:60]!r} is not possible here; use a number from {low:g} up to {high:,.0f}"))
-    return default
 
 
 def refuse_what_is_wrong(typed: Typed) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from playground import access, store
 from playground.access import Visitor
 from playground.config import RunConfig
-from playground.flags import Typed
+from playground.flags import Typed, number
 from playground.runs import RunFolder
 from playground.soak.attack import AT_ONCE, Attacker
 from playground.soak.client import Client, NoAnswer
-from playground.soak.figures import number, refuse_what_is_wrong, say
+from playground.soak.figures import refuse_what_is_wrong, say
 from playground.soak.hostile import Hostile
 from playground.soak.house import App, app
 from playground.soak.judge import Findings, Judge, Surroundings, Untouched, complaints

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from playground.flags import Typed
+from playground.flags import Typed, number
 from playground.settings import n_cpus
 from playground.soak.browser import cold_files
 from playground.soak.client import Client
-from playground.soak.figures import number, percentile, refuse_what_is_wrong, say
+from playground.soak.figures import percentile, refuse_what_is_wrong, say
 from playground.soak.house import App, app
 from playground.soak.judge import complaints
 from playground.soak.page import Page
