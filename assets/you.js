@@ -34,7 +34,7 @@
         typedKey = typed;
         trigger("rekey", {});
       };
-      const leave = h("p", {}, "You are the host here: the Host tab is yours. ", h("button", { type: "button", class: "pg-button", onclick: () => { typedKey = null; trigger("rekey", {}); } }, "Stop being the host in this browser"));
+      const leave = h("p", { class: "pg-leave" }, "You are the host here: the Host tab is yours. ", h("button", { type: "button", class: "pg-button", onclick: () => { typedKey = null; trigger("rekey", {}); } }, "Stop being the host in this browser"));
       dialog.replaceChildren(
         h("form", { onsubmit: (event) => { event.preventDefault(); keep(name); dialog.close(); } },
           h("h3", {}, "Your name"), h("p", { class: "pg-faint" }, "Shown beside your runs to everybody here. Empty: no name."), h("div", { class: "pg-line" }, name, h("button", { class: "pg-button", id: "you-save" }, "Keep"))),

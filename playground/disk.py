@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -31,6 +33,20 @@ class Usage:
     def of(self, owner: str, runs: Iterable[Run]) -> int:
         """All runs of one person."""
         return sum(self.runs.get(run.id, 0) for run in runs if run.owner == owner)
+
+
+class Scale:
+    """What is used, weighed again for whoever asks once the last answer is some seconds old. Safe to ask from several threads."""
+
+    def __init__(self, root: Path, fresh_s: float = 15.0):
+        self.root, self.fresh_s, self._lock = root, fresh_s, threading.Lock()
+        self._last, self._at = Usage(), float("-inf")
+
+    def usage(self) -> Usage:
+        with self._lock:
+            if time.monotonic() - self._at > self.fresh_s:
+                self._last, self._at = measure(self.root), time.monotonic()
+            return self._last
 
 
 def measure(root: Path) -> Usage:

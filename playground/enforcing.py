@@ -25,7 +25,7 @@ class Enforcer:
 
     def __init__(self, root: Path, db: Store, audience: Audience, clock: Callable[[], float] = time.monotonic):
         self.root, self.db, self.audience, self.clock = root, db, audience, clock
-        self.usage = disk.Usage()
+        self.scale = disk.Scale(root)
         self._last, self._disk_last = float("-inf"), float("-inf")
         self._turns: dict[tuple[str, int], float] = {}
 
@@ -77,8 +77,7 @@ class Enforcer:
     def watch_disk(self, settings: Settings) -> None:
         """Probes of whoever has more than their share are thinned; anything more is only offered to them."""
         runs = self.db.runs()
-        self.usage = disk.measure(self.root)
-        for owner in disk.over_share(self.usage, runs, settings.max_disk_each):
+        for owner in disk.over_share(self.scale.usage(), runs, settings.max_disk_each):
             for run in runs:
                 if run.owner == owner != HOST.id and run.state not in store.WAITING:
                     disk.thin_probes(RunFolder(self.root, run.id).path)

@@ -47,7 +47,7 @@ from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
-FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S, WEIGHED_S = 0.15, 0.5, 2.5, 1.0, 15.0
+FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.15, 0.5, 2.5, 1.0
 MAX_EVENTS = 20_000
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
@@ -94,10 +94,10 @@ class Live:
 
     def __init__(
         self, root: Path, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
-        settings: Settings | None = None, access: Access | None = None, audience: Audience | None = None,
+        settings: Settings | None = None, access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None,
     ):  # fmt: skip
         self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
-        self.said, self.named, self.weighed = Shared(OBSERVED_S), Shared(NAMES_FRESH_S), Shared(WEIGHED_S)
+        self.said, self.named, self.scale = Shared(OBSERVED_S), Shared(NAMES_FRESH_S), scale or disk.Scale(root)
         self.computing, self.weighing = computing or Computing(), threading.Lock()
         self.settings, self.access, self.audience = settings or Settings(root), access or Access(db), audience or Audience()
         self._queue_lock, self._queue_at, self._queued = threading.Lock(), float("-inf"), {}
@@ -168,7 +168,7 @@ class Live:
     def me(self, request: Request) -> Response:
         """What is known of whoever asks: the name, whether they are the host, the disk they use and what could be deleted."""
         visitor, settings = self.visitor(request), self.limits()
-        runs, share, usage = self.db.runs(), settings.max_disk_each, self.usage()
+        runs, share, usage = self.db.runs(), settings.max_disk_each, self.scale.usage()
         mine = usage.of(visitor.id, runs) if visitor.is_known else 0
         over = max(0, mine - share) if share is not None and not visitor.is_host else 0
         offered = [
@@ -322,10 +322,6 @@ class Live:
     def names(self) -> dict[str, str]:
         """What people want to be called, by owner."""
         return self.named.get(("names",), self.db.names)
-
-    def usage(self) -> disk.Usage:
-        """Measured again once it is older than some seconds."""
-        return self.weighed.get(("usage",), lambda: disk.measure(self.root))
 
     def _queue(self) -> dict[str, tuple[int, float | None]]:
         """Of each run that waits its place, 1 for the next, and in how many seconds it is expected to start."""

@@ -211,7 +211,7 @@ class Supervisor:
         self._check_disk(visitor, settings)
 
     def _check_disk(self, visitor: Visitor, settings: Settings) -> None:
-        usage = self.enforcer.usage
+        usage = self.enforcer.scale.usage()
         if usage.free < disk.RESERVE_BYTES:
             raise CannotDo(f"the disk has only {megabytes(usage.free)} left; delete runs that are no longer needed")
         if settings.max_disk is not None and usage.total > settings.max_disk:

@@ -97,7 +97,7 @@ class Wall:
         return {"runs": shown, "machine": self._machine(), "limits": limits, "places": settings.max_running}
 
     def _machine(self) -> dict:
-        usage = self.live.usage()
+        usage = self.live.scale.usage()
         return {
             "load": os.getloadavg()[0], "cores": self.live.settings.n_cpus, "pages": self.live.audience.n_pages(),
             "disk_bytes": usage.total, "free_bytes": usage.free, "memory": memory.of_machine(),

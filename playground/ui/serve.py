@@ -79,7 +79,7 @@ def _launch(blocks, services: Services) -> None:
     settings, port = services.settings, _port(os.environ.get("GRADIO_SERVER_PORT", ""))
     live = Live(
         settings.root, services.db, errands=services.errands, computing=services.computing, settings=settings, access=services.access,
-        audience=services.audience,
+        audience=services.audience, scale=services.supervisor.enforcer.scale,
     )  # fmt: skip
     wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port))
     blocks.launch(

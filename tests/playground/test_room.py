@@ -172,12 +172,22 @@ def test_whoever_has_more_than_their_share_of_the_disk(enforced):
     assert disk.over_share(usage, runs, None) == {} and others in usage.runs
 
 
+def test_what_is_used_is_weighed_again_only_once_the_answer_is_old(tmp_path):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    scale = disk.Scale(tmp_path, fresh_s=60)
+    assert scale.usage().runs == {"a": 0}
+    (tmp_path / "runs" / "a" / "x").write_bytes(b"12345")
+    assert scale.usage().runs == {"a": 0}
+    scale.fresh_s = 0.0
+    assert scale.usage().runs == {"a": 5} and scale.usage().total == 5
+
+
 def test_no_room_is_a_reason_not_to_start(room, tiny):
     house = room()
     house.supervisor.shutdown()
     usage, submit = disk.Usage, lambda visitor: house.supervisor.submit(tiny(), visitor)
     first = submit(ALICE)
-    house.supervisor.enforcer.usage = usage({first: 5_000_000}, total=9_000_000, free=10**12)
+    house.supervisor.enforcer.scale.usage = lambda: usage({first: 5_000_000}, total=9_000_000, free=10**12)
     host = Host(house.supervisor)
     host.set_limits(TEACHER, {"max_disk_each": "4000000"})
     with pytest.raises(CannotDo, match=r"your runs take 5\.0 MB, and everybody may have 4\.0 MB; delete one of them in Runs"):
@@ -187,7 +197,7 @@ def test_no_room_is_a_reason_not_to_start(room, tiny):
     host.set_limits(TEACHER, {"max_disk": "8000000"})
     with pytest.raises(CannotDo, match=r"all runs together take 9\.0 MB, and this playground's limit is 8\.0 MB"):
         submit(BOB)
-    house.supervisor.enforcer.usage = usage({}, free=disk.RESERVE_BYTES - 1)
+    house.supervisor.enforcer.scale.usage = lambda: usage({}, free=disk.RESERVE_BYTES - 1)
     with pytest.raises(CannotDo, match=r"the disk has only 200\.0 MB left"):
         submit(BOB)
 
