@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from playground.access import Visitor
 from playground.hosting import Host
 from playground.supervisor import CannotDo
 from playground.ui.common import EVENT, Services, run_of, told
@@ -34,31 +35,27 @@ class HostTab:
             gr.Info(self._done(asked, who), duration=4)
         return [gr.skip(), gr.skip()]
 
-    def _done(self, asked: dict, who) -> str:
+    def _done(self, asked: dict, who: Visitor) -> str:
         """Do it, and say what was done. Raises CannotDo for what is not on offer."""
-        supervisor, host = self.services.supervisor, self.host
-        match asked.get("do"):
-            case "pause":
-                supervisor.pause(run_of(asked), who)
-                return "The run pauses."
-            case "stop":
-                supervisor.stop(run_of(asked), who)
-                return "The run stops."
-            case "resume":
-                supervisor.resume(run_of(asked), who)
-                return "The run goes on."
-            case "remove":
-                supervisor.delete(run_of(asked), who)
-                return "The run is removed."
-            case "pause_all":
-                return f"{_runs(host.pause_all(who))} paused."
-            case "resume_all":
-                return f"{_runs(host.resume_all(who))} resumed."
-            case "clear_idle":
-                return f"{_runs(host.clear_idle(who))} paused that nobody looked at."
-            case "limits":
-                host.set_limits(who, asked.get("limits") if isinstance(asked.get("limits"), dict) else {})
-                return "The limits are set; they hold from now on."
+        supervisor, host, what = self.services.supervisor, self.host, asked.get("do")
+        to_one = {
+            "pause": (supervisor.pause, "The run pauses."), "resume": (supervisor.resume, "The run goes on."),
+            "stop": (supervisor.stop, "The run stops."), "remove": (supervisor.delete, "The run is removed."),
+        }  # fmt: skip
+        to_all = {
+            "pause_all": (host.pause_all, "paused"), "resume_all": (host.resume_all, "resumed"),
+            "clear_idle": (host.clear_idle, "paused that nobody looked at"),
+        }  # fmt: skip
+        if what == "limits":
+            host.set_limits(who, asked.get("limits") if isinstance(asked.get("limits"), dict) else {})
+            return "The limits are set; they hold from now on."
+        if isinstance(what, str) and what in to_one:
+            act, said = to_one[what]
+            act(run_of(asked), who)
+            return said
+        if isinstance(what, str) and what in to_all:
+            act, said = to_all[what]
+            return f"{_runs(act(who))} {said}."
         raise CannotDo("there is nothing like this to do")
 
 
