@@ -33,6 +33,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
+DELETED = ".deleted.unfinished"
 
 
 class CannotDo(RuntimeError):
@@ -105,7 +106,12 @@ def numbered(name: str, db: Store) -> str:
 
 
 def clear_away(db: Store, root: Path) -> None:
-    """Remove what processes that were killed left unfinished: files, and folders of runs of which the store was never told."""
+    """Remove what processes that were killed left unfinished: files, folders of runs of which the store was never told, and runs
+    that somebody had begun to delete."""
+    for aside in (root / "runs").glob(f".*{DELETED}"):
+        with files.claim(aside) as unclaimed:
+            if unclaimed:
+                db.delete_run(aside.name[1:].removesuffix(DELETED))
     files.sweep(root)
     for folder in (root / "runs").glob("*"):
         with files.claim(folder) as unclaimed:
@@ -279,7 +285,7 @@ class Supervisor:
 
     def _delete(self, folder: RunFolder) -> None:
         """Out of sight at once, so that a deletion that is killed half-way is finished by the next app."""
-        aside = folder.path.with_name(f".{folder.path.name}.deleted.unfinished")
+        aside = folder.path.with_name(f".{folder.path.name}{DELETED}")
         with files.claim(folder.path):
             folder.path.rename(aside)
             try:

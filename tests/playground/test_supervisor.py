@@ -393,7 +393,8 @@ def test_two_supervisors_start_nothing_twice(other_house, tiny):
     house.wait(last, store.FINISHED)
 
 
-def test_what_was_cut_short_by_a_kill_is_cleared_away_by_the_next_app(other_house, tiny):
+@pytest.mark.parametrize("store_was_told", [True, False])
+def test_what_was_cut_short_by_a_kill_is_cleared_away_by_the_next_app(other_house, tiny, store_was_told):
     """A run of which the store was never told, and a deletion that was not finished; runs that are known stay."""
     house = other_house
     house.supervisor.shutdown()
@@ -404,12 +405,13 @@ def test_what_was_cut_short_by_a_kill_is_cleared_away_by_the_next_app(other_hous
             pass
     precious.checkpoints.mkdir()
     house.folder(deleted).path.rename(house.root / "runs" / f".{deleted}.deleted.unfinished")
-    house.db.delete_run(deleted)
+    if store_was_told:
+        house.db.delete_run(deleted)
     with house.folder("cccccccccc").created(tiny()):  # by somebody who is about to tell
         house.open()
         house.wait(kept, store.FINISHED)
         left = {path.name for path in (house.root / "runs").iterdir()}
-    assert left == {kept, "bbbbbbbbbb", "cccccccccc"}
+    assert left == {kept, "bbbbbbbbbb", "cccccccccc"} and not house.db.knows(deleted)
 
 
 def test_a_deletion_that_fails_takes_nothing_away(other_house, tiny, monkeypatch):
