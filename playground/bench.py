@@ -26,12 +26,13 @@ from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
 from playground.computing import Computing
 from playground.config import RunConfig
 from playground.configure import MOST_RUNS, config_from
+from playground.creation import create_run
 from playground.flags import Typed, number
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
-from playground.supervisor import REPOSITORY, Supervisor, create_run
+from playground.supervisor import REPOSITORY, Supervisor
 
 RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"
 IN_PROCESS = (BARE, LOOP, PRELOADED)

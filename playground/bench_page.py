@@ -20,11 +20,11 @@ from playground import locks, store
 from playground.access import HOST
 from playground.bench import app_server
 from playground.config import RunConfig
+from playground.creation import create_run
 from playground.files import text_hash
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import Store
-from playground.supervisor import create_run
 
 UPDATES_PER_S, SETTLE_S = 2.0, 6.0
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

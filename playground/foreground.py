@@ -17,10 +17,11 @@ from typing import Any
 from models.knobs import ConfigError, Problem
 from playground import store, worker
 from playground.config import RunConfig
+from playground.liveness import mark_dead
 from playground.runs import RunFolder
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
-from playground.supervisor import mark_dead, threads_for
+from playground.supervisor import threads_for
 
 GOOD_ENDS = (store.FINISHED, store.STOPPED, store.PAUSED)
 

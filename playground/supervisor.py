@@ -1,4 +1,4 @@
-"""Queue, launch, control and liveness of runs: the one door by which runs are steered.
+"""Queue, launch and control of runs: the one door by which runs are steered.
 
 Every method that changes something takes the visitor and decides by them. Knows nothing of pages.
 """
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from models.config import n_params
 from models.knobs import ConfigError, Problem, parse
-from playground import cores, disk, files, limits, locks, pulse, queueing, store, worker
+from playground import cores, disk, files, locks, pulse, queueing, store
 from playground.access import Visitor
 from playground.audience import Audience
 from playground.config import RunConfig
-from playground.data import corpora, dataset
+from playground.creation import check_probe, create_run
 from playground.enforcing import Enforcer
 from playground.files import megabytes
+from playground.liveness import DELETED, clear_away, how_it_died, mark_dead
 from playground.runs import RunFolder, clean_name
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
@@ -33,127 +30,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
-DELETED = ".deleted.unfinished"
 
 
 class CannotDo(RuntimeError):
     """The run is not in a state in which this can be done; says what can."""
-
-
-def create_run(
-    db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
-    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False,
-) -> str:  # fmt: skip
-    """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
-    visitor.must_be_known()
-    fetch(config, settings)
-    config = checked(config, settings)
-    run_id = store.new_run_id()
-    folder = RunFolder(settings.root, run_id)
-    with folder.created(config):
-        try:
-            db.add_run(
-                run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
-                n_params=n_params(config.model), state=state, preset=preset, parent=parent, private=private,
-            )  # fmt: skip
-        except BaseException:
-            shutil.rmtree(folder.path, ignore_errors=True)
-            raise
-    return run_id
-
-
-def fetch(config: RunConfig, settings: Settings, progress: corpora.Progress | None = None) -> None:
-    """Bring the text of a config from the Hub where it is needed and allowed. Raises ConfigError."""
-    if settings.hub and not corpora.is_here(config.data.source, settings.root):
-        corpora.fetch(config.data.source, settings.root, settings.max_upload_bytes, progress)
-
-
-def checked(config: RunConfig, settings: Settings) -> RunConfig:
-    """A config completed from its data, within the limits; raises ConfigError with every problem. Fetches nothing."""
-    problems: list[Problem] = []
-    with collecting(problems):
-        config = dataset.complete(config, settings.root)
-        check_probe(config, settings.root)
-    with collecting(problems):
-        limits.check_config(config, settings)
-    if problems:
-        raise ConfigError(problems)
-    return config
-
-
-@contextlib.contextmanager
-def collecting(problems: list[Problem]) -> Iterator[None]:
-    """Add the problems of a ConfigError to a list, and go on."""
-    try:
-        yield
-    except ConfigError as error:
-        problems += error.problems
-
-
-def check_probe(config: RunConfig, root: Path) -> None:
-    """Raises UnknownCharacters where the probe text cannot be read by the run's tokenizer."""
-    if config.probe.text is None:
-        return
-    tokenizer = dataset.tokenizer(config.data, root)
-    if not len(tokenizer.encode(config.probe.text, "probe.text")):
-        raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character, or leave the choice to the run")])
-
-
-def numbered(name: str, db: Store) -> str:
-    """The name, with a number where other runs have it already."""
-    taken = {run.name for run in db.runs()}
-    return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)
-
-
-def clear_away(db: Store, root: Path) -> None:
-    """Remove what processes that were killed left unfinished: files, folders of runs of which the store was never told, and runs
-    that somebody had begun to delete."""
-    for aside in (root / "runs").glob(f".*{DELETED}"):
-        with files.claim(aside) as unclaimed:
-            if unclaimed:
-                db.delete_run(aside.name[1:].removesuffix(DELETED))
-    files.sweep(root)
-    for folder in (root / "runs").glob("*"):
-        with files.claim(folder) as unclaimed:
-            if unclaimed and [path.name for path in folder.glob("*")] == ["config.json"] and not db.knows(folder.name):
-                files.remove(folder)
-
-
-def how_it_died(status: int | None) -> str:
-    """In words, from a worker's exit status, which only the app that started it gets to know."""
-    if status is None:
-        return "its worker process died (when memory runs out, the system kills processes)"
-    if status == -signal.SIGKILL:
-        return "its worker process died: it was killed, as the system does when memory runs out"
-    if status == worker.UNSAID:
-        return "its worker process ended and could not record why: the disk was full, read-only or locked"
-    if status < 0:
-        return f"its worker process died of {signal.Signals(-status).name}"
-    return f"its worker process died with status {status}; its log says more"
-
-
-def mark_dead(db: Store, root: Path, run: Run, reason: str = "", *, died: str = "") -> bool:
-    """Turn a run whose worker is gone into an interrupted one; says whether it was. `died`: how, where that is known."""
-    folder = RunFolder(root, run.id)
-    if locks.is_locked(folder.lock):
-        return False
-    saved = max((int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")), default=0)
-    known = f"{died or how_it_died(None)}, at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
-    if not db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or known):
-        return False
-    files.sweep(folder.path)
-    return True
-
-
-def mark_dead_runs(db: Store, settings: Settings) -> None:
-    """Do so for every run, without an app. One that is about to start may not have its lock yet, and an app sees to it."""
-    for run in db.runs_in([store.RUNNING]):
-        mark_dead(db, settings.root, run)
-    starting = db.runs_in([store.STARTING])
-    if starting and not locks.is_locked(settings.root / "supervisor.lock"):
-        time.sleep(2 * TICK_S)
-        for run in starting:
-            mark_dead(db, settings.root, run)
 
 
 def queue_of(db: Store) -> list[Run]:

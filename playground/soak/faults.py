@@ -23,13 +23,14 @@ from models.knobs import ConfigError, flat, nested, parse
 from playground import locks, store, worker
 from playground.access import HOST
 from playground.config import RunConfig
+from playground.creation import create_run
 from playground.data import corpora
 from playground.flags import Typed
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.soak import evidence
 from playground.store import Run, Store
-from playground.supervisor import REPOSITORY, Supervisor, create_run
+from playground.supervisor import REPOSITORY, Supervisor
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,

@@ -25,12 +25,13 @@ from playground import store, worker
 from playground.access import HOST
 from playground.config import RunConfig
 from playground.configure import settings_from
+from playground.creation import create_run
 from playground.flags import Typed
 from playground.runs import RunFolder
 from playground.settings import Settings, calm_threads
 from playground.soak import evidence
 from playground.store import Store
-from playground.supervisor import REPOSITORY, CannotDo, Supervisor, create_run
+from playground.supervisor import REPOSITORY, CannotDo, Supervisor
 
 AT_ONCE = 2
 CALM_S = 1.2  # between two kills, at most

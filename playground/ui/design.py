@@ -8,8 +8,8 @@ import gradio as gr
 
 from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config import TASK, RunConfig
+from playground.creation import checked
 from playground.presets import PRESETS
-from playground.supervisor import checked
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, told
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices

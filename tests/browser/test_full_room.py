@@ -7,9 +7,9 @@ import json
 from playground import store
 from playground.access import HOST
 from playground.config import RunConfig
+from playground.creation import create_run
 from playground.settings import Settings
 from playground.store import Store
-from playground.supervisor import create_run
 
 
 def test_the_page_asks_no_more_often_than_it_is_told(visit, app):

@@ -9,9 +9,9 @@ import torch
 from models.knobs import ConfigError
 from playground import foreground, store
 from playground.access import HOST
+from playground.creation import create_run
 from playground.settings import Settings
 from playground.store import Store
-from playground.supervisor import create_run
 
 
 def test_on_a_cpu_runs_train_one_after_the_other(tiny):

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from playground import estimate, frames, plots, sampler, store
 from playground.access import Visitor, new_key
 from playground.config import RunConfig
+from playground.creation import create_run
 from playground.data import tokenizers
 from playground.data.corpora import add_text
 from playground.live import Live, Shared, about_config, file_name
@@ -29,7 +30,6 @@ from playground.runs import RunFolder
 from playground.sampler import SampleConfig
 from playground.settings import Settings, from_environment
 from playground.store import Store
-from playground.supervisor import create_run
 from playground.training.events import Progress, Validation
 from playground.worker import Interruption, execute
 

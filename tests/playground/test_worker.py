@@ -9,10 +9,11 @@ import torch
 
 from playground import locks, store, worker
 from playground.access import HOST
+from playground.creation import create_run
+from playground.liveness import how_it_died, mark_dead
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import Store, StoreReadOnly
-from playground.supervisor import create_run, how_it_died, mark_dead
 from playground.worker import Interruption, execute, explain
 
 THREADS = torch.get_num_threads()

@@ -11,6 +11,7 @@ import pytest
 
 from playground import access, store
 from playground.access import Visitor
+from playground.creation import create_run
 from playground.settings import Settings
 from playground.soak.attack import GRADIO_ROUTES
 from playground.soak.client import Answer
@@ -19,7 +20,7 @@ from playground.soak.hostile import MARKUP, Hostile
 from playground.soak.house import App
 from playground.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
 from playground.store import Store
-from playground.supervisor import REPOSITORY, create_run
+from playground.supervisor import REPOSITORY
 
 
 def test_malformed_requests_do_no_harm(run_python):

@@ -1,0 +1,83 @@
+"""How a run comes into being: its data brought, its config completed and checked, its folder and its row made. Starts nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.config import n_params
+from models.knobs import ConfigError, Problem
+from playground import limits, store
+from playground.access import Visitor
+from playground.config import RunConfig
+from playground.data import corpora, dataset
+from playground.runs import RunFolder, clean_name
+from playground.settings import Settings
+from playground.store import Store
+
+
+def create_run(
+    db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
+    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False,
+) -> str:  # fmt: skip
+    """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
+    visitor.must_be_known()
+    fetch(config, settings)
+    config = checked(config, settings)
+    run_id = store.new_run_id()
+    folder = RunFolder(settings.root, run_id)
+    with folder.created(config):
+        try:
+            db.add_run(
+                run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
+                n_params=n_params(config.model), state=state, preset=preset, parent=parent, private=private,
+            )  # fmt: skip
+        except BaseException:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+    return run_id
+
+
+def fetch(config: RunConfig, settings: Settings, progress: corpora.Progress | None = None) -> None:
+    """Bring the text of a config from the Hub where it is needed and allowed. Raises ConfigError."""
+    if settings.hub and not corpora.is_here(config.data.source, settings.root):
+        corpora.fetch(config.data.source, settings.root, settings.max_upload_bytes, progress)
+
+
+def checked(config: RunConfig, settings: Settings) -> RunConfig:
+    """A config completed from its data, within the limits; raises ConfigError with every problem. Fetches nothing."""
+    problems: list[Problem] = []
+    with collecting(problems):
+        config = dataset.complete(config, settings.root)
+        check_probe(config, settings.root)
+    with collecting(problems):
+        limits.check_config(config, settings)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+@contextlib.contextmanager
+def collecting(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of a ConfigError to a list, and go on."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+
+
+def check_probe(config: RunConfig, root: Path) -> None:
+    """Raises UnknownCharacters where the probe text cannot be read by the run's tokenizer."""
+    if config.probe.text is None:
+        return
+    tokenizer = dataset.tokenizer(config.data, root)
+    if not len(tokenizer.encode(config.probe.text, "probe.text")):
+        raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character, or leave the choice to the run")])
+
+
+def numbered(name: str, db: Store) -> str:
+    """The name, with a number where other runs have it already."""
+    taken = {run.name for run in db.runs()}
+    return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)
