@@ -1,8 +1,9 @@
-"""Linear layers, and a quicker matrix product for CPUs that torch's default library does not make full use of.
+"""Linear layers, and quicker matrix products for CPUs that torch's default library does not make full use of.
 
-On x86 torch multiplies float32 matrices by MKL, which keeps to AVX2 on processors that are not Intel's; oneDNN, which
-comes with torch as well, uses AVX-512 there. That can pay where AVX-512 takes one pass, on AMD's from Zen 5 on; on Zen 4 a
-step was measured to gain nothing. Same float32 arithmetic, in another order. Knows nothing of models.
+Processors with instructions for bfloat16 multiply it twice as fast as float32 and sum up in float32; what goes in and out of a
+layer stays float32. On x86 torch multiplies float32 matrices by MKL, which keeps to AVX2 on processors that are not Intel's;
+oneDNN, which comes with torch as well, uses AVX-512 there. That can pay where AVX-512 takes one pass, on AMD's from Zen 5 on; on
+Zen 4 a step was measured to gain nothing: same float32 arithmetic, in another order. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -17,27 +18,42 @@ from torch import Tensor, nn
 
 ZEN_5 = 26  # the first of AMD's families whose AVX-512 takes one pass
 FEW_ROWS = 64  # for fewer MKL is the quicker one everywhere
+FEW_PRODUCTS = 2**24  # rows x inputs x outputs: for fewer the casts to bfloat16 took longer than was gained
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` whose product `accelerate` may change: (…, I) -> (…, O)."""
+    """`nn.Linear` whose product in training `accelerate` may change: (…, I) -> (…, O)."""
 
-    quick = False
+    product: torch.dtype | None = None  # in which it is computed where gradients are wanted; None leaves it to torch
 
     def forward(self, x: Tensor) -> Tensor:
-        many = x.numel() >= FEW_ROWS * self.in_features
-        if self.quick and many and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
-            return _Product.apply(x, self.weight, self.bias)
+        if self.product is not None and torch.is_grad_enabled() and self._gains(x):
+            return _Product.apply(x, self.weight, self.bias, self.product)
         return F.linear(x, self.weight, self.bias)
 
+    def _gains(self, x: Tensor) -> bool:
+        if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return False
+        if self.product == torch.bfloat16:
+            return x.numel() * self.out_features >= FEW_PRODUCTS
+        return x.numel() >= FEW_ROWS * self.in_features
 
-def accelerate(model: nn.Module) -> None:
-    """Use the quicker product in a model on a CPU where there is one. Depends on the machine alone, not on measurements: a
-    continued run computes what it did before."""
-    quick = mkl_is_held_back() and next(model.parameters()).device.type == "cpu"
+
+def accelerate(model: nn.Module, dtype: torch.dtype) -> None:
+    """Let the layers of a model on a CPU compute their products in training in `dtype`, by the quicker library. Depends on the
+    machine alone, not on measurements: a continued run computes what it did before."""
+    product = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32 if mkl_is_held_back() else None
+    on_cpu = next(model.parameters()).device.type == "cpu"
     for module in model.modules():
         if isinstance(module, Linear):
-            module.quick = quick
+            module.product = product if on_cpu else None
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for products of bfloat16, and torch the library that uses them."""
+    has = torch.cpu.get_capabilities()
+    return torch.backends.mkldnn.is_available() and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 @cache
@@ -59,28 +75,35 @@ def is_wide(cpuinfo: str) -> bool:
 
 
 class _Product(torch.autograd.Function):
-    """x w^T + b and its derivatives, each by oneDNN. It reads transposed matrices where they lie, without a copy."""
+    """x w^T + b and its derivatives, each product in `dtype` by oneDNN, the results in float32. It reads transposed matrices where
+    they lie, without a copy."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # (…, I), (O, I), (O,) -> (…, O)
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:  # (…, I), (O, I), (O,) -> (…, O)
+        x, weight = x.to(dtype), weight.to(dtype)
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return _times(x, weight, bias)
+        y = _times(x, weight)
+        return y if bias is None else y.add_(bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
+        dx = dw = db = None
+        if ctx.has_bias and ctx.needs_input_grad[2]:
+            db = dy.reshape(-1, dy.size(-1)).sum(0)
+        dy = dy.to(x.dtype)
         rows_x, rows_dy = x.reshape(-1, x.size(-1)), dy.reshape(-1, dy.size(-1))  # (N, I), (N, O)
-        dx = _times(dy, weight.t()) if ctx.needs_input_grad[0] else None
-        dw = db = None
+        if ctx.needs_input_grad[0]:
+            dx = _times(dy, weight.t())
         if ctx.needs_input_grad[1]:  # fewer rows than columns are quicker
             wide = weight.size(0) <= weight.size(1)
             dw = _times(rows_dy.t(), rows_x.t()) if wide else _times(rows_x.t(), rows_dy.t()).t()
-        if ctx.has_bias and ctx.needs_input_grad[2]:
-            db = rows_dy.sum(0)
-        return dx, dw, db
+        return dx, dw, db, None
 
 
-def _times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # (…, I), (O, I), (O,) -> (…, O)
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _times(x: Tensor, weight: Tensor) -> Tensor:  # (…, I), (O, I) of one dtype -> (…, O) of float32
+    if x.dtype == torch.bfloat16:
+        return F.linear(x, weight).float()
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")

@@ -185,23 +185,25 @@ def matrix_speed(config: RunConfig) -> float:
 
     from models.gpt import GPT
     from models.linear import Linear, accelerate
+    from playground.training.devices import autocast, choose_device, choose_dtype
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(config.train.device)
+    dtype = choose_dtype(config.train.dtype, device)
     model = GPT(config.model.model_copy(update={"vocab_size": 65})).to(device)
-    accelerate(model)
+    accelerate(model, dtype)
     layers = [module for module in model.modules() if isinstance(module, Linear)]
-    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+    with autocast(device, dtype):
         inputs = {layer.in_features: torch.randn(config.tokens_per_step, layer.in_features, device=device) for layer in layers}
-        best = min(_seconds_of(layers, inputs, quick, device) for quick in {False, layers[0].quick})
+        best = min(_seconds_of(layers, inputs, product, device) for product in {None, layers[0].product})
     return 2 * config.tokens_per_step * sum(layer.weight.numel() for layer in layers) / best
 
 
-def _seconds_of(layers: list, inputs: dict, quick: bool, device) -> float:
+def _seconds_of(layers: list, inputs: dict, product, device) -> float:
     import torch
 
     times = []
     for layer in layers:
-        layer.quick = quick
+        layer.product = product
     for _ in range(30):
         began = time.perf_counter()
         for layer in layers:

@@ -26,6 +26,7 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     import torch.nn.functional as F
 
     from models.gpt import GPT
+    from models.linear import accelerate
     from playground.data import dataset
     from playground.training.devices import autocast, choose_device, choose_dtype
 
@@ -37,7 +38,9 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     decayed, others = [p for p in model.parameters() if p.dim() >= 2], [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": decayed, "weight_decay": config.optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, betas=(config.optim.beta1, config.optim.beta2), fused=True)
-    precision, clock = autocast(device, choose_dtype(train.dtype, device)), Clock(config)
+    dtype = choose_dtype(train.dtype, device)
+    accelerate(model, dtype)  # the worker's products: what is compared is all the rest
+    precision, clock = autocast(device, dtype), Clock(config)
     while not clock.over():
         for _ in range(train.accumulation):
             x, y = (part.to(device, non_blocking=True) for part in draw())

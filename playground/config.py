@@ -247,7 +247,8 @@ class TrainConfig(Knobs):
     )  # fmt: skip
     dtype: Literal["auto", "float32", "bfloat16"] = knob(
         "auto", group=TRAINING, label="precision",
-        help="auto: bfloat16 on GPUs that compute it natively, float32 elsewhere. Weights stay float32.",
+        help="auto: bfloat16 where the device multiplies it natively, float32 elsewhere. Weights stay float32, and on a CPU all but "
+        "the linear layers' products in training.",
         paper="Micikevicius et al. 2017, arXiv:1710.03740",
     )  # fmt: skip
     eval_interval: int = knob(

@@ -69,12 +69,13 @@ class TrainState:
         self.config, self.data, self.device = config, data, device
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
-        accelerate(self.model)
+        dtype = choose_dtype(config.train.dtype, device)
+        accelerate(self.model, dtype)
         self.optimizer = build_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim, config.train.max_steps, config.train.max_seconds)
         self.batches = data.batches(config.train.batch_size, config.width, config.train.seed, device)
         self.n_bytes = torch.from_numpy(data.tokenizer.n_bytes).to(device)  # (V,)
-        self.precision = autocast(device, choose_dtype(config.train.dtype, device))
+        self.precision = autocast(device, dtype)
         self.steps_done = 0
         self.seconds = 0.0
         self.player = Player(self.batches, config.train.accumulation)

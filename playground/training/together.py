@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from models.linear import Linear
 from playground.data.batches import Several
 from playground.training.loop import Loop, Outcome
 from playground.training.recording import Player
@@ -57,8 +58,8 @@ class Group:
         self.states, first = states, states[0]
         self.model = deepcopy(first.model)  # for its layers alone
         for module in self.model.modules():
-            if hasattr(module, "quick"):
-                module.quick = False  # a product that takes one model at a time
+            if isinstance(module, Linear):
+                module.product = None  # a product that takes one model at a time
         models = [dict(state.model.named_parameters()) for state in states]
         self.weights = {name: torch.stack([model[name].detach() for model in models]).requires_grad_() for name in models[0]}  # (N, …)
         for i, model in enumerate(models):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.knobs import ConfigError
+from playground.training import devices
 from playground.training.devices import autocast, available_devices, choose_device, choose_dtype
 
 
@@ -19,13 +20,16 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
         choose_device("cuda")
 
 
-def test_the_cpu_computes_in_float32_unless_told_otherwise():
-    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
-    assert choose_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
+@pytest.mark.parametrize("native", [True, False])
+def test_the_cpu_computes_in_the_precision_it_is_quick_at_unless_told_otherwise(monkeypatch, native):
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: native)
+    cpu = torch.device("cpu")
+    assert choose_dtype("auto", cpu) == (torch.bfloat16 if native else torch.float32)
+    assert choose_dtype("bfloat16", cpu) == torch.bfloat16 and choose_dtype("float32", cpu) == torch.float32
 
 
-def test_autocast_computes_products_in_the_dtype():
+def test_on_a_cpu_all_but_the_layers_own_products_stays_in_float32():
     weight = torch.ones(2, 2)
     for dtype in (torch.float32, torch.bfloat16):
         with autocast(torch.device("cpu"), dtype):
-            assert (weight @ weight).dtype == dtype
+            assert (weight @ weight).dtype == torch.float32
