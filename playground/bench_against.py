@@ -23,6 +23,7 @@ from playground.data import corpora
 from playground.presets import PRESETS
 from playground.runs import RunFolder
 from playground.settings import Settings
+from playground.store import Run
 from playground.supervisor import REPOSITORY
 
 DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"
@@ -61,6 +62,7 @@ class Against:
 
     tokens_per_s: list[float] = field(default_factory=list)
     our_tokens_per_s: list[float] = field(default_factory=list)
+    our_float32_tokens_per_s: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     seconds_to_target: list[float] = field(default_factory=list)
     loss_at_target: list[float] = field(default_factory=list)
@@ -81,7 +83,8 @@ def measure(settings: Settings, checkout: str, source: str, pairs: int, note) ->
     copy, recipe, found = _prepared(folder, settings.root, source), _recipe(), Against()
     config = PRESETS[recipe.same].config
     for i in range(pairs):
-        for turn in (_theirs, _same, _fast, _long, _sampling) if i % 2 == 0 else (_theirs, _sampling, _long, _fast, _same):
+        turns = (_same, _same_in_float32, _fast, _long, _sampling)
+        for turn in (_theirs, *(turns if i % 2 == 0 else reversed(turns))):
             note(f"{i + 1} of {pairs}: {turn.__name__[1:]}")
             turn(settings, copy, recipe, source, found)
     note("start of a run by the standby")
@@ -121,12 +124,24 @@ def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: 
 
 
 def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
-    """In a worker, as the page would train it."""
+    """In a worker, as the page would train it, in the precision that is chosen for this machine."""
+    run, tokens_per_s = _trained(settings, source, PRESETS[recipe.same].config)
+    found.our_tokens_per_s.append(tokens_per_s)
+    found.our_loss.append(run.final_val_loss)
+
+
+def _same_in_float32(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
+    """In float32 throughout, as nanoGPT's script computes on a CPU; its speed alone."""
     config = PRESETS[recipe.same].config
+    train = config.train.model_copy(update={"dtype": "float32", "max_steps": config.train.max_steps // 2})
+    found.our_float32_tokens_per_s.append(_trained(settings, source, config.model_copy(update={"train": train}))[1])
+
+
+def _trained(settings: Settings, source: str, config: RunConfig) -> tuple[Run, float]:
+    """A run trained by a worker, and its tokens per second without its validations."""
     run, _ = run_in_worker(config.model_copy(update={"data": config.data.model_copy(update={"source": source})}), settings)
     training_s = run.seconds - float(outcome_of(RunFolder(settings.root, run.id))["validation_s"])
-    found.our_tokens_per_s.append(run.step * config.tokens_per_step / training_s)
-    found.our_loss.append(run.final_val_loss)
+    return run, run.step * config.tokens_per_step / training_s
 
 
 def _fast(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
@@ -251,6 +266,7 @@ def ratios(found: Against) -> dict[str, list[float]]:
 
     return {
         "tokens_per_s": over(found.our_tokens_per_s, found.tokens_per_s),
+        "float32": over(found.our_float32_tokens_per_s, found.tokens_per_s),
         "seconds_to_target": over(found.seconds_to_target, found.seconds),
         "sampling": over(found.cached_tokens_per_s, found.recomputed_tokens_per_s),
     }
@@ -267,6 +283,7 @@ def table(recipe: Recipe, found: Against, spread) -> str:
         ("nanoGPT's script, tokens/s of its own loop", spread(found.tokens_per_s, ",.0f"), ""),
         (f"{recipe.same} in the playground, tokens/s", spread(found.our_tokens_per_s, ",.0f"),
          f"ratio {spread(to['tokens_per_s'], '.2f')}"),
+        ("  in float32 throughout, tokens/s", spread(found.our_float32_tokens_per_s, ",.0f"), f"ratio {spread(to['float32'], '.2f')}"),
         ("  of the machine's matrix speed", spread(found.share_of_matrix_speed, ".0%"), ""),
         ("nanoGPT's script, seconds in all", spread(found.seconds, ".1f"), ""),
         (f"{recipe.fast} to {recipe.target:g}, seconds in all", spread(found.seconds_to_target, ".1f"),

@@ -60,11 +60,12 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
 
 def test_ratios_are_turn_by_turn():
     found = Against(
-        tokens_per_s=[100.0, 200.0], our_tokens_per_s=[150.0, 260.0], seconds=[50.0, 40.0], seconds_to_target=[5.0, 8.0],
-        loss_at_target=[1.89, 1.88], loss=[1.9, 1.9], our_loss=[1.9, 1.9], loss_in_same_time=[1.7, 1.69], share_of_matrix_speed=[0.6, 0.7],
-        cached_tokens_per_s=[600.0, 800.0], recomputed_tokens_per_s=[100.0, 100.0], start_s=[0.2, 0.3],
+        tokens_per_s=[100.0, 200.0], our_tokens_per_s=[150.0, 260.0], our_float32_tokens_per_s=[110.0, 240.0], our_loss=[1.9, 1.9],
+        seconds=[50.0, 40.0], seconds_to_target=[5.0, 8.0], loss_at_target=[1.89, 1.88], loss=[1.9, 1.9],
+        loss_in_same_time=[1.7, 1.69], share_of_matrix_speed=[0.6, 0.7], cached_tokens_per_s=[600.0, 800.0],
+        recomputed_tokens_per_s=[100.0, 100.0], start_s=[0.2, 0.3],
     )  # fmt: skip
-    wanted = {"tokens_per_s": [1.5, 1.3], "seconds_to_target": [0.1, 0.2], "sampling": [6.0, 8.0]}
+    wanted = {"tokens_per_s": [1.5, 1.3], "float32": [1.1, 1.2], "seconds_to_target": [0.1, 0.2], "sampling": [6.0, 8.0]}
     assert json.loads(bench_against.as_json(bench_against.CPU, found))["ratios"] == wanted
     said = bench_against.table(bench_against.CPU, found, _spread)
     assert "1.40 (1.30 – 1.50)" in said and "0.150 (0.100 – 0.200)" in said and "7.0 (6.0 – 8.0)" in said
