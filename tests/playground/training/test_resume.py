@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from models import linear
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import Accuracy, Facts, Progress, Validation
 from playground.training.loop import Loop, Wanted
@@ -17,6 +18,12 @@ VARIANTS = [
     {"optim.name": "lion", "optim.lr": 1e-4},
     {"optim.name": "schedule_free", "optim.warmup_steps": 4},
 ]
+
+
+@pytest.fixture(autouse=True)
+def small_products_too(monkeypatch):
+    """So that bfloat16 is used in tiny layers."""
+    monkeypatch.setattr(linear, "FEW_PRODUCTS", 0)
 
 
 def tensors_of(state):
