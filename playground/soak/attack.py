@@ -282,7 +282,7 @@ class Attacker:
                     parts.append(event)
         except NoAnswer:
             pass
-        self.judge.look(f"{kind}, a stream", f"GET {path[:120]}", Answer(200, {}, b"\n".join(parts)), path.encode())
+        self.judge.look(f"{kind}, a stream", f"GET {path[:120]}", Answer(200, {}, b"\n".join(parts)), path.encode("utf-8", "surrogatepass"))
 
     async def _ask(
         self, kind: str, method: str, path: str, body: bytes, headers: list, asked: str = "", *, private: bool = False, length: bool = True
