@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from playground.runs import RunFolder
 from playground.soak.client import Answer
@@ -57,8 +58,9 @@ class Judge:
         self.findings.count(kind, how)
         if how == "crash":
             self.findings.blame(f"{asked}: an error nobody foresaw, {answer.status} {answer.body[:80]!r}")
+        known = sent + b"\n" + unquote_to_bytes(sent)  # what somebody sends, an answer may repeat
         for what, secret in self.secrets.items():
-            if secret in answer.body and secret not in sent:
+            if secret in answer.body and secret not in known:
                 self.findings.blame(f"{asked}: {what} was served")
         html = answer.headers.get("content-type", "").startswith("text/html")
         if (html or (private and answer.status >= 500)) and LIVE_MARKUP.search(_unescaped(answer.body)):
