@@ -64,7 +64,9 @@ def test_the_holder_is_ended_and_nobody_else(path, holder):
     assert not pulse.end(path)
 
 
-@pytest.mark.parametrize("signed", ["", "{", "[]", json.dumps({"pid": os.getpid(), "born": "1"}), json.dumps({"pid": 2**22, "born": ""})])
+@pytest.mark.parametrize(
+    "signed", ["", "{", "[]", json.dumps({"pid": os.getpid(), "born": "1"}), json.dumps({"pid": 2**22, "born": ""})], ids=range(5)
+)
 def test_a_process_that_may_be_another_is_left_alone(path, signed):
     """A number that was used again: this process has it, but was born at another time."""
     lock = locks.acquire(path)
