@@ -75,7 +75,7 @@ def is_wide(cpuinfo: str) -> bool:
 
 
 class _Product(torch.autograd.Function):
-    """x w^T + b and its derivatives, each product in `dtype` by oneDNN, the results in float32. It reads transposed matrices where
+    """x w^T + b and its derivatives, each product in `dtype` by oneDNN, its result cast back to float32. It reads transposed matrices where
     they lie, without a copy."""
 
     @staticmethod
