@@ -25,6 +25,7 @@ from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.files import text_hash
 from playground.training import measures, probes
 from playground.training.checkpoints import Checkpoints
+from playground.training.devices import one_thread
 from playground.training.events import (
     Accuracy,
     Answers,
@@ -430,7 +431,8 @@ class Loop:
                 generator=torch.Generator().manual_seed(0),
                 n_runners_up=0,
             )
-            text = "".join(decoder.push(choice.token) for choice in choices)
+            with one_thread():
+                text = "".join(decoder.push(choice.token) for choice in choices)
         except FloatingPointError:  # about to diverge, which the loss will say
             return
         finally:

@@ -5,7 +5,7 @@ import torch
 
 from models.knobs import ConfigError
 from playground.training import devices
-from playground.training.devices import autocast, available_devices, choose_device, choose_dtype
+from playground.training.devices import autocast, available_devices, choose_device, choose_dtype, one_thread
 
 
 def test_the_best_device_is_chosen_and_can_be_overridden():
@@ -33,3 +33,15 @@ def test_on_a_cpu_all_but_the_layers_own_products_stays_in_float32():
     for dtype in (torch.float32, torch.bfloat16):
         with autocast(torch.device("cpu"), dtype):
             assert (weight @ weight).dtype == torch.float32
+
+
+def test_one_thread_is_one_and_then_as_many_as_before():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ValueError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise ValueError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
