@@ -256,6 +256,7 @@ def test_an_observation_leads_to_where_it_comes_from(visit, pair):
     assert page.input_value("#inside-quantity") == "grad_stream"
 
 
+@pytest.mark.slow
 def test_a_minute_of_updates_leaves_memory_flat_and_what_was_chosen_as_it_is(visit, app):
     with Played(Settings(app.root)) as played:
         page = visit()

@@ -24,7 +24,7 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NEARLY)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=pytest.mark.slow if each in ("markov", "bigram") else ()) for each in NEARLY])
 def test_a_long_run_comes_near_the_floor_and_not_below_it(name, tmp_path):
     config = dataset.complete(parse(RunConfig, nested(SMALL | NEARLY[name])), tmp_path)
     data = dataset.load(config.data, tmp_path)
