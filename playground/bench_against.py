@@ -236,18 +236,17 @@ def sampling_speeds(config: RunConfig) -> tuple[float, float]:
 
     from models.decoding import generate, pick
     from models.gpt import GPT
+    from playground.training.devices import one_thread
 
     torch.manual_seed(0)
     model = GPT(config.model.model_copy(update={"vocab_size": 65, "block_size": SAMPLING_CONTEXT})).eval()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for _ in generate(model, [0], max_new_tokens=20):
-        pass
-    began = time.perf_counter()
-    for _ in generate(model, [0], max_new_tokens=SAMPLED, generator=torch.Generator().manual_seed(0), n_runners_up=0):
-        pass
-    cached = SAMPLED / (time.perf_counter() - began)
-    torch.set_num_threads(threads)
+    with one_thread():
+        for _ in generate(model, [0], max_new_tokens=20):
+            pass
+        began = time.perf_counter()
+        for _ in generate(model, [0], max_new_tokens=SAMPLED, generator=torch.Generator().manual_seed(0), n_runners_up=0):
+            pass
+        cached = SAMPLED / (time.perf_counter() - began)
     began, tokens, generator = time.perf_counter(), [0], torch.Generator().manual_seed(0)
     with torch.no_grad():
         for _ in range(SAMPLED):

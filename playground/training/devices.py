@@ -29,13 +29,10 @@ def choose_device(wanted: str) -> torch.device:
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """auto: bfloat16 where a GPU or CPU multiplies it natively, float32 elsewhere."""
-    if wanted == "auto":
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            native = device.type == "cpu" and multiplies_bfloat16()
-        return torch.bfloat16 if native else torch.float32
-    return getattr(torch, wanted)
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    native = {"cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False), "cpu": multiplies_bfloat16}
+    return torch.bfloat16 if device.type in native and native[device.type]() else torch.float32
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
