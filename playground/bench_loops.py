@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from models.knobs import ConfigError, parse
-from playground import memory
 from playground.config import RunConfig
+from playground.system import memory
 
 BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"
 TOGETHER = "several runs as one program"

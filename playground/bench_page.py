@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from models.knobs import ConfigError, Problem, parse
-from playground import locks, store
+from playground import store
 from playground.access import HOST
 from playground.bench import app_server
 from playground.config import RunConfig
 from playground.creation import create_run
-from playground.files import text_hash
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import Store
+from playground.system import locks
+from playground.system.files import text_hash
 
 UPDATES_PER_S, SETTLE_S = 2.0, 6.0
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -51,7 +52,7 @@ class Played:
     def _prepare(self, root: Path) -> None:
         from models.gpt import GPT
         from playground.data import dataset
-        from playground.files import publish
+        from playground.system.files import publish
 
         config = self.folder.read_config()
         data = dataset.load(config.data, root)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playground import store
-from playground.files import evenly
 from playground.store import Run
+from playground.system.files import evenly
 
 FEW_PROBES = 20
 RESERVE_BYTES = 200_000_000  # so that runs that train can still save and the database can be written

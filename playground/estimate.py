@@ -12,7 +12,7 @@ from pathlib import Path
 
 from models.config import ModelConfig, activation_floats_per_token, flops_per_token, n_params
 from playground.config import RunConfig
-from playground.files import publish
+from playground.system.files import publish
 
 WIDTHS = (32, 128, 384)
 TOKENS = 768

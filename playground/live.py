@@ -35,7 +35,6 @@ from playground.computing import BUSY, Busy, Computing
 from playground.config import RunConfig
 from playground.data import tokenizers
 from playground.errands import Errands
-from playground.files import text_hash
 from playground.observations import Seen, observe
 from playground.presets import PRESETS
 from playground.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
@@ -43,6 +42,7 @@ from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.supervisor import queue_of
+from playground.system.files import text_hash
 from playground.training.errors import CheckpointError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

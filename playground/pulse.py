@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground import locks
+from playground.system import locks
 
 BEAT_S = 1.0
 LITTLE_WORK_S = 0.002

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from models.knobs import parse
 from playground.config import RunConfig
-from playground.files import making, publish, text_hash
 from playground.store import NoSuchRun
+from playground.system.files import making, publish, text_hash
 
 MAX_NAME = 80
 _RUN_ID = re.compile(r"[a-z2-7]{10}")

@@ -18,10 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from playground import frames, memory, store
+from playground import frames, store
 from playground.live import Live
 from playground.settings import LIMITS
 from playground.store import Run, Store
+from playground.system import memory
 
 MOST_RUNS, MOST_POINTS = 60, 240
 MOST_ADDRESS = 300

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from playground import cores, locks, memory, store
-from playground.files import publish, sweep
+from playground import store
 from playground.pulse import Pulse
 from playground.runs import RunFolder
 from playground.settings import n_cpus
 from playground.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
+from playground.system import cores, locks, memory
+from playground.system.files import publish, sweep
 
 LAST_WORD_S = 60.0
 UNSAID = os.EX_IOERR  # the exit status of a worker that could not record how its run ended

@@ -19,7 +19,7 @@ from playground.config import TEXTS, UPLOAD, DataConfig
 from playground.data import hub, tales
 from playground.data.errors import CorpusError
 from playground.data.hub import HUB
-from playground.files import publish
+from playground.system.files import publish
 
 TALES_CHARS = 1_200_000
 SLICE_CHARS = 8_000_000

@@ -25,7 +25,7 @@ from playground.data.errors import CorpusError
 from playground.data.tasks import Examples
 from playground.data.tasks.base import answered, scored
 from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
-from playground.files import making, sweep
+from playground.system.files import making, sweep
 
 HELD_OUT = 0.1
 KEEP_PREPARED = 24

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from models.knobs import ConfigError, flat, nested, parse
-from playground import locks, store, worker
+from playground import store, worker
 from playground.access import HOST
 from playground.config import RunConfig
 from playground.creation import create_run
@@ -31,6 +31,7 @@ from playground.settings import Settings
 from playground.soak import evidence
 from playground.store import Run, Store
 from playground.supervisor import REPOSITORY, Supervisor
+from playground.system import locks
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.gpt import GPT
-from playground.files import evenly, publish
+from playground.system.files import evenly, publish
 from playground.training.errors import CheckpointError
 
 KEEP_WEIGHTS = 50

@@ -22,7 +22,7 @@ from torch import Tensor
 from models.decoding import generate
 from playground.data.dataset import TaskData
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
-from playground.files import text_hash
+from playground.system.files import text_hash
 from playground.training import measures, probes
 from playground.training.checkpoints import Checkpoints
 from playground.training.devices import one_thread

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from playground.files import evenly, publish, text_hash
 from playground.quantities import PROBE_BUDGET_MB
+from playground.system.files import evenly, publish, text_hash
 from playground.training.measures import Moment
 
 MAX_PROBE_TOKENS = 64

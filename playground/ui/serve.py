@@ -12,13 +12,14 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from playground import memory, store
+from playground import store
 from playground.access import Access
 from playground.computing import Computing
 from playground.live import Live, asset_path, compressed
 from playground.settings import TOKEN, Settings, calm_threads
 from playground.store import Run, Store, StoreBusy
 from playground.supervisor import Supervisor
+from playground.system import memory
 from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from playground import cores, store
+from playground import store
+from playground.system import cores
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
 
@@ -22,7 +23,7 @@ def test_the_least_taken_cores_are_chosen():
 @LINUX
 def test_all_threads_of_a_process_are_pinned_and_what_is_not_there_is_no_matter(run_python):
     code = (
-        "import os, threading, time\nfrom playground import cores\n"
+        "import os, threading, time\nfrom playground.system import cores\n"
         "thread = threading.Thread(target=time.sleep, args=(30,), daemon=True); thread.start()\n"
         "before = os.sched_getaffinity(0)\ncores.pin([]); cores.pin([999]); assert os.sched_getaffinity(0) == before\n"
         "cores.pin([min(before)])\nprint(*[len(os.sched_getaffinity(int(t))) for t in os.listdir('/proc/self/task')])"

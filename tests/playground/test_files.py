@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from playground import files
-from playground.files import claim, making, publish, publish_by, sweep
+from playground.system import files
+from playground.system.files import claim, making, publish, publish_by, sweep
 
 
 def test_a_published_file_holds_what_was_given_and_nothing_lies_beside_it(tmp_path):

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from playground import locks
+from playground.system import locks
 
 HOLD = """
 import sys
 from pathlib import Path
-from playground import locks
+from playground.system import locks
 lock = locks.acquire(Path(sys.argv[1]))
 print(bool(lock), flush=True)
 input()

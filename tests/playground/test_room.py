@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
 from models.knobs import ConfigError
-from playground import access, disk, enforcing, hosting, memory, store
+from playground import access, disk, enforcing, hosting, store
 from playground.access import Access, NotAllowed, Visitor
 from playground.audience import Audience
 from playground.hosting import Host
@@ -15,6 +15,7 @@ from playground.live import Live
 from playground.settings import LIMITS, Settings
 from playground.store import Store
 from playground.supervisor import CannotDo
+from playground.system import memory
 from playground.wall import Curves, Wall, address_in_the_room
 
 KEYS = [access.new_key() for _ in range(3)]

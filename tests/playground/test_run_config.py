@@ -234,7 +234,7 @@ def test_the_nanogpt_recipe_is_that_of_its_readme():
 @pytest.mark.parametrize(
     "module",
     ["models.knobs", "models.config", "models.presets", "playground.config", "playground.presets", "playground.settings",
-     "playground.files", "playground.data.corpora", "playground.data.dataset", "playground.data.examples", "playground.data.hub",
+     "playground.system.files", "playground.data.corpora", "playground.data.dataset", "playground.data.examples", "playground.data.hub",
      "playground.data.tales", "playground.data.tasks", "playground.data.tokenizers", "playground.errands", "playground.runs"],
 )  # fmt: skip
 def test_a_page_can_reason_about_runs_without_torch(module):

@@ -7,13 +7,14 @@ import signal
 import pytest
 import torch
 
-from playground import locks, store, worker
+from playground import store, worker
 from playground.access import HOST
 from playground.creation import create_run
 from playground.liveness import how_it_died, mark_dead
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import Store, StoreReadOnly
+from playground.system import locks
 from playground.worker import Interruption, execute, explain
 
 THREADS = torch.get_num_threads()

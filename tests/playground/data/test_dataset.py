@@ -20,7 +20,7 @@ from playground.data import corpora, dataset, tales
 from playground.data.batches import UNSCORED
 from playground.data.corpora import CorpusError, add_text
 from playground.data.dataset import about, complete, load, n_train, prepare
-from playground.files import making
+from playground.system.files import making
 
 REPOSITORY = Path(__file__).parents[3]
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from models.knobs import ConfigError
 from playground.data.dataset import TextData
 from playground.data.tokenizers import ByteTokenizer
-from playground.files import text_hash
 from playground.quantities import PROBE_BUDGET_MB
+from playground.system.files import text_hash
 from playground.training.checkpoints import Checkpoints, load_model
 from playground.training.events import Notice, Probe
 from playground.training.loop import Loop, Wanted
