@@ -32,7 +32,8 @@ from playground.runs import RunFolder
 from playground.sampler import SampleConfig
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
-from playground.supervisor import REPOSITORY, Supervisor
+from playground.supervisor import Supervisor
+from playground.system.files import REPOSITORY
 
 RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"
 IN_PROCESS = (BARE, LOOP, PRELOADED)

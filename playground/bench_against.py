@@ -24,7 +24,7 @@ from playground.presets import PRESETS
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import Run
-from playground.supervisor import REPOSITORY
+from playground.system.files import REPOSITORY
 
 DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"
 ITERATION = re.compile(r"iter (\d+): loss \S+, time (\S+)ms")

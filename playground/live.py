@@ -42,10 +42,9 @@ from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.supervisor import queue_of
-from playground.system.files import text_hash
+from playground.system.files import ASSETS, text_hash
 from playground.training.errors import CheckpointError
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.15, 0.5, 2.5, 1.0
 MAX_EVENTS = 20_000

@@ -25,9 +25,8 @@ from playground.runs import RunFolder, clean_name
 from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 from playground.system import cores, files, locks
-from playground.system.files import megabytes
+from playground.system.files import REPOSITORY, megabytes
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0

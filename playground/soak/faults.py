@@ -30,8 +30,9 @@ from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.soak import evidence
 from playground.store import Run, Store
-from playground.supervisor import REPOSITORY, Supervisor
+from playground.supervisor import Supervisor
 from playground.system import locks
+from playground.system.files import REPOSITORY
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playground.store import Store
-from playground.supervisor import REPOSITORY
+from playground.system.files import REPOSITORY
 
 OPENS_WITHIN_S, ENDS_WITHIN_S = 60.0, 30.0
 

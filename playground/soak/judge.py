@@ -16,7 +16,7 @@ from playground.soak.client import Answer
 from playground.soak.hostile import MARK
 from playground.soak.house import App
 from playground.store import Run
-from playground.supervisor import REPOSITORY
+from playground.system.files import REPOSITORY
 
 TRACEBACK = b"Traceback (most recent call last)"
 SQLITE = b"SQLite format 3\x00"

@@ -31,7 +31,8 @@ from playground.runs import RunFolder
 from playground.settings import Settings, calm_threads
 from playground.soak import evidence
 from playground.store import Store
-from playground.supervisor import REPOSITORY, CannotDo, Supervisor
+from playground.supervisor import CannotDo, Supervisor
+from playground.system.files import REPOSITORY
 
 AT_ONCE = 2
 CALM_S = 1.2  # between two kills, at most

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+ASSETS = REPOSITORY / "assets"
 UNFINISHED = re.compile(r"\..+\.unfinished")
 
 

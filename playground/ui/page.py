@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground.live import ASSETS
 from playground.store import NoSuchRun
+from playground.system.files import ASSETS
 from playground.ui import api, train
 from playground.ui.blocks import Blocks
 from playground.ui.common import EVENT, Services, run_of, told

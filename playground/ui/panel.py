@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from playground.live import ASSETS
+from playground.system.files import ASSETS
 
 SCRIPTS = (
     "core.js", "tools.js", "charts.js", "data.js", "design.js", "inside.js", "views.js", "heads.js", "lens.js", "sample.js", "runs.js",

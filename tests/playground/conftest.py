@@ -25,7 +25,8 @@ from playground.creation import create_run
 from playground.runs import RunFolder
 from playground.settings import Settings
 from playground.store import Store
-from playground.supervisor import REPOSITORY, Supervisor
+from playground.supervisor import Supervisor
+from playground.system.files import REPOSITORY
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,

@@ -20,7 +20,7 @@ from playground.soak.hostile import MARKUP, Hostile
 from playground.soak.house import App
 from playground.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
 from playground.store import Store
-from playground.supervisor import REPOSITORY
+from playground.system.files import REPOSITORY
 
 
 def test_malformed_requests_do_no_harm(run_python):

@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 from playground.store import Store
-from playground.supervisor import REPOSITORY
+from playground.system.files import REPOSITORY
 
 ENDPOINTS = {
     "/start_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
