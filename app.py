@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported; nothing leaves the machine
 
-from playground.settings import from_environment
+from playground.config.settings import from_environment
 from playground.ui import serve
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ from playground import sampler, store
 from playground.access import HOST
 from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
 from playground.computing import Computing
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings, calm_threads
 from playground.configure import MOST_RUNS, config_from
 from playground.creation import create_run
 from playground.flags import Typed, number
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
-from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.system.files import REPOSITORY
@@ -342,7 +342,7 @@ def machine() -> dict:
     import platform
     from importlib.metadata import version
 
-    from playground.settings import n_cpus
+    from playground.config.settings import n_cpus
 
     return {
         "cores": n_cpus(),

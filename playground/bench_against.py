@@ -18,11 +18,11 @@ from pathlib import Path
 
 from models.knobs import ConfigError, Problem
 from playground.bench import outcome_of, run_in_worker, warm_starts
-from playground.config import DataConfig, RunConfig
+from playground.config.presets import PRESETS
+from playground.config.run import DataConfig, RunConfig
+from playground.config.settings import Settings
 from playground.data import corpora
-from playground.presets import PRESETS
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Run
 from playground.system.files import REPOSITORY
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from models.knobs import ConfigError, parse
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.system import memory
 
 BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"

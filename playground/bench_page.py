@@ -19,10 +19,10 @@ from models.knobs import ConfigError, Problem, parse
 from playground import store
 from playground.access import HOST
 from playground.bench import app_server
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.creation import create_run
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Store
 from playground.system import locks
 from playground.system.files import text_hash

@@ -20,7 +20,8 @@ from typing import NamedTuple
 from models.knobs import ConfigError, Problem
 from playground import sampler, store
 from playground.access import HOST
-from playground.config import DataConfig, RunConfig
+from playground.config.run import DataConfig, RunConfig
+from playground.config.settings import Settings
 from playground.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
 from playground.creation import create_run
 from playground.data import corpora, dataset, tasks
@@ -29,7 +30,6 @@ from playground.foreground import as_one_program, finite
 from playground.foreground import train as train_here
 from playground.liveness import mark_dead_runs
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import NoSuchRun, Run, Store
 from playground.supervisor import CannotDo, Supervisor
 

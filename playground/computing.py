@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from playground.settings import Settings
+from playground.config.settings import Settings
 
 MAX_WAITING, PATIENCE_S, MAX_STREAMS = 4, 10.0, 16
 A_LITTLE_S = 0.05

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from models.knobs import ConfigError, Problem, flat, nested, parse
-from playground.config import SOURCES, UPLOAD, RunConfig
+from playground.config.limits import check_config
+from playground.config.presets import PRESETS, with_source
+from playground.config.run import SOURCES, UPLOAD, RunConfig
+from playground.config.settings import Settings, find_root, from_environment
 from playground.creation import checked, collecting, fetch
 from playground.data import corpora
 from playground.data.hub import HUB
 from playground.flags import Flag, Typed, flags_of
-from playground.limits import check_config
-from playground.presets import PRESETS, with_source
-from playground.settings import Settings, find_root, from_environment
 
 MOST_RUNS = 64
 VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))

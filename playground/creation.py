@@ -9,12 +9,13 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem
-from playground import limits, store
+from playground import store
 from playground.access import Visitor
-from playground.config import RunConfig
+from playground.config import limits
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.data import corpora, dataset
 from playground.runs import RunFolder, clean_name
-from playground.settings import Settings
 from playground.store import Store
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from playground import disk, queueing, store
 from playground.access import HOST
 from playground.audience import Audience
+from playground.config.settings import Settings
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Run, Store
 
 EVERY_S, DISK_EVERY_S = 1.0, 20.0

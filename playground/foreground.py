@@ -16,10 +16,10 @@ from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground import store, worker
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings, calm_threads
 from playground.liveness import mark_dead
 from playground.runs import RunFolder
-from playground.settings import Settings, calm_threads
 from playground.store import Run, Store
 from playground.supervisor import threads_for
 

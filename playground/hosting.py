@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from models.knobs import ConfigError, Problem
 from playground import store
 from playground.access import HOST, Visitor
-from playground.settings import LIMITS, SettingsError, read_limit
+from playground.config.settings import LIMITS, SettingsError, read_limit
 from playground.store import Run
 from playground.supervisor import CannotDo, Supervisor
 

@@ -28,18 +28,19 @@ from starlette.routing import Route
 from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import disk, estimate, export, frames, moments, plots, queueing, sampler, store
+from playground import disk, export, frames, moments, plots, queueing, sampler, store
 from playground.access import Access, NotAllowed, Visitor
 from playground.audience import Audience
 from playground.computing import BUSY, Busy, Computing
-from playground.config import RunConfig
+from playground.config import estimate
+from playground.config.presets import PRESETS
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.data import tokenizers
 from playground.errands import Errands
 from playground.observations import Seen, observe
-from playground.presets import PRESETS
 from playground.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.supervisor import queue_of
 from playground.system.files import ASSETS, text_hash

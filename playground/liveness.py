@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from playground import store, worker
+from playground.config.settings import Settings
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Run, Store
 from playground.system import files, locks
 

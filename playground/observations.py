@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.graph import stream_nodes
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.quantities import QUANTITIES
 
 VANISHES, SHORT_WARMUP = 30.0, 20

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.knobs import parse
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.store import NoSuchRun
 from playground.system.files import making, publish, text_hash
 

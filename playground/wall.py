@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from playground import frames, store
+from playground.config.settings import LIMITS
 from playground.live import Live
-from playground.settings import LIMITS
 from playground.store import Run, Store
 from playground.system import memory
 

@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from playground import store
+from playground.config.settings import n_cpus
 from playground.pulse import Pulse
 from playground.runs import RunFolder
-from playground.settings import n_cpus
 from playground.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
 from playground.system.files import publish, sweep
@@ -308,7 +308,7 @@ def warm_up() -> None:
     """Import what a run needs and do one training step where runs train by default, so that the first real one is quick."""
     import numpy as np
 
-    from playground.config import RunConfig
+    from playground.config.run import RunConfig
     from playground.data.dataset import TextData
     from playground.data.tokenizers import ByteTokenizer
     from playground.training.devices import choose_device
@@ -324,7 +324,7 @@ def warm_up() -> None:
 
 def measure_machine(root: Path, threads: int) -> None:
     """Find out once per root how fast this machine trains, while nothing else does."""
-    from playground import estimate
+    from playground.config import estimate
 
     if estimate.load(root) is None and not Store(root).runs_in(store.WAITING):
         estimate.save(root, estimate.measure(threads))

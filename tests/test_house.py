@@ -127,8 +127,8 @@ def test_every_library_that_is_imported_is_required_and_every_one_required_impor
 
 
 def test_the_readme_names_every_setting():
-    code = (ROOT / "playground/settings.py").read_text()
-    from playground.settings import LIMITS
+    code = (ROOT / "playground/config/settings.py").read_text()
+    from playground.config.settings import LIMITS
 
     said = set(re.findall(r"^\| `(PLAYGROUND_\w+)`", (ROOT / "README.md").read_text(), re.M))
     read = {f"PLAYGROUND_{name.upper()}" for name in LIMITS} | set(re.findall(r"PLAYGROUND_[A-Z_]*[A-Z]", code))

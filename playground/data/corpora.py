@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground.config import TEXTS, UPLOAD, DataConfig
+from playground.config.run import TEXTS, UPLOAD, DataConfig
 from playground.data import hub, tales
 from playground.data.errors import CorpusError
 from playground.data.hub import HUB

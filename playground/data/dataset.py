@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from models.config import ModelConfig
-from playground.config import DataConfig, RunConfig
+from playground.config.run import DataConfig, RunConfig
 from playground.data import corpora, examples, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.tasks import Examples

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from playground import access
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.live import Live
 from playground.soak.client import Answer, Client, NoAnswer
 from playground.soak.hostile import Hostile

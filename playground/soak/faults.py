@@ -22,12 +22,12 @@ from pathlib import Path
 from models.knobs import ConfigError, flat, nested, parse
 from playground import store, worker
 from playground.access import HOST
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.creation import create_run
 from playground.data import corpora
 from playground.flags import Typed
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.soak import evidence
 from playground.store import Run, Store
 from playground.supervisor import Supervisor
@@ -389,7 +389,7 @@ def _lost_worker(folder: Path, number: int, words: str) -> str:
 SERVE = """
 import sys
 from pathlib import Path
-from playground.settings import Settings
+from playground.config.settings import Settings
 from playground.store import Store
 from playground.supervisor import Supervisor
 supervisor = Supervisor(Settings(Path(sys.argv[1]), max_running=1), Store(Path(sys.argv[1])))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playground import access, store
 from playground.access import Visitor
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.flags import Typed, number
 from playground.runs import RunFolder
 from playground.soak.attack import AT_ONCE, Attacker

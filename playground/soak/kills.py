@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from models.knobs import ConfigError, Problem, flat, nested, parse
 from playground import store, worker
 from playground.access import HOST
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings, calm_threads
 from playground.configure import settings_from
 from playground.creation import create_run
 from playground.flags import Typed
 from playground.runs import RunFolder
-from playground.settings import Settings, calm_threads
 from playground.soak import evidence
 from playground.store import Store
 from playground.supervisor import CannotDo, Supervisor

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from playground.config import OptimConfig
+from playground.config.run import OptimConfig
 from playground.training.optimisers import EPS, Lion, Muon, ScheduleFreeAdamW
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.gpt import GPT
 from models.linear import accelerate
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.data.batches import UNSCORED, Chunk
 from playground.data.dataset import Data, TaskData
 from playground.training.checkpoints import (

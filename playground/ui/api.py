@@ -15,9 +15,9 @@ import orjson
 from models.knobs import ConfigError, Problem
 from playground import frames, moments, sampler, store
 from playground.access import Visitor, new_key
+from playground.config.presets import PRESETS, with_source
 from playground.data import corpora, tokenizers
 from playground.live import Live
-from playground.presets import PRESETS, with_source
 from playground.runs import RunFolder
 from playground.supervisor import Supervisor
 from playground.ui.common import Services, answered

@@ -13,9 +13,9 @@ from models.knobs import ConfigError
 from playground.access import Access, NotAllowed, Visitor
 from playground.audience import Audience
 from playground.computing import Busy, Computing
+from playground.config.presets import PRESETS
+from playground.config.settings import Settings
 from playground.errands import Errands
-from playground.presets import PRESETS
-from playground.settings import Settings
 from playground.store import NoSuchRun, Store, StoreBusy
 from playground.supervisor import CannotDo, Supervisor
 from playground.training.errors import CheckpointError

@@ -8,10 +8,10 @@ from pathlib import Path
 import gradio as gr
 
 from models.knobs import ConfigError, nested, parse
-from playground.config import DATA, SOURCES, TASK, DataConfig, RunConfig, source_is_known
+from playground.config.presets import data_for
+from playground.config.run import DATA, SOURCES, TASK, DataConfig, RunConfig, source_is_known
 from playground.data import corpora, dataset, hub, tasks
 from playground.data.hub import HUB
-from playground.presets import data_for
 from playground.supervisor import CannotDo
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, told

@@ -8,12 +8,12 @@ from pathlib import Path
 from models.config import ModelConfig, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
 from models.knobs import SET, flat, met, parse
-from playground import estimate
-from playground.config import DataConfig, RunConfig
+from playground.config import estimate
+from playground.config.presets import PRESETS
+from playground.config.run import DataConfig, RunConfig
 from playground.data import corpora, dataset, tasks
 from playground.data.dataset import About
 from playground.data.tokenizers import Tokenizer, UnknownCharacters
-from playground.presets import PRESETS
 from playground.store import Store
 
 SPECS = RunConfig.specs()

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from models.knobs import Spec
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 
 SPECS: list[Spec] = RunConfig.specs()
 AUTOMATIC = "none"

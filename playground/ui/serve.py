@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from playground import store
 from playground.access import Access
 from playground.computing import Computing
+from playground.config.settings import TOKEN, Settings, calm_threads
 from playground.live import Live, asset_path, compressed
-from playground.settings import TOKEN, Settings, calm_threads
 from playground.store import Run, Store, StoreBusy
 from playground.supervisor import Supervisor
 from playground.system import memory

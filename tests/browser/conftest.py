@@ -16,7 +16,7 @@ import pytest
 
 from playground import store
 from playground.access import HOST
-from playground.settings import Settings
+from playground.config.settings import Settings
 from playground.store import Store
 from playground.supervisor import CannotDo, Supervisor
 

@@ -6,9 +6,9 @@ import json
 
 from playground import store
 from playground.access import HOST
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.creation import create_run
-from playground.settings import Settings
 from playground.store import Store
 
 

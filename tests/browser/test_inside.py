@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from playground.bench_page import Played, Watch, open_inside
+from playground.config.settings import Settings
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -18,12 +18,13 @@ import pytest
 import torch
 
 from models.knobs import flat, nested, parse
-from playground import estimate, store, worker
+from playground import store, worker
 from playground.access import HOST
-from playground.config import RunConfig
+from playground.config import estimate
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.creation import create_run
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Store
 from playground.supervisor import Supervisor
 from playground.system.files import REPOSITORY

@@ -9,8 +9,8 @@ from models.knobs import ConfigError
 from playground import bench_against
 from playground.bench import _spread
 from playground.bench_against import Against
-from playground.presets import PRESETS
-from playground.settings import Settings
+from playground.config.presets import PRESETS
+from playground.config.settings import Settings
 
 STAND_IN = """
 import pathlib, sys

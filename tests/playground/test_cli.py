@@ -10,9 +10,9 @@ import time
 import pytest
 
 from playground import store
-from playground.config import TEXTS, RunConfig
+from playground.config.presets import PRESETS
+from playground.config.run import TEXTS, RunConfig
 from playground.data.tasks import TASKS
-from playground.presets import PRESETS
 from playground.runs import RunFolder
 from playground.store import Store
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from models.config import ModelConfig, flops_per_token
-from playground import estimate
-from playground.config import RunConfig, TrainConfig
-from playground.estimate import Machine
+from playground.config import estimate
+from playground.config.estimate import Machine
+from playground.config.run import RunConfig, TrainConfig
 
 MODEL = ModelConfig(vocab_size=100, n_layer=4, n_embd=128, block_size=64)
 MACHINE = Machine(threads=1, layer_s=0.001, speeds=(1e9, 2e9, 4e9))

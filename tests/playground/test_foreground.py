@@ -9,8 +9,8 @@ import torch
 from models.knobs import ConfigError
 from playground import foreground, store
 from playground.access import HOST
+from playground.config.settings import Settings
 from playground.creation import create_run
-from playground.settings import Settings
 from playground.store import Store
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from models.config import n_params
 from models.knobs import ConfigError, flat, nested, parse
-from playground.config import RunConfig
-from playground.limits import check_config
-from playground.settings import Settings
+from playground.config.limits import check_config
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 
 
 def refused(config, settings) -> dict[str, str]:

@@ -17,9 +17,11 @@ import torch
 from safetensors.torch import load
 from starlette.testclient import TestClient
 
-from playground import estimate, frames, plots, sampler, store
+from playground import frames, plots, sampler, store
 from playground.access import Visitor, new_key
-from playground.config import RunConfig
+from playground.config import estimate
+from playground.config.run import RunConfig
+from playground.config.settings import Settings, from_environment
 from playground.creation import create_run
 from playground.data import tokenizers
 from playground.data.corpora import add_text
@@ -28,7 +30,6 @@ from playground.moments import triangles
 from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
-from playground.settings import Settings, from_environment
 from playground.store import Store
 from playground.training.events import Progress, Validation
 from playground.worker import Interruption, execute

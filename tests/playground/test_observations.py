@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.knobs import flat, nested, parse
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.observations import CLIPPED_ROWS, RULES, Seen, observe
 from playground.quantities import QUANTITIES
 

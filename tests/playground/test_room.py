@@ -10,9 +10,9 @@ from models.knobs import ConfigError
 from playground import access, disk, enforcing, hosting, store
 from playground.access import Access, NotAllowed, Visitor
 from playground.audience import Audience
+from playground.config.settings import LIMITS, Settings
 from playground.hosting import Host
 from playground.live import Live
-from playground.settings import LIMITS, Settings
 from playground.store import Store
 from playground.supervisor import CannotDo
 from playground.system import memory

@@ -8,8 +8,8 @@ import pytest
 
 from models.config import ModelConfig
 from models.knobs import ConfigError, flat, nested, parse
-from playground.config import SOURCES, RunConfig
-from playground.presets import PRESETS
+from playground.config.presets import PRESETS
+from playground.config.run import SOURCES, RunConfig
 
 SPECS = RunConfig.specs()
 
@@ -233,7 +233,7 @@ def test_the_nanogpt_recipe_is_that_of_its_readme():
 
 @pytest.mark.parametrize(
     "module",
-    ["models.knobs", "models.config", "models.presets", "playground.config", "playground.presets", "playground.settings",
+    ["models.knobs", "models.config", "models.presets", "playground.config.run", "playground.config.presets", "playground.config.settings",
      "playground.system.files", "playground.data.corpora", "playground.data.dataset", "playground.data.examples", "playground.data.hub",
      "playground.data.tales", "playground.data.tasks", "playground.data.tokenizers", "playground.errands", "playground.runs"],
 )  # fmt: skip

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from playground import settings
-from playground.settings import SettingsError, find_root, from_environment
+from playground.config import settings
+from playground.config.settings import SettingsError, find_root, from_environment
 
 
 def test_defaults():

@@ -117,7 +117,7 @@ def test_a_root_with_runs_is_not_for_killing(run_python, trained):
 SERVE = """
 import signal, sys, threading
 from pathlib import Path
-from playground.settings import Settings
+from playground.config.settings import Settings
 from playground.store import Store
 from playground.supervisor import Supervisor
 end = threading.Event()
@@ -131,7 +131,7 @@ supervisor.shutdown()
 
 @pytest.mark.skipif(not evidence.PROC.exists(), reason="looks at processes as Linux shows them")
 def test_a_campaign_without_the_page(tmp_path):
-    from playground.settings import Settings
+    from playground.config.settings import Settings
 
     class OnlyTheQueue(kills.App):
         def command(self):

@@ -9,10 +9,10 @@ import torch
 
 from playground import store, worker
 from playground.access import HOST
+from playground.config.settings import Settings
 from playground.creation import create_run
 from playground.liveness import how_it_died, mark_dead
 from playground.runs import RunFolder
-from playground.settings import Settings
 from playground.store import Store, StoreReadOnly
 from playground.system import locks
 from playground.worker import Interruption, execute, explain

@@ -15,7 +15,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from playground.config import SOURCES, TEXTS, DataConfig
+from playground.config.run import SOURCES, TEXTS, DataConfig
 from playground.data import corpora, tales
 from playground.data.corpora import CorpusError, add_bytes, add_files, add_path, add_text
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.knobs import parse
-from playground.config import DataConfig, RunConfig
+from playground.config.run import DataConfig, RunConfig
 from playground.data import corpora, dataset, tales
 from playground.data.batches import UNSCORED
 from playground.data.corpora import CorpusError, add_text
@@ -191,7 +191,7 @@ def litter(root):
 PREPARING = """
 import sys
 from pathlib import Path
-from playground.config import DataConfig
+from playground.config.run import DataConfig
 from playground.data import dataset
 config = DataConfig.model_validate_json(sys.argv[2])
 print("ready", flush=True)
@@ -336,7 +336,7 @@ SHARING = """
 import re, sys
 from pathlib import Path
 import numpy as np, torch
-from playground.config import DataConfig
+from playground.config.run import DataConfig
 from playground.data import dataset
 
 def kilobytes(kind):

@@ -11,8 +11,8 @@ import pytest
 
 from playground import access, store
 from playground.access import Visitor
+from playground.config.settings import Settings
 from playground.creation import create_run
-from playground.settings import Settings
 from playground.soak.attack import GRADIO_ROUTES
 from playground.soak.client import Answer
 from playground.soak.fuzz import LIMITS

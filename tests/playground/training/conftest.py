@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.knobs import nested, parse
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.data import corpora, dataset
 from playground.data.dataset import TaskData, TextData
 from playground.training.loop import Loop, Wanted

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.knobs import parse
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.data import tokenizers
 from playground.training.checkpoints import (
     KEEP_STATES,

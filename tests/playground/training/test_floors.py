@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from models.knobs import nested, parse
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.data import dataset
 from playground.data.batches import UNSCORED
 from playground.data.tasks.base import scored

@@ -4,8 +4,8 @@ import gradio as gr
 import pytest
 
 from models.knobs import flat, nested, parse
-from playground.config import RunConfig
-from playground.presets import PRESETS
+from playground.config.presets import PRESETS
+from playground.config.run import RunConfig
 from playground.ui import form
 from playground.ui.design import OPEN_ORDER
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 from models.config import ModelConfig, n_params
 from models.knobs import ConfigError, Problem
-from playground.config import RunConfig
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.data import corpora
-from playground.settings import Settings
 
 OURS = "this playground's limit, which its host sets"
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from models.config import ModelConfig, activation_floats_per_token, flops_per_token, n_params
-from playground.config import RunConfig
+from playground.config.run import RunConfig
 from playground.system.files import publish
 
 WIDTHS = (32, 128, 384)
