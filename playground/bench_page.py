@@ -65,8 +65,8 @@ class Played:
         """Every half second a moment of a model that drifts at random, and a point of each curve."""
         import torch
 
+        from playground.inside.measures import measure
         from playground.training.events import Probe, Progress
-        from playground.training.measures import measure
         from playground.training.probes import publish_probe
 
         generator, due = torch.Generator().manual_seed(0), time.monotonic()

@@ -38,8 +38,8 @@ from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import tokenizers
 from playground.errands import Errands
-from playground.observations import Seen, observe
-from playground.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
+from playground.inside.findings import Seen, observe
+from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import RunFolder
 from playground.store import NoSuchRun, Run, Store, StoreBusy
 from playground.supervisor import queue_of

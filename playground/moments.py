@@ -33,7 +33,7 @@ Run = Callable[[Callable[[], Any]], Any]  # calls what it is given, when its tur
 
 @dataclass(frozen=True)
 class Moment:
-    """`values` as in `playground.quantities`, `tensors` as in `training.measures.Moment`, but of numpy."""
+    """`values` as in `playground.inside.quantities`, `tensors` as in `training.measures.Moment`, but of numpy."""
 
     values: dict
     tensors: dict[str, np.ndarray]
@@ -59,7 +59,7 @@ def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int,
 
     Computed here and now from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
     """
-    from playground.training.measures import measure
+    from playground.inside.measures import measure
 
     step = sampler.newest(root, run_id) if step is None else step
     loaded = sampler.load(root, run_id, step)
@@ -77,7 +77,7 @@ def reprobe(
 ) -> None:
     """Look at every checkpoint of a run with this text and keep what was seen, as the run itself would have, for as long
     as it is `wanted`; what is computed goes through `run`. Raises as `sample` does, and OSError."""
-    from playground.training.measures import measure
+    from playground.inside.measures import measure
     from playground.training.probes import publish_probe
 
     folder, there = RunFolder(root, run_id), sampler.steps(root, run_id)
@@ -97,7 +97,7 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> di
     """What a checkpoint loses without the parts `off` (`layer:2,head:1.3`, counted from 1): the loss in nats per token on
     the probe text and on some held-out data (None where those are not on this machine), and what it writes, each `before`
     and `after`. Raises as `sample` does, and ConfigError for parts that the model lacks."""
-    from playground.training.ablation import parse_parts, without
+    from playground.inside.ablation import parse_parts, without
 
     step = sampler.newest(root, run_id) if step is None else step
     loaded = sampler.load(root, run_id, step)
@@ -112,7 +112,7 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> di
 def worth(root: Path, run_id: str, step: int | None, text: str, run: Run = at_once) -> dict:
     """For each part by itself how much the loss rises without it, in nats per token on some held-out data (on the
     probe text where those are not on this machine). Each part goes through `run` by itself. Raises as `sample` does."""
-    from playground.training.ablation import parts_of, without
+    from playground.inside.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
     loaded = sampler.load(root, run_id, step)

@@ -22,8 +22,9 @@ from torch import Tensor
 from models.decoding import generate
 from playground.data.dataset import TaskData
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
+from playground.inside import measures
 from playground.system.files import text_hash
-from playground.training import measures, probes
+from playground.training import probes
 from playground.training.checkpoints import Checkpoints
 from playground.training.devices import one_thread
 from playground.training.events import (

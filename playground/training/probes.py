@@ -12,9 +12,9 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from playground.quantities import PROBE_BUDGET_MB
+from playground.inside.measures import Moment
+from playground.inside.quantities import PROBE_BUDGET_MB
 from playground.system.files import evenly, publish, text_hash
-from playground.training.measures import Moment
 
 MAX_PROBE_TOKENS = 64
 BUDGET_BYTES, KEEP_PROBES = PROBE_BUDGET_MB * 2**20, 200

@@ -20,6 +20,7 @@ from models.linear import accelerate
 from playground.config.run import RunConfig
 from playground.data.batches import UNSCORED, Chunk
 from playground.data.dataset import Data, TaskData
+from playground.inside.hooks import evaluating
 from playground.training.checkpoints import (
     CheckpointError,
     CheckpointInfo,
@@ -30,7 +31,6 @@ from playground.training.checkpoints import (
     set_weights,
 )
 from playground.training.devices import autocast, choose_dtype
-from playground.training.observation import evaluating
 from playground.training.optim import Schedule, build_optimizer, set_rate
 from playground.training.optimisers import ScheduleFreeAdamW
 from playground.training.recording import Player

@@ -14,7 +14,7 @@ from models.gpt import GPT
 from models.interop import UnsupportedArchitecture, from_transformers, read_tensors, to_transformers
 from models.knobs import ConfigError, parse
 from models.presets import ARCHITECTURES
-from playground.training.observation import look
+from playground.inside.hooks import look
 
 V, T = 13, 11
 NO_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}

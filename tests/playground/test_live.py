@@ -25,9 +25,9 @@ from playground.config.settings import Settings, from_environment
 from playground.creation import create_run
 from playground.data import tokenizers
 from playground.data.corpora import add_text
+from playground.inside.quantities import QUANTITIES
 from playground.live import Live, Shared, about_config, file_name
 from playground.moments import triangles
-from playground.quantities import QUANTITIES
 from playground.runs import RunFolder
 from playground.sampler import SampleConfig
 from playground.store import Store

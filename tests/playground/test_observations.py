@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from models.knobs import flat, nested, parse
 from playground.config.run import RunConfig
-from playground.observations import CLIPPED_ROWS, RULES, Seen, observe
-from playground.quantities import QUANTITIES
+from playground.inside.findings import CLIPPED_ROWS, RULES, Seen, observe
+from playground.inside.quantities import QUANTITIES
 
 NAN = float("nan")
 

@@ -7,7 +7,7 @@ from models.config import ModelConfig
 from models.decoding import generate
 from models.gpt import GPT
 from models.knobs import ConfigError, parse
-from playground.training.ablation import Part, parse_parts, parts_of, without
+from playground.inside.ablation import Part, parse_parts, parts_of, without
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12, "vocab_size": 17}
 PLACEMENTS = [

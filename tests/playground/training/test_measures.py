@@ -12,8 +12,8 @@ from models.config import GATED, ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
 from models.knobs import parse
-from playground.quantities import FLAT_SLOPE, QUANTILES, QUANTITIES
-from playground.training.measures import CAN_DIE, measure, parameter_nodes, watching_step
+from playground.inside.measures import CAN_DIE, measure, parameter_nodes, watching_step
+from playground.inside.quantities import FLAT_SLOPE, QUANTILES, QUANTITIES
 
 SMALL = {"n_layer": 3, "n_head": 2, "n_embd": 16, "block_size": 12, "vocab_size": 17, "dropout": 0.1}
 CONFIGS = {

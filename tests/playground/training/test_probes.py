@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from models.knobs import ConfigError
 from playground.data.dataset import TextData
 from playground.data.tokenizers import ByteTokenizer
-from playground.quantities import PROBE_BUDGET_MB
+from playground.inside.hooks import look, observing
+from playground.inside.measures import Moment, measure
+from playground.inside.quantities import PROBE_BUDGET_MB
 from playground.system.files import text_hash
 from playground.training.checkpoints import Checkpoints, load_model
 from playground.training.events import Notice, Probe
 from playground.training.loop import Loop, Wanted
-from playground.training.measures import Moment, measure
-from playground.training.observation import look, observing
 from playground.training.probes import probe_path, publish_probe, recorded_steps, thin
 
 

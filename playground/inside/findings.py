@@ -12,7 +12,7 @@ from typing import Any
 
 from models.graph import stream_nodes
 from playground.config.run import RunConfig
-from playground.quantities import QUANTITIES
+from playground.inside.quantities import QUANTITIES
 
 VANISHES, SHORT_WARMUP = 30.0, 20
 GROWS = 8.0

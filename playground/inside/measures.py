@@ -1,4 +1,4 @@
-"""From what was seen of a model to the numbers that `playground.quantities` names.
+"""From what was seen of a model to the numbers that `playground.inside.quantities` names.
 
 Shapes: B batch, T probe tokens, C channels, F hidden units, L layers, H heads, S places of the stream, V vocabulary.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 from models.config import ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
-from playground.quantities import FLAT_SLOPE, QUANTILES
-from playground.training.observation import Observation, as_ids, evaluating, look, look_with_gradients
+from playground.inside.hooks import Observation, as_ids, evaluating, look, look_with_gradients
+from playground.inside.quantities import FLAT_SLOPE, QUANTILES
 
 Values = dict[str, dict[str, list]]
 
@@ -30,7 +30,7 @@ CAN_DIE = ("relu", "relu2")
 
 @dataclass
 class Moment:
-    """All that is known of a model at one step. `values` as in `playground.quantities`; `tensors` on the CPU:
+    """All that is known of a model at one step. `values` as in `playground.inside.quantities`; `tensors` on the CPU:
 
     tokens (T,) int64; attention (L, H, T, T) float16; stream_rms and grad_stream (S, T) float32, by token;
     lens_top (S', T, 5) int32 and lens_p (S', T, 5) float16, the likeliest next tokens after each layer (S': the
