@@ -164,8 +164,8 @@ def loop_together(config: RunConfig, root: Path, repeat: int) -> float:
     """So many runs as one program, with nobody looking. Tokens per second of all of them."""
     from playground.data import dataset
     from playground.training.devices import choose_device
+    from playground.training.stacked import Group
     from playground.training.state import TrainState
-    from playground.training.together import Group
 
     memory.keep()
     config = dataset.complete(config, root)

@@ -121,7 +121,7 @@ def execute(root: Path, run_id: str, threads: int, interruption: Interruption, l
 def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict:
     """Train runs of one shape, given by id with who listens to each, as one program in this process, which holds the locks of
     all. Each obeys what is wanted of it and ends for itself. Returns their Outcomes by run."""
-    from playground.training.together import train_together
+    from playground.training.stacked import train_together
 
     outcomes, loops = {}, {}
     with contextlib.ExitStack() as held:

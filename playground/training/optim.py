@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from playground.config.run import OptimConfig
-from playground.training.optimisers import EPS, Lion, Muon, ScheduleFreeAdamW
+from playground.training.optimizers import EPS, Lion, Muon, ScheduleFreeAdamW
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:

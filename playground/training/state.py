@@ -30,10 +30,10 @@ from playground.training.checkpoints import (
     restore_optimizer,
     set_weights,
 )
+from playground.training.cuda_graph import Player
 from playground.training.devices import autocast, choose_dtype
 from playground.training.optim import Schedule, build_optimizer, set_rate
-from playground.training.optimisers import ScheduleFreeAdamW
-from playground.training.recording import Player
+from playground.training.optimizers import ScheduleFreeAdamW
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_each_of_several_runs_is_told_of_by_itself(tmp_path, tiny, capsys, as_js
 
 
 def test_one_that_fails_is_told_by_the_exit_status(tmp_path, tiny, capsys, monkeypatch):
-    from playground.training.together import Group
+    from playground.training.stacked import Group
 
     def fail(*_, **__):
         raise RuntimeError("no such kernel")

@@ -262,7 +262,7 @@ def test_one_of_several_that_cannot_begin_leaves_the_others_alone(db, new_run, t
 
 
 def test_what_ends_the_program_is_recorded_for_every_run_in_it(db, new_run, tiny, tmp_path, monkeypatch):
-    from playground.training.together import Group
+    from playground.training.stacked import Group
 
     def fail(*_, **__):
         raise MemoryError

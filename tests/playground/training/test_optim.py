@@ -13,7 +13,7 @@ from models.config import ModelConfig
 from models.gpt import GPT
 from playground.config.run import OptimConfig
 from playground.training.optim import Schedule, build_optimizer, learning_rate
-from playground.training.optimisers import orthogonal
+from playground.training.optimizers import orthogonal
 
 
 def groups_by_name(model, config):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from playground.training.recording import WARM_UP_STEPS
+from playground.training.cuda_graph import WARM_UP_STEPS
 from playground.training.state import TrainState
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

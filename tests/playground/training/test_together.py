@@ -6,8 +6,8 @@ import torch
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import Progress
 from playground.training.loop import Loop, Wanted
+from playground.training.stacked import Group, train_together
 from playground.training.state import TrainState
-from playground.training.together import Group, train_together
 
 N_STEPS = 20
 EACH = [{"train.seed": 1}, {"train.seed": 2, "optim.lr": 0.003, "optim.grad_clip": 0.1}, {"train.seed": 3, "optim.warmup_steps": 6}]

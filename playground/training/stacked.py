@@ -19,8 +19,8 @@ from torch.func import functional_call, vmap
 
 from models.linear import Linear
 from playground.data.batches import Several
+from playground.training.cuda_graph import Player
 from playground.training.loop import Loop, Outcome
-from playground.training.recording import Player
 from playground.training.state import Step, TrainState
 
 
