@@ -20,18 +20,18 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from playground import sampler, store
-from playground.access import HOST
 from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
 from playground.computing import Computing
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
 from playground.configure import MOST_RUNS, config_from
-from playground.creation import create_run
 from playground.flags import Typed, number
-from playground.runs import RunFolder
-from playground.sampler import SampleConfig
-from playground.store import Run, Store
+from playground.runs import sampler, store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.sampler import SampleConfig
+from playground.runs.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.system.files import REPOSITORY
 

@@ -22,8 +22,8 @@ from playground.config.presets import PRESETS
 from playground.config.run import DataConfig, RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora
-from playground.runs import RunFolder
-from playground.store import Run
+from playground.runs.folder import RunFolder
+from playground.runs.store import Run
 from playground.system.files import REPOSITORY
 
 DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from models.knobs import ConfigError, Problem, parse
-from playground import store
-from playground.access import HOST
 from playground.bench import app_server
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
-from playground.creation import create_run
-from playground.runs import RunFolder
-from playground.store import Store
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 from playground.system import locks
 from playground.system.files import text_hash
 

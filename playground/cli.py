@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.knobs import ConfigError, Problem
-from playground import sampler, store
-from playground.access import HOST
 from playground.config.run import DataConfig, RunConfig
 from playground.config.settings import Settings
 from playground.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
-from playground.creation import create_run
 from playground.data import corpora, dataset, tasks
 from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
 from playground.foreground import as_one_program, finite
 from playground.foreground import train as train_here
 from playground.liveness import mark_dead_runs
-from playground.runs import RunFolder
-from playground.store import NoSuchRun, Run, Store
+from playground.runs import sampler, store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.store import NoSuchRun, Run, Store
 from playground.supervisor import CannotDo, Supervisor
 
 OBEY_WITHIN_S = 15.0

@@ -16,10 +16,10 @@ from playground.config.limits import check_config
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import SOURCES, UPLOAD, RunConfig
 from playground.config.settings import Settings, find_root, from_environment
-from playground.creation import checked, collecting, fetch
 from playground.data import corpora
 from playground.data.hub import HUB
 from playground.flags import Flag, Typed, flags_of
+from playground.runs.creation import checked, collecting, fetch
 
 MOST_RUNS = 64
 VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from playground import disk, queueing, store
-from playground.access import HOST
+from playground import queueing
 from playground.audience import Audience
 from playground.config.settings import Settings
-from playground.runs import RunFolder
-from playground.store import Run, Store
+from playground.runs import disk, store
+from playground.runs.access import HOST
+from playground.runs.folder import RunFolder
+from playground.runs.store import Run, Store
 
 EVERY_S, DISK_EVERY_S = 1.0, 20.0
 

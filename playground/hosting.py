@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from models.knobs import ConfigError, Problem
-from playground import store
-from playground.access import HOST, Visitor
 from playground.config.settings import LIMITS, SettingsError, read_limit
-from playground.store import Run
+from playground.runs import store
+from playground.runs.access import HOST, Visitor
+from playground.runs.store import Run
 from playground.supervisor import CannotDo, Supervisor
 
 IDLE_S = 60.0

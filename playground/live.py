@@ -28,8 +28,7 @@ from starlette.routing import Route
 from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import disk, export, frames, moments, plots, queueing, sampler, store
-from playground.access import Access, NotAllowed, Visitor
+from playground import plots, queueing
 from playground.audience import Audience
 from playground.computing import BUSY, Busy, Computing
 from playground.config import estimate
@@ -40,8 +39,10 @@ from playground.data import tokenizers
 from playground.errands import Errands
 from playground.inside.findings import Seen, observe
 from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
-from playground.runs import RunFolder
-from playground.store import NoSuchRun, Run, Store, StoreBusy
+from playground.runs import disk, export, frames, lookup, sampler, store
+from playground.runs.access import Access, NotAllowed, Visitor
+from playground.runs.folder import RunFolder
+from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
 from playground.supervisor import queue_of
 from playground.system.files import ASSETS, text_hash
 from playground.training.errors import CheckpointError
@@ -382,24 +383,24 @@ class Live:
         text = run.probe_text if text is None else text
         if text is None:
             return b"null"
-        found = moments.recorded(self.root, run_id, step, text)
+        found = lookup.recorded(self.root, run_id, step, text)
         there = [kept for kept in sampler.steps(self.root, run_id) if kept <= step]
         # A text that is no longer recorded has probes up to some step only; later checkpoints know better.
         if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
-            found = self.computing.run_soon(lambda: moments.computed(self.root, run_id, there[-1], text))
+            found = self.computing.run_soon(lambda: lookup.computed(self.root, run_id, there[-1], text))
         if found is None:
             return b"null"
         tokenizer = tokenizers.load(folder.tokenizer.read_text())
-        return orjson.dumps(moments.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(lookup.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _ablate(self, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
         text = text or self.db.run(run_id).probe_text or ""
         if off is not None:
-            return orjson.dumps(self.computing.run_soon(lambda: moments.ablate(self.root, run_id, step, off, text)))
+            return orjson.dumps(self.computing.run_soon(lambda: lookup.ablate(self.root, run_id, step, off, text)))
         if not self.weighing.acquire(blocking=False):
             raise Busy(BUSY)
         try:  # takes its turns part by part, so that others are served in between
-            return orjson.dumps(moments.worth(self.root, run_id, step, text, self.computing.run_soon))
+            return orjson.dumps(lookup.worth(self.root, run_id, step, text, self.computing.run_soon))
         finally:
             self.weighing.release()
 

@@ -6,10 +6,11 @@ import signal
 import time
 from pathlib import Path
 
-from playground import store, worker
+from playground import worker
 from playground.config.settings import Settings
-from playground.runs import RunFolder
-from playground.store import Run, Store
+from playground.runs import store
+from playground.runs.folder import RunFolder
+from playground.runs.store import Run, Store
 from playground.system import files, locks
 
 A_MOMENT_S = 0.4  # in which an app sees to what is just starting

@@ -9,7 +9,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
-from playground.store import Run
+from playground.runs.store import Run
 
 
 def in_turn(queued: Sequence[Run], active: Sequence[Run], served: Mapping[str, float]) -> list[Run]:

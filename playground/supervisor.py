@@ -14,16 +14,17 @@ import time
 from pathlib import Path
 
 from models.knobs import ConfigError, Problem, parse
-from playground import disk, pulse, queueing, store
-from playground.access import Visitor
+from playground import pulse, queueing
 from playground.audience import Audience
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
-from playground.creation import check_probe, create_run
 from playground.enforcing import Enforcer
 from playground.liveness import DELETED, clear_away, how_it_died, mark_dead
-from playground.runs import RunFolder, clean_name
-from playground.store import Run, Store
+from playground.runs import disk, store
+from playground.runs.access import Visitor
+from playground.runs.creation import check_probe, create_run
+from playground.runs.folder import RunFolder, clean_name
+from playground.runs.store import Run, Store
 from playground.system import cores, files, locks
 from playground.system.files import REPOSITORY, megabytes
 

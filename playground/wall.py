@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from playground import frames, store
 from playground.config.settings import LIMITS
 from playground.live import Live
-from playground.store import Run, Store
+from playground.runs import frames, store
+from playground.runs.store import Run, Store
 from playground.system import memory
 
 MOST_RUNS, MOST_POINTS = 60, 240

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from playground import store
 from playground.config.settings import n_cpus
 from playground.pulse import Pulse
-from playground.runs import RunFolder
-from playground.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
+from playground.runs import store
+from playground.runs.folder import RunFolder
+from playground.runs.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
 from playground.system.files import publish, sweep
 

@@ -49,7 +49,7 @@ def test_imports_are_found_in_every_form():
 
 
 def test_there_is_something_to_check():
-    assert {"models/gpt.py", "playground/store.py", "playground/training/loop.py"} <= set(NAMES)
+    assert {"models/gpt.py", "playground/runs/store.py", "playground/training/loop.py"} <= set(NAMES)
     assert importers("torch", among="models/") >= {"models/gpt.py"}
 
 
@@ -58,7 +58,7 @@ def test_models_know_nothing_of_the_playground():
 
 
 def test_only_the_store_speaks_sql():
-    assert importers("sqlite3", "sqlalchemy", "apsw") == {"playground/store.py"}
+    assert importers("sqlite3", "sqlalchemy", "apsw") == {"playground/runs/store.py"}
 
 
 def test_only_the_page_knows_gradio():

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from playground import access
 from playground.config.run import RunConfig
 from playground.live import Live
+from playground.runs import access
+from playground.runs.store import Store
 from playground.soak.client import Answer, Client, NoAnswer
 from playground.soak.hostile import Hostile
 from playground.soak.judge import Judge
 from playground.soak.page import Handler, Page
-from playground.store import Store
 
 AT_ONCE = 8
 GLANCE_S = 0.4

@@ -13,8 +13,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground.runs import RunFolder
-from playground.store import Store
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 
 PROC = Path("/proc")
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}

@@ -20,16 +20,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from models.knobs import ConfigError, flat, nested, parse
-from playground import store, worker
-from playground.access import HOST
+from playground import worker
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
-from playground.creation import create_run
 from playground.data import corpora
 from playground.flags import Typed
-from playground.runs import RunFolder
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.store import Run, Store
 from playground.soak import evidence
-from playground.store import Run, Store
 from playground.supervisor import Supervisor
 from playground.system import locks
 from playground.system.files import REPOSITORY
@@ -247,7 +248,7 @@ def read_only_in_mid_run(folder: Path) -> str:
 LOCK_THE_DATABASE = """
 import sys, time
 from pathlib import Path
-from playground.store import Store
+from playground.runs.store import Store
 with Store(Path(sys.argv[1]))._writing():
     print("locked", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -390,7 +391,7 @@ SERVE = """
 import sys
 from pathlib import Path
 from playground.config.settings import Settings
-from playground.store import Store
+from playground.runs.store import Store
 from playground.supervisor import Supervisor
 supervisor = Supervisor(Settings(Path(sys.argv[1]), max_running=1), Store(Path(sys.argv[1])))
 supervisor.start()

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playground import access, store
-from playground.access import Visitor
 from playground.config.run import RunConfig
 from playground.flags import Typed, number
-from playground.runs import RunFolder
+from playground.runs import access, store
+from playground.runs.access import Visitor
+from playground.runs.folder import RunFolder
 from playground.soak.attack import AT_ONCE, Attacker
 from playground.soak.client import Client, NoAnswer
 from playground.soak.figures import refuse_what_is_wrong, say

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground.store import Store
+from playground.runs.store import Store
 from playground.system.files import REPOSITORY
 
 OPENS_WITHIN_S, ENDS_WITHIN_S = 60.0, 30.0

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from playground.runs import RunFolder
+from playground.runs.folder import RunFolder
+from playground.runs.store import Run
 from playground.soak.client import Answer
 from playground.soak.hostile import MARK
 from playground.soak.house import App
-from playground.store import Run
 from playground.system.files import REPOSITORY
 
 TRACEBACK = b"Traceback (most recent call last)"

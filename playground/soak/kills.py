@@ -21,16 +21,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from models.knobs import ConfigError, Problem, flat, nested, parse
-from playground import store, worker
-from playground.access import HOST
+from playground import worker
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
 from playground.configure import settings_from
-from playground.creation import create_run
 from playground.flags import Typed
-from playground.runs import RunFolder
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 from playground.soak import evidence
-from playground.store import Store
 from playground.supervisor import CannotDo, Supervisor
 from playground.system.files import REPOSITORY
 

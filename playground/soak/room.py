@@ -8,7 +8,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from playground import store
+from playground.runs import store
 from playground.soak.client import Client, NoAnswer
 from playground.soak.figures import percentile
 from playground.soak.house import App

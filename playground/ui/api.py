@@ -13,12 +13,12 @@ import gradio as gr
 import orjson
 
 from models.knobs import ConfigError, Problem
-from playground import frames, moments, sampler, store
-from playground.access import Visitor, new_key
 from playground.config.presets import PRESETS, with_source
 from playground.data import corpora, tokenizers
 from playground.live import Live
-from playground.runs import RunFolder
+from playground.runs import frames, lookup, sampler, store
+from playground.runs.access import Visitor, new_key
+from playground.runs.folder import RunFolder
 from playground.supervisor import Supervisor
 from playground.ui.common import Services, answered
 
@@ -136,7 +136,7 @@ class Endpoints:
         with answered():
             run = self._run(run_id, owner_key)
             step, text = sampler.parse_step(step), _text(text, "text", 2000)
-            at, seen = self.services.computing.run_soon(lambda: moments.computed(self.root, run.id, step, text))
+            at, seen = self.services.computing.run_soon(lambda: lookup.computed(self.root, run.id, step, text))
             tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
             maps = seen.tensors["attention"].astype(float).round(4).tolist()
             tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
@@ -148,7 +148,7 @@ class Endpoints:
         with answered():
             run = self._run(run_id, owner_key)
             step, off, text = sampler.parse_step(step), _text(off, "off", 2000), _text(text, "text", 2000) or run.probe_text or ""
-            return self.services.computing.run_soon(lambda: moments.ablate(self.root, run.id, step, off, text))
+            return self.services.computing.run_soon(lambda: lookup.ablate(self.root, run.id, step, off, text))
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration; those of a private run answer

@@ -9,7 +9,7 @@ import gradio as gr
 from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config.presets import PRESETS
 from playground.config.run import TASK, RunConfig
-from playground.creation import checked
+from playground.runs.creation import checked
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, told
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices

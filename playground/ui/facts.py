@@ -14,7 +14,7 @@ from playground.config.run import DataConfig, RunConfig
 from playground.data import corpora, dataset, tasks
 from playground.data.dataset import About
 from playground.data.tokenizers import Tokenizer, UnknownCharacters
-from playground.store import Store
+from playground.runs.store import Store
 
 SPECS = RunConfig.specs()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground.access import Visitor
 from playground.hosting import Host
+from playground.runs.access import Visitor
 from playground.supervisor import CannotDo
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.panel import Panel

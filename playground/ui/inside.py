@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground import moments, store
+from playground.runs import lookup, store
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.panel import Panel
 
@@ -50,4 +50,4 @@ class Inside:
                     return db.run(run_id).probe_text == text
 
                 self.services.errands.forget(again)  # one that gave up when another text was wanted
-                self.services.errands.go(again, lambda report: moments.reprobe(root, run_id, text, report, wanted, run_later), patience_s=0)
+                self.services.errands.go(again, lambda report: lookup.reprobe(root, run_id, text, report, wanted, run_later), patience_s=0)

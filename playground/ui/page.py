@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground.store import NoSuchRun
+from playground.runs.store import NoSuchRun
 from playground.system.files import ASSETS
 from playground.ui import api, train
 from playground.ui.blocks import Blocks

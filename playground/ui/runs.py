@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground import store
-from playground.access import Visitor
-from playground.runs import RunFolder
+from playground.runs import store
+from playground.runs.access import Visitor
+from playground.runs.folder import RunFolder
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.design import Design
 from playground.ui.panel import Panel

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import gradio as gr
 
 from models.knobs import Knobs
-from playground import sampler
-from playground.sampler import SampleConfig
+from playground.runs import sampler
+from playground.runs.sampler import SampleConfig
 from playground.supervisor import CannotDo
 from playground.ui import form
 from playground.ui.common import EVENT, Services, told

@@ -12,12 +12,12 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from playground import store
-from playground.access import Access
 from playground.computing import Computing
 from playground.config.settings import TOKEN, Settings, calm_threads
 from playground.live import Live, asset_path, compressed
-from playground.store import Run, Store, StoreBusy
+from playground.runs import store
+from playground.runs.access import Access
+from playground.runs.store import Run, Store, StoreBusy
 from playground.supervisor import Supervisor
 from playground.system import memory
 from playground.ui import page

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from playground import store
-from playground.access import HOST
 from playground.config.settings import Settings
-from playground.store import Store
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.store import Store
 from playground.supervisor import CannotDo, Supervisor
 
 HOST_TOKEN = "the-token-of-the-host"

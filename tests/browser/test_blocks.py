@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 
-from playground.store import Store
+from playground.runs.store import Store
 
 
 def choose(page, control: str, option: str) -> None:

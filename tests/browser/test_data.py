@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from playground.store import Store
+from playground.runs.store import Store
 
 FILES = "#section-own-text input[type=file]"
 PLOT = "document.querySelector('#loss .pg-plot')"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from playground import store
-from playground.access import HOST
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
-from playground.creation import create_run
-from playground.store import Store
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.store import Store
 
 
 def test_the_page_asks_no_more_often_than_it_is_told(visit, app):

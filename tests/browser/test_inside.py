@@ -14,8 +14,8 @@ import pytest
 
 from playground.bench_page import Played, Watch, open_inside
 from playground.config.settings import Settings
-from playground.runs import RunFolder
-from playground.store import Store
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS_WATCHED, MAY_GROW_MB = 60, 12

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load
 
-from playground.store import Store
+from playground.runs.store import Store
 
 STATE = "document.body.dataset.runState"
 

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from playground.access import Visitor
-from playground.store import Store
+from playground.runs.access import Visitor
+from playground.runs.store import Store
 
 HOST = "#host=the-token-of-the-host"
 STATE = "document.body.dataset.runState"

@@ -18,14 +18,15 @@ import pytest
 import torch
 
 from models.knobs import flat, nested, parse
-from playground import store, worker
-from playground.access import HOST
+from playground import worker
 from playground.config import estimate
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
-from playground.creation import create_run
-from playground.runs import RunFolder
-from playground.store import Store
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 from playground.supervisor import Supervisor
 from playground.system.files import REPOSITORY
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from playground import access, store
-from playground.access import HOST, NOBODY, Access, NotAllowed, Visitor
-from playground.store import NoSuchRun, Store
+from playground.runs import access, store
+from playground.runs.access import HOST, NOBODY, Access, NotAllowed, Visitor
+from playground.runs.store import NoSuchRun, Store
 
 TOKEN = "the-token-of-the-host"
 RUN = "abcdefghij"

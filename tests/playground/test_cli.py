@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from playground import store
 from playground.config.presets import PRESETS
 from playground.config.run import TEXTS, RunConfig
 from playground.data.tasks import TASKS
-from playground.runs import RunFolder
-from playground.store import Store
+from playground.runs import store
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
 STEPS = {"batch_size": 4, "max_steps": 40, "checkpoint_interval": 20, "eval_interval": 20}

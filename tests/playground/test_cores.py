@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from playground import store
+from playground.runs import store
 from playground.system import cores
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
@@ -35,7 +35,7 @@ def test_all_threads_of_a_process_are_pinned_and_what_is_not_there_is_no_matter(
 @LINUX
 @pytest.mark.skipif(len(cores.available()) < 2, reason="there is but one core")
 def test_two_runs_train_on_cores_of_their_own(tmp_path, open_house, endless):
-    from playground.access import HOST
+    from playground.runs.access import HOST
 
     house = open_house(tmp_path, max_running=2)
     try:

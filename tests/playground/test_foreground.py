@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from models.knobs import ConfigError
-from playground import foreground, store
-from playground.access import HOST
+from playground import foreground
 from playground.config.settings import Settings
-from playground.creation import create_run
-from playground.store import Store
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.store import Store
 
 
 def test_on_a_cpu_runs_train_one_after_the_other(tiny):

@@ -17,20 +17,21 @@ import torch
 from safetensors.torch import load
 from starlette.testclient import TestClient
 
-from playground import frames, plots, sampler, store
-from playground.access import Visitor, new_key
+from playground import plots
 from playground.config import estimate
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, from_environment
-from playground.creation import create_run
 from playground.data import tokenizers
 from playground.data.corpora import add_text
 from playground.inside.quantities import QUANTITIES
 from playground.live import Live, Shared, about_config, file_name
-from playground.moments import triangles
-from playground.runs import RunFolder
-from playground.sampler import SampleConfig
-from playground.store import Store
+from playground.runs import frames, sampler, store
+from playground.runs.access import Visitor, new_key
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.lookup import triangles
+from playground.runs.sampler import SampleConfig
+from playground.runs.store import Store
 from playground.training.events import Progress, Validation
 from playground.worker import Interruption, execute
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from models.knobs import ConfigError
-from playground import moments, sampler
-from playground.runs import RunFolder
-from playground.sampler import SampleConfig, sample
-from playground.store import Store
+from playground.runs import lookup, sampler
+from playground.runs.folder import RunFolder
+from playground.runs.sampler import SampleConfig, sample
+from playground.runs.store import Store
 from playground.training.checkpoints import CheckpointError
 
 
@@ -20,8 +20,8 @@ def test_a_checkpoint_shows_what_the_run_recorded_at_that_step(trained):
     run = Store(root).run(run_id)
     torch.set_num_threads(run.threads)  # on which float sums depend
     text = run.probe_text
-    step, seen = moments.computed(root, run_id, 60, text)
-    at, kept = moments.recorded(root, run_id, 60, text)
+    step, seen = lookup.computed(root, run_id, 60, text)
+    at, kept = lookup.recorded(root, run_id, 60, text)
     assert step == at == 60, "the last step is always looked at"
     taken = {"grad_params", "update_ratio"}  # of a training step: a checkpoint does not tell
     assert seen.values == {name: value for name, value in kept.values.items() if name not in taken} and taken <= set(kept.values)
@@ -34,12 +34,12 @@ def test_every_checkpoint_is_looked_at_again_with_a_new_text(trained, tmp_path):
     root, run_id = trained
     shutil.copytree(root, tmp_path / "root")
     reports = []
-    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda share, words: reports.append((share, words)), lambda: True)
+    lookup.reprobe(tmp_path / "root", run_id, "The cat", lambda share, words: reports.append((share, words)), lambda: True)
     folder = RunFolder(tmp_path / "root", run_id)
     assert folder.probe_steps("The cat") == sampler.steps(root, run_id)
     assert [share for share, _ in reports] == [i / len(reports) for i in range(len(reports))] and "1 of" in reports[0][1]
-    step, seen = moments.recorded(tmp_path / "root", run_id, 10**9, "The cat")
-    _, wanted = moments.computed(root, run_id, step, "The cat")
+    step, seen = lookup.recorded(tmp_path / "root", run_id, 10**9, "The cat")
+    _, wanted = lookup.computed(root, run_id, step, "The cat")
     assert seen.values == wanted.values
 
 
@@ -47,7 +47,7 @@ def test_looking_again_ends_where_another_text_is_wanted_by_now(trained, tmp_pat
     root, run_id = trained
     shutil.copytree(root, tmp_path / "root")
     still = iter([True, True, False])
-    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, lambda: next(still))
+    lookup.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, lambda: next(still))
     assert RunFolder(tmp_path / "root", run_id).probe_steps("The cat") == sampler.steps(root, run_id)[:2]
 
 
@@ -60,7 +60,7 @@ def test_a_checkpoint_that_is_thinned_out_meanwhile_is_passed_over(trained, tmp_
         (folder.checkpoints / f"{there[1]:06d}.json").unlink(missing_ok=True)
         return True
 
-    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, wanted)
+    lookup.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, wanted)
     assert folder.probe_steps("The cat") == [there[0], *there[2:]]
 
 
@@ -75,20 +75,20 @@ def test_a_run_that_is_deleted_meanwhile_does_not_come_back(trained, tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
         return True
 
-    moments.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, deleted)
+    lookup.reprobe(tmp_path / "root", run_id, "The cat", lambda *_: None, deleted)
     assert not folder.exists()
 
 
 def test_sampling_at_the_same_time_disturbs_neither(trained):
     root, run_id = trained
     config = SampleConfig(max_new_tokens=60, seed=3)
-    alone, seen = [t.text for t in sample(root, run_id, None, "The ", config)], moments.computed(root, run_id, None, "The cat sat")[1]
+    alone, seen = [t.text for t in sample(root, run_id, None, "The ", config)], lookup.computed(root, run_id, None, "The cat sat")[1]
     texts, looks, done = [], [], threading.Event()
 
     def look() -> None:
         while not done.is_set():
-            looks.append(moments.computed(root, run_id, None, "The cat sat")[1].values)
-            looks.append(moments.ablate(root, run_id, None, "layer:1", "The cat")["step"])
+            looks.append(lookup.computed(root, run_id, None, "The cat sat")[1].values)
+            looks.append(lookup.ablate(root, run_id, None, "layer:1", "The cat")["step"])
 
     other = threading.Thread(target=look)
     other.start()
@@ -104,7 +104,7 @@ def test_sampling_at_the_same_time_disturbs_neither(trained):
 
 def test_without_a_layer_the_loss_is_that_of_a_model_without_it(trained):
     root, run_id = trained
-    answer = moments.ablate(root, run_id, None, "layer:1", "The cat sat")
+    answer = lookup.ablate(root, run_id, None, "layer:1", "The cat sat")
     loaded = sampler.load(root, run_id, None)
     ids = torch.tensor(loaded.tokenizer.encode("The cat sat").tolist())
     with torch.no_grad():
@@ -119,29 +119,29 @@ def test_without_a_layer_the_loss_is_that_of_a_model_without_it(trained):
 
 def test_each_part_is_worth_what_switching_it_off_costs(trained):
     root, run_id = trained
-    worth = moments.worth(root, run_id, None, "The cat sat")
+    worth = lookup.worth(root, run_id, None, "The cat sat")
     assert worth["on"] == "held-out data" and set(worth["rises"]) == {"layer:1", "attn:1", "head:1.1", "head:1.2", "mlp:1"}
     for part in ("head:1.2", "mlp:1"):
-        lost = moments.ablate(root, run_id, None, part, "The cat sat")
+        lost = lookup.ablate(root, run_id, None, part, "The cat sat")
         assert worth["rises"][part] == pytest.approx(lost["after"]["held_out_loss"] - lost["before"]["held_out_loss"], abs=1e-9)
 
 
 def test_data_that_are_gone_are_done_without(trained, tmp_path):
     root, run_id = trained
     shutil.copytree(root, tmp_path / "root", ignore=shutil.ignore_patterns("prepared"))
-    assert moments.ablate(tmp_path / "root", run_id, None, "mlp:1", "The cat")["after"]["held_out_loss"] is None
-    assert moments.worth(tmp_path / "root", run_id, None, "The cat")["on"] == "probe text"
+    assert lookup.ablate(tmp_path / "root", run_id, None, "mlp:1", "The cat")["after"]["held_out_loss"] is None
+    assert lookup.worth(tmp_path / "root", run_id, None, "The cat")["on"] == "probe text"
 
 
 def test_what_cannot_be_looked_at_is_refused(trained, tmp_path):
     root, run_id = trained
     with pytest.raises(ConfigError, match=r"probe\.text"):
-        moments.computed(root, run_id, None, "")
+        lookup.computed(root, run_id, None, "")
     with pytest.raises(ConfigError, match=r"off: 'head:9\.1' is no part of this model"):
-        moments.ablate(root, run_id, None, "head:9.1", "The")
+        lookup.ablate(root, run_id, None, "head:9.1", "The")
     with pytest.raises(CheckpointError, match="no checkpoint at step 7"):
-        moments.computed(root, run_id, 7, "The")
-    assert moments.recorded(root, run_id, 10**9, "never looked at") is None
+        lookup.computed(root, run_id, 7, "The")
+    assert lookup.recorded(root, run_id, 10**9, "never looked at") is None
 
 
 def test_a_damaged_probe_is_none(trained, tmp_path):
@@ -149,4 +149,4 @@ def test_a_damaged_probe_is_none(trained, tmp_path):
     shutil.copytree(root, tmp_path / "root")
     text = Store(root).run(run_id).probe_text
     RunFolder(tmp_path / "root", run_id).probe(text, 20).write_bytes(b"\x10\0\0\0\0\0\0\0{broken")
-    assert moments.recorded(tmp_path / "root", run_id, 20, text) is None
+    assert lookup.recorded(tmp_path / "root", run_id, 20, text) is None

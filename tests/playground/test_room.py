@@ -7,13 +7,14 @@ from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
 from models.knobs import ConfigError
-from playground import access, disk, enforcing, hosting, store
-from playground.access import Access, NotAllowed, Visitor
+from playground import enforcing, hosting
 from playground.audience import Audience
 from playground.config.settings import LIMITS, Settings
 from playground.hosting import Host
 from playground.live import Live
-from playground.store import Store
+from playground.runs import access, disk, store
+from playground.runs.access import Access, NotAllowed, Visitor
+from playground.runs.store import Store
 from playground.supervisor import CannotDo
 from playground.system import memory
 from playground.wall import Curves, Wall, address_in_the_room

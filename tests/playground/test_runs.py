@@ -3,8 +3,8 @@
 import pytest
 
 from models.knobs import ConfigError
-from playground.runs import RunFolder
-from playground.store import NoSuchRun, new_run_id
+from playground.runs.folder import RunFolder
+from playground.runs.store import NoSuchRun, new_run_id
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from models.knobs import ConfigError
-from playground import sampler
-from playground.runs import RunFolder
-from playground.sampler import SampleConfig, parse_sampling, parse_step, sample
-from playground.store import NoSuchRun
+from playground.runs import sampler
+from playground.runs.folder import RunFolder
+from playground.runs.sampler import SampleConfig, parse_sampling, parse_step, sample
+from playground.runs.store import NoSuchRun
 from playground.training.checkpoints import CheckpointError
 
 

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from playground.runs import RunFolder
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
 from playground.soak import evidence, kills
 from playground.soak.evidence import HalfWritten
-from playground.store import Store
 from playground.training.events import Progress
 
 
@@ -118,7 +118,7 @@ SERVE = """
 import signal, sys, threading
 from pathlib import Path
 from playground.config.settings import Settings
-from playground.store import Store
+from playground.runs.store import Store
 from playground.supervisor import Supervisor
 end = threading.Event()
 signal.signal(signal.SIGINT, lambda *_: end.set())

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from playground import store
-from playground.store import Buffer, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
+from playground.runs import store
+from playground.runs.store import Buffer, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
 from playground.training.events import Notice, Progress, Validation, from_json
 
 ID = "abcdefghij"
@@ -59,7 +59,7 @@ def schema_version(path):
 
 
 def test_many_processes_create_one_database(tmp_path, outside):
-    script = "import sys; from pathlib import Path; from playground.store import Store; input(); Store(Path(sys.argv[1])).create()"
+    script = "import sys; from pathlib import Path; from playground.runs.store import Store; input(); Store(Path(sys.argv[1])).create()"
     processes = [outside(script, tmp_path / "root") for _ in range(6)]
     for process in processes:
         process.stdin.write("go\n")
@@ -272,7 +272,7 @@ def test_a_full_disk_is_said_to_be_full_and_keeps_what_was_there(db, tmp_path):
 
 
 def test_no_torch_is_needed():
-    script = "import sys, playground.store, playground.supervisor, playground.cli; print('torch' in sys.modules)"
+    script = "import sys, playground.runs.store, playground.supervisor, playground.cli; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=store.__file__.rsplit("/", 2)[0])
     assert done.stdout == "False\n", done.stderr
 

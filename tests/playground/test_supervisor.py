@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from models.knobs import ConfigError, flat, nested
-from playground import access, store
-from playground.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.data import corpora, dataset
 from playground.data.tokenizers import UnknownCharacters
-from playground.store import NoSuchRun
+from playground.runs import access, store
+from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
+from playground.runs.store import NoSuchRun
 from playground.supervisor import CannotDo
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())

@@ -7,13 +7,14 @@ import signal
 import pytest
 import torch
 
-from playground import store, worker
-from playground.access import HOST
+from playground import worker
 from playground.config.settings import Settings
-from playground.creation import create_run
 from playground.liveness import how_it_died, mark_dead
-from playground.runs import RunFolder
-from playground.store import Store, StoreReadOnly
+from playground.runs import store
+from playground.runs.access import HOST
+from playground.runs.creation import create_run
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store, StoreReadOnly
 from playground.system import locks
 from playground.worker import Interruption, execute, explain
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from playground import access, store
-from playground.access import Visitor
 from playground.config.settings import Settings
-from playground.creation import create_run
+from playground.runs import access, store
+from playground.runs.access import Visitor
+from playground.runs.creation import create_run
+from playground.runs.store import Store
 from playground.soak.attack import GRADIO_ROUTES
 from playground.soak.client import Answer
 from playground.soak.fuzz import LIMITS
 from playground.soak.hostile import MARKUP, Hostile
 from playground.soak.house import App
 from playground.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
-from playground.store import Store
 from playground.system.files import REPOSITORY
 
 

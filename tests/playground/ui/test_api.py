@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from playground.store import Store
+from playground.runs.store import Store
 from playground.system.files import REPOSITORY
 
 ENDPOINTS = {

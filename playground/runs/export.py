@@ -8,8 +8,8 @@ from pathlib import Path
 
 from models.config import ModelConfig
 from models.families import closest
-from playground import sampler
 from playground.data.tokenizers import hub_files
+from playground.runs import sampler
 
 
 def why_not(config: ModelConfig) -> str:

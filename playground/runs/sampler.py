@@ -15,7 +15,7 @@ from typing import Any
 from models.knobs import ConfigError, Knobs, Problem, knob, parse
 from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
-from playground.runs import RunFolder
+from playground.runs.folder import RunFolder
 from playground.training.errors import CheckpointError
 
 N_RUNNERS_UP = 5

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem
-from playground import store
-from playground.access import Visitor
 from playground.config import limits
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset
-from playground.runs import RunFolder, clean_name
-from playground.store import Store
+from playground.runs import store
+from playground.runs.access import Visitor
+from playground.runs.folder import RunFolder, clean_name
+from playground.runs.store import Store
 
 
 def create_run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from models.knobs import parse
 from playground.config.run import RunConfig
-from playground.store import NoSuchRun
+from playground.runs.store import NoSuchRun
 from playground.system.files import making, publish, text_hash
 
 MAX_NAME = 80

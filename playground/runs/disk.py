@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playground import store
-from playground.store import Run
+from playground.runs import store
+from playground.runs.store import Run
 from playground.system.files import evenly
 
 FEW_PROBES = 20

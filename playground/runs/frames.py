@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from playground.store import Row, Run, Store
+from playground.runs.store import Row, Run, Store
 
 COLUMNS = (
     "run_id", "step", "tokens", "seconds", "train_loss", "val_loss", "val_bits_per_byte", "val_tokens", "whole_split", "token_accuracy",

@@ -18,12 +18,12 @@ import orjson
 from safetensors import SafetensorError, safe_open
 
 from models.knobs import ConfigError, Problem
-from playground import sampler
 from playground.data import dataset, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.tokenizers import Tokenizer
-from playground.runs import RunFolder
-from playground.sampler import Loaded
+from playground.runs import sampler
+from playground.runs.folder import RunFolder
+from playground.runs.sampler import Loaded
 from playground.training.errors import CheckpointError
 
 ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024

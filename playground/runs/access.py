@@ -11,8 +11,8 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from playground.runs import clean_name
-from playground.store import NoSuchRun, Run, Store
+from playground.runs.folder import clean_name
+from playground.runs.store import NoSuchRun, Run, Store
 
 MAX_PERSON = 40
 _KEY = re.compile(r"[A-Za-z0-9_-]{20,100}")
