@@ -32,8 +32,8 @@ from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Run, Store
-from playground.supervisor import Supervisor
 from playground.system.files import REPOSITORY
+from playground.workers.supervisor import Supervisor
 
 RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"
 IN_PROCESS = (BARE, LOOP, PRELOADED)
@@ -172,7 +172,7 @@ def run_in_worker(config: RunConfig, settings: Settings, beside: Callable[[str],
     began = time.monotonic()
     with open(RunFolder(settings.root, run_id).log, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "playground.worker", *options],
+            [sys.executable, "-m", "playground.workers.worker", *options],
             cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=calm_threads(os.environ),
         )  # fmt: skip
     try:

@@ -25,13 +25,13 @@ from playground.data import corpora, dataset, tasks
 from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
 from playground.foreground import as_one_program, finite
 from playground.foreground import train as train_here
-from playground.liveness import mark_dead_runs
 from playground.runs import sampler, store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store
-from playground.supervisor import CannotDo, Supervisor
+from playground.workers.leftovers import mark_dead_runs
+from playground.workers.supervisor import CannotDo, Supervisor
 
 OBEY_WITHIN_S = 15.0
 

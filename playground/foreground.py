@@ -15,14 +15,14 @@ import time
 from typing import Any
 
 from models.knobs import ConfigError, Problem
-from playground import worker
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
-from playground.liveness import mark_dead
 from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
-from playground.supervisor import threads_for
+from playground.workers import worker
+from playground.workers.leftovers import mark_dead
+from playground.workers.supervisor import threads_for
 
 GOOD_ENDS = (store.FINISHED, store.STOPPED, store.PAUSED)
 

@@ -9,7 +9,7 @@ from playground.config.settings import LIMITS, SettingsError, read_limit
 from playground.runs import store
 from playground.runs.access import HOST, Visitor
 from playground.runs.store import Run
-from playground.supervisor import CannotDo, Supervisor
+from playground.workers.supervisor import CannotDo, Supervisor
 
 IDLE_S = 60.0
 FOR_ALL = "paused by the host, with all the others"

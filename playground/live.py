@@ -28,8 +28,7 @@ from starlette.routing import Route
 from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import plots, queueing
-from playground.audience import Audience
+from playground import plots
 from playground.computing import BUSY, Busy, Computing
 from playground.config import estimate
 from playground.config.presets import PRESETS
@@ -43,9 +42,11 @@ from playground.runs import disk, export, frames, lookup, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
-from playground.supervisor import queue_of
 from playground.system.files import ASSETS, text_hash
 from playground.training.errors import CheckpointError
+from playground.workers import queueing
+from playground.workers.audience import Audience
+from playground.workers.supervisor import queue_of
 
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.15, 0.5, 2.5, 1.0

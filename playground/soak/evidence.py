@@ -130,7 +130,7 @@ def workers(root: Path) -> list[Worker]:
     for folder in PROC.glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-            if "playground.worker" not in words or str(root) not in words:
+            if "playground.workers.worker" not in words or str(root) not in words:
                 continue
             # A standby that was given a run writes into the run's log.
             log = re.fullmatch(re.escape(str(root)) + r"/runs/([a-z2-7]{10})/worker\.log", os.readlink(folder / "fd/1"))

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from models.knobs import ConfigError, flat, nested, parse
-from playground import worker
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora
@@ -31,9 +30,10 @@ from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
 from playground.soak import evidence
-from playground.supervisor import Supervisor
 from playground.system import locks
 from playground.system.files import REPOSITORY
+from playground.workers import worker
+from playground.workers.supervisor import Supervisor
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,
@@ -392,7 +392,7 @@ import sys
 from pathlib import Path
 from playground.config.settings import Settings
 from playground.runs.store import Store
-from playground.supervisor import Supervisor
+from playground.workers.supervisor import Supervisor
 supervisor = Supervisor(Settings(Path(sys.argv[1]), max_running=1), Store(Path(sys.argv[1])))
 supervisor.start()
 print("served", flush=True)

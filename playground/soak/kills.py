@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from models.knobs import ConfigError, Problem, flat, nested, parse
-from playground import worker
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
 from playground.configure import settings_from
@@ -32,8 +31,9 @@ from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
 from playground.soak import evidence
-from playground.supervisor import CannotDo, Supervisor
 from playground.system.files import REPOSITORY
+from playground.workers import worker
+from playground.workers.supervisor import CannotDo, Supervisor
 
 AT_ONCE = 2
 CALM_S = 1.2  # between two kills, at most

@@ -19,8 +19,8 @@ from playground.live import Live
 from playground.runs import frames, lookup, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
-from playground.supervisor import Supervisor
 from playground.ui.common import Services, answered
+from playground.workers.supervisor import Supervisor
 
 MAX_TEXT = 20_000
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from models.knobs import ConfigError
-from playground.audience import Audience
 from playground.computing import Busy, Computing
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
 from playground.errands import Errands
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.store import NoSuchRun, Store, StoreBusy
-from playground.supervisor import CannotDo, Supervisor
 from playground.training.errors import CheckpointError
+from playground.workers.audience import Audience
+from playground.workers.supervisor import CannotDo, Supervisor
 
 # Raw values reach these handlers, so that a wrong one gets its own reason; they run beside each other.
 EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}

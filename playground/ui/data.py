@@ -12,10 +12,10 @@ from playground.config.presets import data_for
 from playground.config.run import DATA, SOURCES, TASK, DataConfig, RunConfig, source_is_known
 from playground.data import corpora, dataset, hub, tasks
 from playground.data.hub import HUB
-from playground.supervisor import CannotDo
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, told
 from playground.ui.panel import Panel
+from playground.workers.supervisor import CannotDo
 
 PATHS = [spec.path for spec in form.SPECS]
 SOURCE = PATHS.index("data.source")

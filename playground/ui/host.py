@@ -6,10 +6,10 @@ import gradio as gr
 
 from playground.hosting import Host
 from playground.runs.access import Visitor
-from playground.supervisor import CannotDo
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.panel import Panel
 from playground.ui.runs import opened
+from playground.workers.supervisor import CannotDo
 
 
 class HostTab:

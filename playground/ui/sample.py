@@ -10,10 +10,10 @@ import gradio as gr
 from models.knobs import Knobs
 from playground.runs import sampler
 from playground.runs.sampler import SampleConfig
-from playground.supervisor import CannotDo
 from playground.ui import form
 from playground.ui.common import EVENT, Services, told
 from playground.ui.panel import Panel
+from playground.workers.supervisor import CannotDo
 
 UPDATE_EVERY_S = 0.05
 MAX_PROMPT = 20_000

@@ -18,13 +18,13 @@ from playground.live import Live, asset_path, compressed
 from playground.runs import store
 from playground.runs.access import Access
 from playground.runs.store import Run, Store, StoreBusy
-from playground.supervisor import Supervisor
 from playground.system import memory
 from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
 from playground.wall import Wall, address_in_the_room
+from playground.workers.supervisor import Supervisor
 
 # Gradio keeps the description of all controls for every page that was ever opened, a reload included; nothing here needs it.
 SESSIONS = 100

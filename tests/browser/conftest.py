@@ -18,7 +18,7 @@ from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.store import Store
-from playground.supervisor import CannotDo, Supervisor
+from playground.workers.supervisor import CannotDo, Supervisor
 
 HOST_TOKEN = "the-token-of-the-host"
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from models.knobs import flat, nested, parse
-from playground import worker
 from playground.config import estimate
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
@@ -27,8 +26,9 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
-from playground.supervisor import Supervisor
 from playground.system.files import REPOSITORY
+from playground.workers import worker
+from playground.workers.supervisor import Supervisor
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,

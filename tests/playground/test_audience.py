@@ -2,8 +2,8 @@
 
 import pytest
 
-from playground import audience
-from playground.audience import Audience
+from playground.workers import audience
+from playground.workers.audience import Audience
 
 
 class Clock:

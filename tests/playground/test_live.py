@@ -33,7 +33,7 @@ from playground.runs.lookup import triangles
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Store
 from playground.training.events import Progress, Validation
-from playground.worker import Interruption, execute
+from playground.workers.worker import Interruption, execute
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
 

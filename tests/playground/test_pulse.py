@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from playground import pulse
-from playground.pulse import Silence
 from playground.system import locks
+from playground.workers import pulse
+from playground.workers.pulse import Silence
 
 HOLD = """
 import sys, threading, time
 from pathlib import Path
 from playground.system import locks
-from playground import pulse
+from playground.workers import pulse
 pulse.BEAT_S = 0.05
 lock = locks.acquire(Path(sys.argv[1]))
 pulse.Pulse(lock).start()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import hypothesis.strategies as st
 from hypothesis import given
 
-from playground.queueing import in_turn, startable, starts_in
+from playground.workers.queueing import in_turn, startable, starts_in
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ import signal, sys, threading
 from pathlib import Path
 from playground.config.settings import Settings
 from playground.runs.store import Store
-from playground.supervisor import Supervisor
+from playground.workers.supervisor import Supervisor
 end = threading.Event()
 signal.signal(signal.SIGINT, lambda *_: end.set())
 supervisor = Supervisor(Settings(Path(sys.argv[1]), max_running=2, nice=0), Store(Path(sys.argv[1])))

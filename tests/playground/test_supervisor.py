@@ -16,7 +16,7 @@ from playground.data.tokenizers import UnknownCharacters
 from playground.runs import access, store
 from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.runs.store import NoSuchRun
-from playground.supervisor import CannotDo
+from playground.workers.supervisor import CannotDo
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
 

@@ -7,16 +7,16 @@ import signal
 import pytest
 import torch
 
-from playground import worker
 from playground.config.settings import Settings
-from playground.liveness import how_it_died, mark_dead
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store, StoreReadOnly
 from playground.system import locks
-from playground.worker import Interruption, execute, explain
+from playground.workers import worker
+from playground.workers.leftovers import how_it_died, mark_dead
+from playground.workers.worker import Interruption, execute, explain
 
 THREADS = torch.get_num_threads()
 
@@ -39,7 +39,7 @@ def work(run_python, tmp_path):
     started = []
 
     def start(*arguments):
-        started.append(run_python("-m", "playground.worker", "--root", str(tmp_path), *arguments))
+        started.append(run_python("-m", "playground.workers.worker", "--root", str(tmp_path), *arguments))
         return started[-1]
 
     yield start

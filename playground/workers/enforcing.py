@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from playground import queueing
-from playground.audience import Audience
 from playground.config.settings import Settings
 from playground.runs import disk, store
 from playground.runs.access import HOST
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
+from playground.workers import queueing
+from playground.workers.audience import Audience
 
 EVERY_S, DISK_EVERY_S = 1.0, 20.0
 

@@ -1,4 +1,4 @@
-"""One run in one process: `python -m playground.worker --root ROOT --run ID`.
+"""One run in one process: `python -m playground.workers.worker --root ROOT --run ID`.
 
 With `--standby` it imports torch first and waits for `ID THREADS CORES` on its standard input; the end
 of the input ends it. It holds the run's lock while alive, obeys what the store says is wanted,
@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from playground.config.settings import n_cpus
-from playground.pulse import Pulse
 from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
 from playground.system.files import publish, sweep
+from playground.workers.pulse import Pulse
 
 LAST_WORD_S = 60.0
 UNSAID = os.EX_IOERR  # the exit status of a worker that could not record how its run ended
@@ -332,7 +332,7 @@ def measure_machine(root: Path, threads: int) -> None:
 
 def main() -> int:
     """Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m playground.worker")
+    parser = argparse.ArgumentParser(prog="python -m playground.workers.worker")
     parser.add_argument("--root", required=True, type=Path)
     parser.add_argument("--run")
     parser.add_argument("--threads", type=int, default=n_cpus())

@@ -14,12 +14,8 @@ import time
 from pathlib import Path
 
 from models.knobs import ConfigError, Problem, parse
-from playground import pulse, queueing
-from playground.audience import Audience
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
-from playground.enforcing import Enforcer
-from playground.liveness import DELETED, clear_away, how_it_died, mark_dead
 from playground.runs import disk, store
 from playground.runs.access import Visitor
 from playground.runs.creation import check_probe, create_run
@@ -27,6 +23,10 @@ from playground.runs.folder import RunFolder, clean_name
 from playground.runs.store import Run, Store
 from playground.system import cores, files, locks
 from playground.system.files import REPOSITORY, megabytes
+from playground.workers import pulse, queueing
+from playground.workers.audience import Audience
+from playground.workers.enforcing import Enforcer
+from playground.workers.leftovers import DELETED, clear_away, how_it_died, mark_dead
 
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
@@ -359,7 +359,7 @@ class Supervisor:
     def _spawn(self, *arguments: str, output, stdin=subprocess.DEVNULL) -> subprocess.Popen:
         """A worker process in a session of its own, so that Ctrl-C in the terminal does not reach it."""
         options = ["--root", str(self.settings.root), "--nice", str(self.settings.nice)]
-        command = [sys.executable, "-m", "playground.worker", *options, *arguments]
+        command = [sys.executable, "-m", "playground.workers.worker", *options, *arguments]
         return subprocess.Popen(
             command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=calm_threads(os.environ)
         )

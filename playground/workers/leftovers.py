@@ -6,12 +6,12 @@ import signal
 import time
 from pathlib import Path
 
-from playground import worker
 from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
 from playground.system import files, locks
+from playground.workers import worker
 
 A_MOMENT_S = 0.4  # in which an app sees to what is just starting
 DELETED = ".deleted.unfinished"
