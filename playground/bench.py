@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
-from playground.computing import Computing
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
 from playground.configure import MOST_RUNS, config_from
@@ -33,6 +32,7 @@ from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Run, Store
 from playground.system.files import REPOSITORY
+from playground.web.computing import Computing
 from playground.workers.supervisor import Supervisor
 
 RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"

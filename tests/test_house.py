@@ -82,7 +82,7 @@ def test_the_page_is_above_all_else():
 
 def test_plots_never_read_the_store():
     below = ["store", "supervisor", "worker", "sampler", "live", "ui", "runs", "training"]
-    assert importers("torch", *(f"playground.{layer}" for layer in below), among="playground/plots.py") == set()
+    assert importers("torch", *(f"playground.{layer}" for layer in below), among="playground/web/plots.py") == set()
 
 
 def test_the_processes_around_training_do_not_wait_for_torch():

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 from playground.config.run import RunConfig
-from playground.live import Live
 from playground.runs import access
 from playground.runs.store import Store
 from playground.soak.client import Answer, Client, NoAnswer
 from playground.soak.hostile import Hostile
 from playground.soak.judge import Judge
 from playground.soak.page import Handler, Page
+from playground.web.live import Live
 
 AT_ONCE = 8
 GLANCE_S = 0.4

@@ -15,11 +15,11 @@ import orjson
 from models.knobs import ConfigError, Problem
 from playground.config.presets import PRESETS, with_source
 from playground.data import corpora, tokenizers
-from playground.live import Live
 from playground.runs import frames, lookup, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, answered
+from playground.web.live import Live
 from playground.workers.supervisor import Supervisor
 
 MAX_TEXT = 20_000

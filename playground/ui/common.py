@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from models.knobs import ConfigError
-from playground.computing import Busy, Computing
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
-from playground.errands import Errands
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.store import NoSuchRun, Store, StoreBusy
 from playground.training.errors import CheckpointError
+from playground.web.computing import Busy, Computing
+from playground.web.errands import Errands
 from playground.workers.audience import Audience
 from playground.workers.supervisor import CannotDo, Supervisor
 

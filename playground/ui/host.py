@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground.hosting import Host
 from playground.runs.access import Visitor
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.panel import Panel
 from playground.ui.runs import opened
+from playground.web.hosting import Host
 from playground.workers.supervisor import CannotDo
 
 

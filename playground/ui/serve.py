@@ -12,9 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from playground.computing import Computing
 from playground.config.settings import TOKEN, Settings, calm_threads
-from playground.live import Live, asset_path, compressed
 from playground.runs import store
 from playground.runs.access import Access
 from playground.runs.store import Run, Store, StoreBusy
@@ -23,7 +21,9 @@ from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
-from playground.wall import Wall, address_in_the_room
+from playground.web.computing import Computing
+from playground.web.live import Live, asset_path, compressed
+from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
 
 # Gradio keeps the description of all controls for every page that was ever opened, a reload included; nothing here needs it.

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from playground.computing import A_LITTLE_S, MAX_STREAMS, Busy, Computing
+from playground.web.computing import A_LITTLE_S, MAX_STREAMS, Busy, Computing
 
 
 def test_it_computes_in_one_thread_of_low_priority_and_with_one_core():

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from playground.errands import AT_ONCE, Errands, TooManyErrands
+from playground.web.errands import AT_ONCE, Errands, TooManyErrands
 
 
 class Work:
@@ -186,7 +186,7 @@ def test_an_error_gives_its_turn_back(errands):
 
 
 def test_no_more_than_so_many_are_taken_on(monkeypatch):
-    monkeypatch.setattr("playground.errands.AT_MOST", 3)
+    monkeypatch.setattr("playground.web.errands.AT_MOST", 3)
     errands, gate = Errands(), threading.Event()
     try:
         for key in "abc":
@@ -199,8 +199,8 @@ def test_no_more_than_so_many_are_taken_on(monkeypatch):
 
 
 def test_what_ended_a_while_ago_makes_room(monkeypatch):
-    monkeypatch.setattr("playground.errands.AT_MOST", 1)
-    monkeypatch.setattr("playground.errands.KEPT_S", 0.0)
+    monkeypatch.setattr("playground.web.errands.AT_MOST", 1)
+    monkeypatch.setattr("playground.web.errands.KEPT_S", 0.0)
     errands, ran = Errands(), threading.Event()
     errands.go("never asked about again", lambda report: ran.set(), patience_s=0)
     assert ran.wait(10)

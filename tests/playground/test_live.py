@@ -17,14 +17,12 @@ import torch
 from safetensors.torch import load
 from starlette.testclient import TestClient
 
-from playground import plots
 from playground.config import estimate
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, from_environment
 from playground.data import tokenizers
 from playground.data.corpora import add_text
 from playground.inside.quantities import QUANTITIES
-from playground.live import Live, Shared, about_config, file_name
 from playground.runs import frames, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.creation import create_run
@@ -33,6 +31,8 @@ from playground.runs.lookup import triangles
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Store
 from playground.training.events import Progress, Validation
+from playground.web import plots
+from playground.web.live import Live, Shared, about_config, file_name
 from playground.workers.worker import Interruption, execute
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}

@@ -7,15 +7,15 @@ from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
 from models.knobs import ConfigError
-from playground import hosting
 from playground.config.settings import LIMITS, Settings
-from playground.hosting import Host
-from playground.live import Live
 from playground.runs import access, disk, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.store import Store
 from playground.system import memory
-from playground.wall import Curves, Wall, address_in_the_room
+from playground.web import hosting
+from playground.web.hosting import Host
+from playground.web.live import Live
+from playground.web.wall import Curves, Wall, address_in_the_room
 from playground.workers import enforcing
 from playground.workers.audience import Audience
 from playground.workers.supervisor import CannotDo

@@ -235,7 +235,7 @@ def test_the_nanogpt_recipe_is_that_of_its_readme():
     "module",
     ["models.knobs", "models.config", "models.presets", "playground.config.run", "playground.config.presets", "playground.config.settings",
      "playground.system.files", "playground.data.corpora", "playground.data.dataset", "playground.data.examples", "playground.data.hub",
-     "playground.data.tales", "playground.data.tasks", "playground.data.tokenizers", "playground.errands", "playground.runs.folder"],
+     "playground.data.tales", "playground.data.tasks", "playground.data.tokenizers", "playground.web.errands", "playground.runs.folder"],
 )  # fmt: skip
 def test_a_page_can_reason_about_runs_without_torch(module):
     code = f"import sys, {module}; print([m for m in ('torch', 'gradio', 'transformers') if m in sys.modules])"

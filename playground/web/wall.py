@@ -19,10 +19,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from playground.config.settings import LIMITS
-from playground.live import Live
 from playground.runs import frames, store
 from playground.runs.store import Run, Store
 from playground.system import memory
+from playground.web.live import Live
 
 MOST_RUNS, MOST_POINTS = 60, 240
 MOST_ADDRESS = 300

@@ -28,14 +28,11 @@ from starlette.routing import Route
 from models.config import ModelConfig, flops_per_token
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import ConfigError, differences, parse
-from playground import plots
-from playground.computing import BUSY, Busy, Computing
 from playground.config import estimate
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import tokenizers
-from playground.errands import Errands
 from playground.inside.findings import Seen, observe
 from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import disk, export, frames, lookup, sampler, store
@@ -44,6 +41,9 @@ from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
 from playground.system.files import ASSETS, text_hash
 from playground.training.errors import CheckpointError
+from playground.web import plots
+from playground.web.computing import BUSY, Busy, Computing
+from playground.web.errands import Errands
 from playground.workers import queueing
 from playground.workers.audience import Audience
 from playground.workers.supervisor import queue_of
