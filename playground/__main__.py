@@ -2,7 +2,7 @@
 
 import sys
 
-from playground.cli import main
+from playground.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
+from playground.cli.configure import MOST_RUNS, config_from
+from playground.cli.flags import Typed, number
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
-from playground.configure import MOST_RUNS, config_from
-from playground.flags import Typed, number
 from playground.runs import sampler, store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run

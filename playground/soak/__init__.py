@@ -5,7 +5,7 @@ Each takes what was typed, prints its counts, and returns 1 if anything was viol
 
 from collections.abc import Callable
 
-from playground.flags import Typed
+from playground.cli.flags import Typed
 from playground.soak import faults, fuzz, kills, visitors
 
 CAMPAIGNS: dict[str, Callable[[Typed], int]] = {

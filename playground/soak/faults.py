@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from models.knobs import ConfigError, flat, nested, parse
+from playground.cli.flags import Typed
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora
-from playground.flags import Typed
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run

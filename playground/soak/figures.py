@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from models.knobs import ConfigError
-from playground.flags import Typed
+from playground.cli.flags import Typed
 
 
 def refuse_what_is_wrong(typed: Typed) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from playground.cli.flags import Typed, number
 from playground.config.run import RunConfig
-from playground.flags import Typed, number
 from playground.runs import access, store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from models.knobs import ConfigError, Problem, flat, nested, parse
+from playground.cli.configure import settings_from
+from playground.cli.flags import Typed
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, calm_threads
-from playground.configure import settings_from
-from playground.flags import Typed
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run

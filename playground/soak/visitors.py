@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from playground.cli.flags import Typed, number
 from playground.config.settings import n_cpus
-from playground.flags import Typed, number
 from playground.soak.browser import cold_files
 from playground.soak.client import Client
 from playground.soak.figures import percentile, refuse_what_is_wrong, say

@@ -499,7 +499,7 @@ def test_help_shows_every_knob_with_its_bounds(command):
 
 
 def test_what_needs_no_torch_is_quick(run_python, tmp_path):
-    script = "import sys; from playground.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    script = "import sys; from playground.cli.commands import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
     for words in (["runs"], ["data"], ["train", "--help"], ["train", "--model.n_layer", "0"], ["sample", "aaaaaaaaaa"]):
         began = time.monotonic()
         done = Done(run_python("-c", script, *words, "--root", str(tmp_path / "x")))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.knobs import ConfigError
-from playground import foreground
+from playground.cli import foreground
 from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.access import HOST

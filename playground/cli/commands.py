@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.knobs import ConfigError, Problem
+from playground.cli.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
+from playground.cli.flags import COMMON, Flag, Typed, flags_of, help_text, read
+from playground.cli.foreground import as_one_program, finite
+from playground.cli.foreground import train as train_here
 from playground.config.run import DataConfig, RunConfig
 from playground.config.settings import Settings
-from playground.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
 from playground.data import corpora, dataset, tasks
-from playground.flags import COMMON, Flag, Typed, flags_of, help_text, read
-from playground.foreground import as_one_program, finite
-from playground.foreground import train as train_here
 from playground.runs import sampler, store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run
