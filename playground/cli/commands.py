@@ -301,7 +301,7 @@ def _task(source: str, task: tasks.Task) -> dict:
 
 
 def bench(typed: Typed) -> int:
-    from playground.bench import bench as measure
+    from playground.bench.bench import bench as measure
 
     return measure(typed)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from playground.bench_page import Played, Watch, open_inside
+from playground.bench.page import Played, Watch, open_inside
 from playground.config.settings import Settings
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store

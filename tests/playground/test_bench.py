@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from playground import bench
+from playground.bench import bench
 
 TINY = "--model.n_layer 1 --model.n_head 1 --model.n_embd 16 --model.block_size 16 --train.batch_size 4 --probe.sample_tokens 4"
 

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from models.knobs import ConfigError
-from playground import bench_against
-from playground.bench import _spread
-from playground.bench_against import Against
+from playground.bench import against
+from playground.bench.against import Against
+from playground.bench.bench import _spread
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
 
@@ -39,9 +39,9 @@ def test_its_own_speed_time_and_loss_are_read(checkout, tmp_path):
 
     root = tmp_path / "root"
     source = add_text(root, "some words to train on. " * 100)
-    copy = bench_against._prepared(checkout, root, source)
+    copy = against._prepared(checkout, root, source)
     found = Against()
-    bench_against._theirs(Settings(root), copy, bench_against.CPU, source, found)
+    against._theirs(Settings(root), copy, against.CPU, source, found)
     assert found.tokens_per_s == [1000 / 0.020], "without the steps whose time holds an evaluation"
     assert found.loss == [1.9012] and 0 < found.seconds[0] < 60
     assert not (checkout / "data/shakespeare_char/input.txt").exists(), "nothing is written into the checkout"
@@ -50,12 +50,12 @@ def test_its_own_speed_time_and_loss_are_read(checkout, tmp_path):
 def test_a_script_that_fails_says_so(checkout, tmp_path):
     (checkout / "train.py").write_text("raise SystemExit('no such device')")
     with pytest.raises(OSError, match="no such device"):
-        bench_against._theirs(Settings(tmp_path), checkout, bench_against.CPU, "tiny-tales", Against())
+        against._theirs(Settings(tmp_path), checkout, against.CPU, "tiny-tales", Against())
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"--against: .*it lacks train\.py"):
-        bench_against.measure(Settings(tmp_path), str(tmp_path), "tiny-tales", 1, print)
+        against.measure(Settings(tmp_path), str(tmp_path), "tiny-tales", 1, print)
 
 
 def test_ratios_are_turn_by_turn():
@@ -66,16 +66,16 @@ def test_ratios_are_turn_by_turn():
         recomputed_tokens_per_s=[100.0, 100.0], start_s=[0.2, 0.3],
     )  # fmt: skip
     wanted = {"tokens_per_s": [1.5, 1.3], "float32": [1.1, 1.2], "seconds_to_target": [0.1, 0.2], "sampling": [6.0, 8.0]}
-    assert json.loads(bench_against.as_json(bench_against.CPU, found))["ratios"] == wanted
-    said = bench_against.table(bench_against.CPU, found, _spread)
+    assert json.loads(against.as_json(against.CPU, found))["ratios"] == wanted
+    said = against.table(against.CPU, found, _spread)
     assert "1.40 (1.30 – 1.50)" in said and "0.150 (0.100 – 0.200)" in said and "7.0 (6.0 – 8.0)" in said
 
 
 def test_speeds_of_matrices_and_of_writing_are_measured():
     config = PRESETS["nanogpt-cpu"].config
     small = config.model_copy(update={"model": config.model.model_copy(update={"n_layer": 1, "n_embd": 32, "n_head": 2})})
-    assert bench_against.matrix_speed(small) > 1e8
-    cached, recomputed = bench_against.sampling_speeds(small)
+    assert against.matrix_speed(small) > 1e8
+    cached, recomputed = against.sampling_speeds(small)
     assert cached > recomputed > 0
 
 
@@ -84,9 +84,9 @@ def test_the_fast_recipe_has_no_more_parameters_than_the_one_it_is_compared_with
 
     sizes = {
         name: n_params(ModelConfig(**PRESETS[name].config.model.model_dump() | {"vocab_size": 65}))
-        for recipe in (bench_against.CPU, bench_against.CUDA)
+        for recipe in (against.CPU, against.CUDA)
         for name in (recipe.same, recipe.fast)
     }
     assert sizes["fast-cpu"] <= sizes["nanogpt-cpu"] and sizes["fast-gpu"] <= sizes["nanogpt-gpu"]
-    for recipe in (bench_against.CPU, bench_against.CUDA):
+    for recipe in (against.CPU, against.CUDA):
         assert PRESETS[recipe.fast].config.model.block_size == PRESETS[recipe.same].config.model.block_size

@@ -1,4 +1,4 @@
-"""The loops that `bench` measures, each in a process of its own: `python -m playground.bench_loops ROW CONFIG ROOT REPEAT`.
+"""The loops that `bench` measures, each in a process of its own: `python -m playground.bench.loops ROW CONFIG ROOT REPEAT`.
 
 Prints tokens per second, the first quarter of the time left out.
 """

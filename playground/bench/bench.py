@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from playground.bench_loops import BARE, LOOP, PRELOADED, TOGETHER, speed
+from playground.bench.loops import BARE, LOOP, PRELOADED, TOGETHER, speed
 from playground.cli.configure import MOST_RUNS, config_from
 from playground.cli.flags import Typed, number
 from playground.config.run import RunConfig
@@ -83,18 +83,18 @@ def bench(typed: Typed) -> int:
 
 
 def _page(settings: Settings, browser: str, view: str | None, seconds: float, as_json: bool) -> int:
-    from playground import bench_page
+    from playground.bench import page
 
-    found = bench_page.measure_page(settings, browser, view, seconds)
-    print(bench_page.as_json(found) if as_json else bench_page.table(found))
+    found = page.measure_page(settings, browser, view, seconds)
+    print(page.as_json(found) if as_json else page.table(found))
     return 0
 
 
 def _against(settings: Settings, checkout: str, source: str, pairs: int, as_json: bool) -> int:
-    from playground import bench_against
+    from playground.bench import against
 
-    recipe, found = bench_against.measure(settings, checkout, source, pairs, _note)
-    print(bench_against.as_json(recipe, found) if as_json else bench_against.table(recipe, found, _spread))
+    recipe, found = against.measure(settings, checkout, source, pairs, _note)
+    print(against.as_json(recipe, found) if as_json else against.table(recipe, found, _spread))
     return 0
 
 
@@ -144,7 +144,7 @@ def _measured(row: str, config: RunConfig, settings: Settings, results: Results)
 
 
 def _in_process(row: str, config: RunConfig, settings: Settings, repeat: int = 1) -> float:
-    argv = [sys.executable, "-m", "playground.bench_loops", row, config.model_dump_json(), str(settings.root), str(repeat)]
+    argv = [sys.executable, "-m", "playground.bench.loops", row, config.model_dump_json(), str(settings.root), str(repeat)]
     done = subprocess.run(argv, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1])
 

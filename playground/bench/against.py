@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from models.knobs import ConfigError, Problem
-from playground.bench import outcome_of, run_in_worker, warm_starts
+from playground.bench.bench import outcome_of, run_in_worker, warm_starts
 from playground.config.presets import PRESETS
 from playground.config.run import DataConfig, RunConfig
 from playground.config.settings import Settings
@@ -190,7 +190,7 @@ def _flops(config: RunConfig) -> float:
 
 
 def _in_process(what: str, config: RunConfig) -> str:
-    return _run([sys.executable, "-m", "playground.bench_against", what, config.model_dump_json()], REPOSITORY)[0]
+    return _run([sys.executable, "-m", "playground.bench.against", what, config.model_dump_json()], REPOSITORY)[0]
 
 
 def matrix_speed(config: RunConfig) -> float:
