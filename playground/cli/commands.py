@@ -1,4 +1,4 @@
-"""The command line: train, sample, resume, pause, stop, runs, data, bench, soak.
+"""The command line: train, sample, resume, pause, stop, runs, data, bench.
 
 Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Whatever is
 wrong with the input is said at once, a line each, and starts nothing. Imports torch only to train
@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from models.knobs import ConfigError, Problem
 from playground.cli.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
-from playground.cli.flags import COMMON, Flag, Typed, flags_of, help_text, read
+from playground.cli.flags import Flag, Typed, flags_of
 from playground.cli.foreground import as_one_program, finite
 from playground.cli.foreground import train as train_here
+from playground.cli.program import Command
+from playground.cli.program import main as run_program
 from playground.config.run import DataConfig, RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset, tasks
@@ -36,60 +37,9 @@ from playground.workers.supervisor import CannotDo, Supervisor
 OBEY_WITHIN_S = 15.0
 
 
-class Command(NamedTuple):
-    """What a command is called with, what it does, and its function."""
-
-    usage: str
-    about: str
-    run: Callable[[Typed], int]
-    flags: tuple[Flag, ...] = ()
-    positionals: tuple[str, ...] = ()
-
-
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit status."""
-    try:
-        status = _dispatch(argv)
-        sys.stdout.flush()
-        return status
-    except ConfigError as error:
-        return _refuse(*map(str, error.problems))
-    except (NoSuchRun, CannotDo) as error:
-        return _refuse(str(error))
-    except BrokenPipeError:
-        # Whoever was reading has gone; so that Python does not try to flush at its end:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 1
-    except (OSError, store.StoreBusy, ValueError, ArithmeticError) as error:
-        return _refuse(str(error), status=1)
-
-
-def _dispatch(argv: list[str]) -> int:
-    if not argv or argv[0] in ("--help", "-h", "help"):
-        print(_overview())
-        return 0 if argv else 2
-    found = COMMANDS.get(argv[0])
-    if found is None:
-        return _refuse(f"{argv[0][:60]!r} is not a command; use one of {', '.join(COMMANDS)}")
-    flags = (*found.flags, *COMMON)
-    if "--help" in argv or argv[1:2] == ["-h"]:
-        print(help_text(found.usage, found.about, flags))
-        return 0
-    return found.run(read(argv[1:], flags, found.positionals))
-
-
-def _refuse(*lines: str, status: int = 2) -> int:
-    with contextlib.suppress(OSError):
-        print(*lines, sep="\n", file=sys.stderr)
-    return status
-
-
-def _overview() -> str:
-    lines = ["usage: python -m playground COMMAND ...", ""]
-    lines += [f"  {found.usage}\n      {found.about}" for found in COMMANDS.values()]
-    return "\n".join([*lines, "", "  python -m playground COMMAND --help shows every flag."])
+    return run_program("playground", COMMANDS, argv)
 
 
 def train(typed: Typed) -> int:
@@ -306,17 +256,6 @@ def bench(typed: Typed) -> int:
     return measure(typed)
 
 
-def soak(typed: Typed) -> int:
-    from playground.soak import CAMPAIGNS
-
-    name = typed.positionals[0] if typed.positionals else ""
-    if name and name not in CAMPAIGNS:
-        typed.problems.append(Problem("CAMPAIGN", f"{name[:60]!r} is no campaign; use {_either(tuple(CAMPAIGNS))}"))
-    if not name or name not in CAMPAIGNS:
-        raise ConfigError(typed.problems)
-    return CAMPAIGNS[name](typed)
-
-
 def _settings(typed: Typed) -> Settings:
     """Raises ConfigError with every problem of the command line and the environment."""
     settings = settings_from(typed, os.environ)
@@ -379,14 +318,6 @@ BENCH_FLAGS = (
     Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
     *CONFIG_FLAGS,
 )
-SOAK_FLAGS = (
-    Flag("kills", "N", "kills: so many SIGKILLs. (default 100)"),
-    Flag("runs", "N", "kills: so many runs train, two at a time; if all end before the last kill, as many again. (default 6)"),
-    Flag("visitors", "N", "visitors: so many people. (default 50)"),
-    Flag("seconds", "X", "visitors: for so long. (default 600)"),
-    Flag("requests", "N", "fuzz: so many requests. (default 10,000)"),
-    Flag("seed", "N", "kills, fuzz: what the dice begin with. (default: 0 for fuzz, another one each time for kills)"),
-)
 NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
 REPEAT = Flag(
     "repeat", "N", "Train so many runs, each with the next seed: on a GPU as one program, else one after the other. (default 1, up to 64)"
@@ -413,12 +344,5 @@ COMMANDS = {
     "bench": Command(
         "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N] [--browser PATH] [--against PATH] [--json]",
         "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
-    ),
-    "soak": Command(
-        "soak CAMPAIGN [--kills N] [--runs N] [--visitors N] [--seconds X] [--requests N] [--seed N] [--json]",
-        "Try to break the playground and count what broke: `kills` ends its processes at random instants, `faults` takes away its disk, "
-        "memory and clock, `visitors` is a room full of people, `fuzz` a flood of malformed requests. In a folder that goes away, unless "
-        "--root names one.",
-        soak, SOAK_FLAGS, ("CAMPAIGN",),
     ),
 }  # fmt: skip

@@ -145,7 +145,7 @@ def describe(spec: Spec) -> str:
 
 def help_text(usage: str, about: str, flags: Iterable[Flag]) -> str:
     """What `--help` prints, grouped as declared."""
-    lines = [f"usage: python -m playground {usage}", "", *textwrap.wrap(about, 100)]
+    lines = [f"usage: {usage}", "", *textwrap.wrap(about, 100)]
     for group, members in groupby(sorted_by_group(flags), key=lambda flag: flag.group):
         lines += ["", f"{group}:" if group else "options:"]
         for flag in members:

@@ -6,8 +6,8 @@ import asyncio
 import re
 from collections.abc import Iterable
 
-from playground.soak.client import Client
-from playground.soak.page import Page
+from tests.soak.client import Client
+from tests.soak.page import Page
 
 AT_ONCE = 6  # connections of a browser to one server
 LIKE_A_BROWSER = [("Accept-Encoding", "gzip, deflate, br, zstd")]

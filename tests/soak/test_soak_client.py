@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from playground.soak.client import Client, NoAnswer
+from tests.soak.client import Client, NoAnswer
 
 
 def _asked(run_apart, answers, do, patience_s=5.0):

@@ -7,9 +7,9 @@ import pytest
 
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
-from playground.soak import evidence, kills
-from playground.soak.evidence import HalfWritten
 from playground.training.events import Progress
+from tests.soak import evidence, kills
+from tests.soak.evidence import HalfWritten
 
 
 @pytest.fixture
@@ -97,11 +97,11 @@ def test_a_damaged_database_is_found(trained, tmp_path):
 
 def test_what_cannot_be_asked_of_a_campaign(run_python, tmp_path):
     for words, said in (
-        ([], "CAMPAIGN: is missing"),
-        (["kils"], "'kils' is no campaign"),
+        ([], "'--root' is not a command"),
+        (["kils"], "'kils' is not a command; use one of kills, faults, visitors, fuzz"),
         (["kills", "--kills", "0"], "a whole number from 1"),
     ):
-        process = run_python("-m", "playground", "soak", *words, "--root", str(tmp_path / "root"))
+        process = run_python("-m", "tests.soak", *words, "--root", str(tmp_path / "root"))
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 2 and said in errors, errors
     assert not (tmp_path / "root").exists()
@@ -109,7 +109,7 @@ def test_what_cannot_be_asked_of_a_campaign(run_python, tmp_path):
 
 @pytest.mark.skipif(not evidence.PROC.exists(), reason="looks at processes as Linux shows them")
 def test_a_root_with_runs_is_not_for_killing(run_python, trained):
-    process = run_python("-m", "playground", "soak", "kills", "--root", str(trained[0]), "--json")
+    process = run_python("-m", "tests.soak", "kills", "--root", str(trained[0]), "--json")
     out, errors = process.communicate(timeout=30)
     assert (process.returncode, out) == (2, "") and "choose an empty folder" in errors
 

@@ -29,11 +29,11 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
-from playground.soak import evidence
 from playground.system import locks
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
+from tests.soak import evidence
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,

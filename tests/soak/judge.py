@@ -13,10 +13,10 @@ from urllib.parse import unquote_to_bytes
 
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run
-from playground.soak.client import Answer
-from playground.soak.hostile import MARK
-from playground.soak.house import App
 from playground.system.files import REPOSITORY
+from tests.soak.client import Answer
+from tests.soak.hostile import MARK
+from tests.soak.house import App
 
 TRACEBACK = b"Traceback (most recent call last)"
 SQLITE = b"SQLite format 3\x00"

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 from playground.cli.flags import Typed, number
 from playground.config.settings import n_cpus
-from playground.soak.browser import cold_files
-from playground.soak.client import Client
-from playground.soak.figures import percentile, refuse_what_is_wrong, say
-from playground.soak.house import App, app
-from playground.soak.judge import complaints
-from playground.soak.page import Page
-from playground.soak.people import Diary, Person
-from playground.soak.room import Room, watch
+from tests.soak.browser import cold_files
+from tests.soak.client import Client
+from tests.soak.figures import percentile, refuse_what_is_wrong, say
+from tests.soak.house import App, app
+from tests.soak.judge import complaints
+from tests.soak.page import Page
+from tests.soak.people import Diary, Person
+from tests.soak.room import Room, watch
 
 # What is promised. Short campaigns say nothing about speed and memory, and are judged by the rest alone.
 MOST_UPDATE_S, MOST_OPEN_S, LEAST_KEPT = 0.25, 5.0, 0.8

@@ -14,17 +14,17 @@ from playground.runs import access, store
 from playground.runs.access import Visitor
 from playground.runs.creation import create_run
 from playground.runs.store import Store
-from playground.soak.attack import GRADIO_ROUTES
-from playground.soak.client import Answer
-from playground.soak.fuzz import LIMITS
-from playground.soak.hostile import MARKUP, Hostile
-from playground.soak.house import App
-from playground.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
 from playground.system.files import REPOSITORY
+from tests.soak.attack import GRADIO_ROUTES
+from tests.soak.client import Answer
+from tests.soak.fuzz import LIMITS
+from tests.soak.hostile import MARKUP, Hostile
+from tests.soak.house import App
+from tests.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
 
 
 def test_malformed_requests_do_no_harm(run_python):
-    process = run_python("-m", "playground", "soak", "fuzz", "--requests", "150", "--seed", "7", "--json")
+    process = run_python("-m", "tests.soak", "fuzz", "--requests", "150", "--seed", "7", "--json")
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, out + err
     found = json.loads(out)
@@ -34,10 +34,10 @@ def test_malformed_requests_do_no_harm(run_python):
     assert sum(ways.get("2xx", 0) for ways in found["answers"].values()) > 15, "not everything may be refused: it must get somewhere"
 
 
-def test_a_campaign_that_is_none_is_refused(run_python):
-    process = run_python("-m", "playground", "soak", "fzz", "--requests", "many")
+def test_a_flood_of_many_is_refused(run_python):
+    process = run_python("-m", "tests.soak", "fuzz", "--requests", "many")
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 2 and "CAMPAIGN: 'fzz' is no campaign" in err
+    assert process.returncode == 2 and "--requests: 'many' is not possible here" in err
 
 
 def test_every_route_of_gradio_is_attacked():

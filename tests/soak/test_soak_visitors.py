@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from playground.soak import people
-from playground.soak.client import Answer
-from playground.soak.page import Told
-from playground.soak.people import Diary, Person, Seen, Tab, update
-from playground.soak.room import Room
-from playground.soak.visitors import LONG_ENOUGH_S, Result
+from tests.soak import people
+from tests.soak.client import Answer
+from tests.soak.page import Told
+from tests.soak.people import Diary, Person, Seen, Tab, update
+from tests.soak.room import Room
+from tests.soak.visitors import LONG_ENOUGH_S, Result
 
 
 def test_a_few_visitors_lose_nothing_and_see_only_their_own(run_python):
-    process = run_python("-m", "playground", "soak", "visitors", "--visitors", "8", "--seconds", "8", "--json")
+    process = run_python("-m", "tests.soak", "visitors", "--visitors", "8", "--seconds", "8", "--json")
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
     found = json.loads(out)

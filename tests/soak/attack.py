@@ -14,11 +14,11 @@ from urllib.parse import quote
 from playground.config.run import RunConfig
 from playground.runs import access
 from playground.runs.store import Store
-from playground.soak.client import Answer, Client, NoAnswer
-from playground.soak.hostile import Hostile
-from playground.soak.judge import Judge
-from playground.soak.page import Handler, Page
 from playground.web.live import Live
+from tests.soak.client import Answer, Client, NoAnswer
+from tests.soak.hostile import Hostile
+from tests.soak.judge import Judge
+from tests.soak.page import Handler, Page
 
 AT_ONCE = 8
 GLANCE_S = 0.4

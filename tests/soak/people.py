@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from playground.soak.browser import LIKE_A_BROWSER, load
-from playground.soak.client import Client, NoAnswer
-from playground.soak.page import Page, Told, call, stream
+from tests.soak.browser import LIKE_A_BROWSER, load
+from tests.soak.client import Client, NoAnswer
+from tests.soak.page import Page, Told, call, stream
 
 # As in assets/core.js and assets/runs.js.
 EAGER_POLL_S, POLL_S, IDLE_POLL_S, TABLE_S = 0.12, 0.4, 2.0, 1.5

@@ -16,13 +16,13 @@ from playground.config.run import RunConfig
 from playground.runs import access, store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder
-from playground.soak.attack import AT_ONCE, Attacker
-from playground.soak.client import Client, NoAnswer
-from playground.soak.figures import refuse_what_is_wrong, say
-from playground.soak.hostile import Hostile
-from playground.soak.house import App, app
-from playground.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
-from playground.soak.page import Page
+from tests.soak.attack import AT_ONCE, Attacker
+from tests.soak.client import Client, NoAnswer
+from tests.soak.figures import refuse_what_is_wrong, say
+from tests.soak.hostile import Hostile
+from tests.soak.house import App, app
+from tests.soak.judge import Findings, Judge, Surroundings, Untouched, complaints
+from tests.soak.page import Page
 
 WITHIN_S, REPORT_EVERY = 60.0, 1000
 WARM_UP = 0.1

@@ -30,10 +30,10 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
-from playground.soak import evidence
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import CannotDo, Supervisor
+from tests.soak import evidence
 
 AT_ONCE = 2
 CALM_S = 1.2  # between two kills, at most
@@ -93,7 +93,7 @@ def campaign(typed: Typed) -> int:
         if typed.problems:
             raise ConfigError(typed.problems)
         if not evidence.PROC.exists():
-            raise CannotDo("soak kills looks at processes as Linux shows them, under /proc")
+            raise CannotDo("this campaign looks at processes as Linux shows them, under /proc")
         if Store(settings.root).path.exists():
             raise CannotDo(f"{settings.root} has runs already, which are not there to be killed; choose an empty folder with --root")
         tally = kill(settings, n_kills, n_runs, seed)

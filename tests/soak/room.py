@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass, field
 
 from playground.runs import store
-from playground.soak.client import Client, NoAnswer
-from playground.soak.figures import percentile
-from playground.soak.house import App
-from playground.soak.page import Page, Told
-from playground.soak.people import Diary, Seen, Tab, update
+from tests.soak.client import Client, NoAnswer
+from tests.soak.figures import percentile
+from tests.soak.house import App
+from tests.soak.page import Page, Told
+from tests.soak.people import Diary, Seen, Tab, update
 
 SETTLE_S, READY_WITHIN_S = 2.0, 90.0
 

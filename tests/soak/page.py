@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from playground.soak.client import Client, NoAnswer
+from tests.soak.client import Client, NoAnswer
 
 LINKS = re.compile(r"""(?:src|href)=\\?["'](\.?/?(?:live/|static/|theme|assets/|manifest)[^"'\\<]*)""")
 IMPORTS = re.compile(rb"""(?:from|import)\s*\(?["'`]\./([\w.-]+\.(?:js|css))["'`]""")

@@ -9,8 +9,8 @@ import pytest
 
 from playground.runs import store
 from playground.runs.store import Store
-from playground.soak import faults
 from playground.workers import worker
+from tests.soak import faults
 
 LOCKED_S = 4.0  # `soak faults` holds the lock for 10 s
 # A worker that is killed is also gone on with in the tests of the supervisor.
