@@ -48,13 +48,54 @@ def test_imports_are_found_in_every_form():
     assert imports_of(source, "x.y") == {"a.b", "c", "d", "d.e", "x.y", "x.y.g", "x.h", "x.h.i", "j"}
 
 
+# The floors, from the ground up: a room imports only rooms that stand before it here.
+ROOMS = ("models", "system", "data", "config", "inside", "training", "runs", "workers", "web", "ui", "bench", "cli")
+
+
+def room_of(name: str) -> str:
+    """`playground/runs/store.py` and `playground.runs.store` -> `runs`; "" for what lies in no room, such as `__main__`."""
+    parts = re.split("[./]", name.removesuffix(".py"))
+    return "models" if parts[0] == "models" else parts[1] if parts[0] == "playground" and parts[1:2] and parts[1] in ROOMS else ""
+
+
+def arrows() -> dict[tuple[str, str], set[str]]:
+    """The imports that cross from one room to another, with the files that make them."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for name, imported in IMPORTS.items():
+        for module in imported:
+            ends = room_of(name), room_of(module)
+            if all(ends) and ends[0] != ends[1]:
+                found.setdefault(ends, set()).add(name)
+    return found
+
+
 def test_there_is_something_to_check():
     assert {"models/gpt.py", "playground/runs/store.py", "playground/training/loop.py"} <= set(NAMES)
     assert importers("torch", among="models/") >= {"models/gpt.py"}
+    assert {room_of(name) for name in NAMES} - {""} == set(ROOMS)
+    assert {("ui", "web"), ("training", "models"), ("workers", "runs")} <= arrows().keys()
 
 
-def test_models_know_nothing_of_the_playground():
-    assert importers("playground", "gradio", "sqlite3", "app", among="models/") == set()
+def test_a_room_imports_only_rooms_below_it():
+    wrong = {ends: files for ends, files in arrows().items() if ROOMS.index(ends[1]) > ROOMS.index(ends[0])}
+    assert wrong == {}
+
+
+def test_nothing_but_the_entry_points_stands_outside_the_rooms():
+    assert {name for name in NAMES if not room_of(name)} == {"app.py", "playground/__init__.py", "playground/__main__.py"}
+
+
+def test_no_circle_of_imports():
+    """Between files too, also where an import is made only for a type or inside a function."""
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in NAMES}
+    needs = {
+        module: {found for found in IMPORTS[name] if found in modules and not module.startswith(found + ".")} - {module}
+        for module, name in modules.items()
+    }
+    while free := [module for module, needed in needs.items() if not needed & needs.keys()]:
+        for module in free:
+            del needs[module]
+    assert needs == {}
 
 
 def test_only_the_store_speaks_sql():
@@ -65,30 +106,31 @@ def test_only_the_page_knows_gradio():
     assert {name for name in importers("gradio", "gradio_client") if not name.startswith("playground/ui/") and name != "app.py"} == set()
 
 
-@pytest.mark.parametrize("folder", ["playground/training/", "playground/data/"])
-def test_training_and_data_know_no_database_no_page_and_no_process(folder):
-    outside = ["sqlite3", "gradio", "subprocess", "multiprocessing", "signal", "socket"]
-    layers = ["store", "supervisor", "worker", "sampler", "live", "ui", "runs", "access", "locks", "settings", "frames", "plots"]
-    assert importers(*outside, *(f"playground.{layer}" for layer in layers), among=folder) == set()
-
-
-def test_data_knows_nothing_of_training():
-    assert importers("playground.training", among="playground/data/") == set()
-
-
-def test_the_page_is_above_all_else():
-    assert {name for name in importers("playground.ui") if not name.startswith("playground/ui/")} <= {"app.py", "playground/__main__.py"}
+@pytest.mark.parametrize("room", ["models", "data", "config", "inside", "training"])
+def test_what_trains_knows_no_process_and_no_network(room):
+    outside = ["subprocess", "multiprocessing", "signal", "socket", "starlette"]
+    assert importers(*outside, among="models/" if room == "models" else f"playground/{room}/") == set()
 
 
 def test_plots_never_read_the_store():
-    below = ["store", "supervisor", "worker", "sampler", "live", "ui", "runs", "training"]
-    assert importers("torch", *(f"playground.{layer}" for layer in below), among="playground/web/plots.py") == set()
+    below = ["runs", "workers", "training"]
+    assert importers("torch", *(f"playground.{room}" for room in below), among="playground/web/plots.py") == set()
+
+
+# The files that import torch as they are imported; all others wait until they need it.
+WITH_TORCH = (
+    "playground.training",
+    "playground.data.batches",
+    "playground.inside.measures",
+    "playground.inside.ablation",
+    "playground.inside.hooks",
+)
 
 
 def test_the_processes_around_training_do_not_wait_for_torch():
     """The page, the command line, the supervisor and the worker import torch only when they need it; one process tries all."""
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in NAMES if name.startswith("playground/")]
-    modules = [module for module in modules if not module.startswith(("playground.training", "playground.data.batches"))]
+    modules = [module for module in modules if not module.startswith(WITH_TORCH)]
     code = "import sys, importlib\nfor name in sys.argv[1:]:\n importlib.import_module(name)\n assert 'torch' not in sys.modules, name"
     done = subprocess.run([sys.executable, "-c", code, *modules], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import pytest
 
 from playground.runs import store
 from playground.runs.store import Buffer, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
+from playground.system.files import REPOSITORY
 from playground.training.events import Notice, Progress, Validation, from_json
 
 ID = "abcdefghij"
@@ -273,7 +274,7 @@ def test_a_full_disk_is_said_to_be_full_and_keeps_what_was_there(db, tmp_path):
 
 def test_no_torch_is_needed():
     script = "import sys, playground.runs.store, playground.workers.supervisor, playground.cli.commands; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=store.__file__.rsplit("/", 2)[0])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.stdout == "False\n", done.stderr
 
 
