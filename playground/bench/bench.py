@@ -24,13 +24,14 @@ from playground.bench.loops import BARE, LOOP, PRELOADED, TOGETHER, speed
 from playground.cli.configure import MOST_RUNS, config_from
 from playground.cli.flags import Typed, number
 from playground.config.run import RunConfig
-from playground.config.settings import Settings, calm_threads
+from playground.config.settings import Settings
 from playground.runs import sampler, store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Run, Store
+from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
 from playground.web.computing import Computing
 from playground.workers.supervisor import Supervisor
@@ -342,7 +343,7 @@ def machine() -> dict:
     import platform
     from importlib.metadata import version
 
-    from playground.config.settings import n_cpus
+    from playground.system.cores import n_cpus
 
     return {
         "cores": n_cpus(),

@@ -16,10 +16,11 @@ from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground.config.run import RunConfig
-from playground.config.settings import Settings, calm_threads
+from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
+from playground.system.cores import calm_threads
 from playground.workers import worker
 from playground.workers.leftovers import mark_dead
 from playground.workers.supervisor import threads_for

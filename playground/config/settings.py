@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.knobs import ConfigError, Problem
+from playground.system.cores import n_cpus
 
 TOKEN = "PLAYGROUND_HOST_TOKEN"
 SHORTEST_TOKEN = 12
@@ -95,11 +96,6 @@ def read_limit(name: str, text: str, called: str) -> int | None:
     return int(text)
 
 
-def n_cpus() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def find_root(environ: Mapping[str, str], explicit: str | None = None) -> Path:
     """`--root`, else PLAYGROUND_ROOT, else /data on Spaces where it is writable, else ./runs."""
     if explicit:
@@ -131,14 +127,3 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
     if problems:
         raise SettingsError(problems)
     return Settings(root=find_root(environ, root), hub=hub == "1", n_cpus=cores, **limits)
-
-
-def calm_threads(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which torch's idle threads soon go to sleep instead of spinning.
-
-    By default they spin for milliseconds between two matrix products, which beside another process that computes
-    was seen to cost nine tenths of the speed and more. So many turns bridge the gap to the next product, and so a
-    run that is alone keeps its speed; with a fifth of them it was slower by a sixth, and quicker by a half beside
-    another. Takes effect where it is set before torch is imported.
-    """
-    return {"GOMP_SPINCOUNT": "5000", **environ}

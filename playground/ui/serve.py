@@ -12,11 +12,12 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from playground.config.settings import TOKEN, Settings, calm_threads
+from playground.config.settings import TOKEN, Settings
 from playground.runs import store
 from playground.runs.access import Access
 from playground.runs.store import Run, Store, StoreBusy
 from playground.system import memory
+from playground.system.cores import calm_threads
 from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend

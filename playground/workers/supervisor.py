@@ -15,13 +15,14 @@ from pathlib import Path
 
 from models.knobs import ConfigError, Problem, parse
 from playground.config.run import RunConfig
-from playground.config.settings import Settings, calm_threads
+from playground.config.settings import Settings
 from playground.runs import disk, store
 from playground.runs.access import Visitor
 from playground.runs.creation import check_probe, create_run
 from playground.runs.folder import RunFolder, clean_name
 from playground.runs.store import Run, Store
 from playground.system import cores, files, locks
+from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY, megabytes
 from playground.workers import pulse, queueing
 from playground.workers.audience import Audience

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from playground.config.settings import n_cpus
 from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
+from playground.system.cores import n_cpus
 from playground.system.files import publish, sweep
 from playground.workers.pulse import Pulse
 

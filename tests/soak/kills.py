@@ -24,12 +24,13 @@ from models.knobs import ConfigError, Problem, flat, nested, parse
 from playground.cli.configure import settings_from
 from playground.cli.flags import Typed
 from playground.config.run import RunConfig
-from playground.config.settings import Settings, calm_threads
+from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
+from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import CannotDo, Supervisor

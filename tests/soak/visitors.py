@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from playground.cli.flags import Typed, number
-from playground.config.settings import n_cpus
+from playground.system.cores import n_cpus
 from tests.soak.browser import cold_files
 from tests.soak.client import Client
 from tests.soak.figures import percentile, refuse_what_is_wrong, say

@@ -11,8 +11,8 @@ import torch
 
 from models.knobs import differences
 from playground.config.presets import PAIRS, PRESETS
-from playground.config.settings import n_cpus
 from playground.data import dataset
+from playground.system.cores import n_cpus
 from playground.training.state import Score, TrainState
 
 # Steps after which the difference shows: fewer than the presets take, so that all pairs together stay under three minutes.
