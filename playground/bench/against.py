@@ -19,9 +19,10 @@ from pathlib import Path
 from models.knobs import ConfigError, Problem
 from playground.bench.bench import outcome_of, run_in_worker, warm_starts
 from playground.config.presets import PRESETS
-from playground.config.run import DataConfig, RunConfig
+from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora
+from playground.data.config import DataConfig
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run
 from playground.system.files import REPOSITORY

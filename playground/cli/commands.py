@@ -23,9 +23,10 @@ from playground.cli.foreground import as_one_program, finite
 from playground.cli.foreground import train as train_here
 from playground.cli.program import Command
 from playground.cli.program import main as run_program
-from playground.config.run import DataConfig, RunConfig
+from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset, tasks
+from playground.data.config import DataConfig
 from playground.runs import sampler, store
 from playground.runs.access import HOST
 from playground.runs.creation import create_run

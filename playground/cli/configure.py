@@ -15,9 +15,10 @@ from models.knobs import ConfigError, Problem, flat, nested, parse
 from playground.cli.flags import Flag, Typed, flags_of
 from playground.config.limits import check_config
 from playground.config.presets import PRESETS, with_source
-from playground.config.run import SOURCES, UPLOAD, RunConfig
+from playground.config.run import RunConfig
 from playground.config.settings import Settings, find_root, from_environment
 from playground.data import corpora
+from playground.data.config import SOURCES, UPLOAD
 from playground.data.hub import HUB
 from playground.runs.creation import checked, collecting, fetch
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground.config.run import TEXTS, UPLOAD, DataConfig
 from playground.data import hub, tales
+from playground.data.config import TEXTS, UPLOAD, DataConfig
 from playground.data.errors import CorpusError
 from playground.data.hub import HUB
 from playground.system.files import publish

@@ -19,8 +19,9 @@ from typing import TypeVar
 import numpy as np
 
 from models.config import ModelConfig
-from playground.config.run import DataConfig, RunConfig
+from playground.config.run import RunConfig
 from playground.data import corpora, examples, tokenizers
+from playground.data.config import DataConfig
 from playground.data.errors import CorpusError
 from playground.data.tasks import Examples
 from playground.data.tasks.base import answered, scored

@@ -9,8 +9,9 @@ import gradio as gr
 
 from models.knobs import ConfigError, nested, parse
 from playground.config.presets import data_for
-from playground.config.run import DATA, SOURCES, TASK, DataConfig, RunConfig, source_is_known
+from playground.config.run import RunConfig
 from playground.data import corpora, dataset, hub, tasks
+from playground.data.config import DATA, SOURCES, TASK, DataConfig, source_is_known
 from playground.data.hub import HUB
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, told

@@ -8,7 +8,8 @@ import gradio as gr
 
 from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config.presets import PRESETS
-from playground.config.run import TASK, RunConfig
+from playground.config.run import RunConfig
+from playground.data.config import TASK
 from playground.runs.creation import checked
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, told

@@ -10,8 +10,9 @@ from models.graph import Graph, formulas, graph
 from models.knobs import SET, flat, met, parse
 from playground.config import estimate
 from playground.config.presets import PRESETS
-from playground.config.run import DataConfig, RunConfig
+from playground.config.run import RunConfig
 from playground.data import corpora, dataset, tasks
+from playground.data.config import DataConfig
 from playground.data.dataset import About
 from playground.data.tokenizers import Tokenizer, UnknownCharacters
 from playground.runs.store import Store

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from playground.config.presets import PRESETS
-from playground.config.run import TEXTS, RunConfig
+from playground.config.run import RunConfig
+from playground.data.config import TEXTS
 from playground.data.tasks import TASKS
 from playground.runs import store
 from playground.runs.folder import RunFolder

@@ -9,7 +9,8 @@ import pytest
 from models.config import ModelConfig
 from models.knobs import ConfigError, flat, nested, parse
 from playground.config.presets import PRESETS
-from playground.config.run import SOURCES, RunConfig
+from playground.config.run import RunConfig
+from playground.data.config import SOURCES
 
 SPECS = RunConfig.specs()
 

@@ -15,8 +15,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from playground.config.run import SOURCES, TEXTS, DataConfig
 from playground.data import corpora, tales
+from playground.data.config import SOURCES, TEXTS, DataConfig
 from playground.data.corpora import CorpusError, add_bytes, add_files, add_path, add_text
 
 ROOT = Path(__file__).parents[3]

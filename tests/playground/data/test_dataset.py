@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.knobs import parse
-from playground.config.run import DataConfig, RunConfig
+from playground.config.run import RunConfig
 from playground.data import corpora, dataset, tales
 from playground.data.batches import UNSCORED
+from playground.data.config import DataConfig
 from playground.data.corpora import CorpusError, add_text
 from playground.data.dataset import about, complete, load, n_train, prepare
 from playground.system.files import making
@@ -191,7 +192,7 @@ def litter(root):
 PREPARING = """
 import sys
 from pathlib import Path
-from playground.config.run import DataConfig
+from playground.data.config import DataConfig
 from playground.data import dataset
 config = DataConfig.model_validate_json(sys.argv[2])
 print("ready", flush=True)
@@ -336,7 +337,7 @@ SHARING = """
 import re, sys
 from pathlib import Path
 import numpy as np, torch
-from playground.config.run import DataConfig
+from playground.data.config import DataConfig
 from playground.data import dataset
 
 def kilobytes(kind):

@@ -16,8 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from models.knobs import ConfigError, parse
-from playground.config.run import DataConfig
 from playground.data import tasks
+from playground.data.config import DataConfig
 from playground.data.tasks import TASKS, Examples, Params, chains
 from playground.data.tasks.base import scored
 
