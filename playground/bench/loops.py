@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.knobs import ConfigError, parse
 from playground.config.run import RunConfig
+from playground.runs.creation import complete
 from playground.system import memory
 
 BARE, LOOP, PRELOADED = "bare PyTorch loop", "training loop alone", "the same, fed from memory"
@@ -27,10 +28,9 @@ def bare_loop(config: RunConfig, root: Path) -> float:
 
     from models.gpt import GPT
     from models.linear import accelerate
-    from playground.data import dataset
     from playground.training.devices import autocast, choose_device, choose_dtype
 
-    config = dataset.complete(config, root)
+    config = complete(config, root)
     train, shape, device = config.train, config.model, choose_device(config.train.device)
     draw = _task_rows(config, root) if config.data.task else _text_windows(config, root)
     torch.manual_seed(train.seed)
@@ -112,7 +112,7 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     from playground.training.state import TrainState
 
     memory.keep()
-    config = dataset.complete(config, root)
+    config = complete(config, root)
     clock = Clock(config)
 
     class Timed(TrainState):
@@ -168,7 +168,7 @@ def loop_together(config: RunConfig, root: Path, repeat: int) -> float:
     from playground.training.state import TrainState
 
     memory.keep()
-    config = dataset.complete(config, root)
+    config = complete(config, root)
     device, data, seed = choose_device(config.train.device), dataset.load(config.data, root), config.train.seed
     trains = [config.train.model_copy(update={"seed": seed + i}) for i in range(repeat)]
     group = Group([TrainState(config.model_copy(update={"train": train}), data, device) for train in trains])

@@ -1,16 +1,15 @@
-"""What a run will cost before it starts: memory in closed form, time from what this machine was measured to do.
+"""What a run will cost before it starts: memory in closed form, time from the speed that this machine was measured to reach.
 
-`measure` needs torch and is run by a standby worker; everything else imports none.
+Knows not how that is measured (`workers/speed.py`). Imports no torch.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from models.config import ModelConfig, activation_floats_per_token, flops_per_token, n_params
+from models.config import activation_floats_per_token, flops_per_token, n_params
 from playground.config.run import RunConfig
 from playground.system.files import publish
 
@@ -72,39 +71,6 @@ def load(root: Path) -> Machine | None:
 
 def save(root: Path, machine: Machine) -> None:
     publish(root / "machine.json", json.dumps(asdict(machine)).encode())
-
-
-def measure(threads: int) -> Machine:
-    """Train a few steps of small models and see. Takes about a second."""
-    tiny = _measured_step(ModelConfig(n_layer=4, n_embd=8, n_head=2, block_size=8, vocab_size=64), batch_size=1)
-    layer_s = tiny / 4
-    speeds = []
-    for width in WIDTHS:
-        model = ModelConfig(n_layer=2, n_embd=width, block_size=64, vocab_size=128)
-        seconds = max(_measured_step(model, batch_size=TOKENS // 64) - 2 * layer_s, 1e-6)
-        speeds.append(3 * flops_per_token(model) * TOKENS / seconds)
-    return Machine(threads, layer_s, tuple(speeds))
-
-
-def _measured_step(model: ModelConfig, batch_size: int) -> float:
-    """The fastest of a few training steps, in seconds."""
-    import numpy as np
-    import torch
-
-    from playground.data.dataset import TextData
-    from playground.data.tokenizers import ByteTokenizer
-    from playground.training.state import TrainState
-
-    config = RunConfig()
-    config = config.model_copy(update={"model": model, "train": config.train.model_copy(update={"batch_size": batch_size})})
-    ids = np.arange(5000, dtype=np.uint8) % 64
-    state = TrainState(config, TextData(ids, ids, ByteTokenizer()), torch.device("cpu"))
-    times = []
-    for _ in range(6):
-        start = time.perf_counter()
-        state.step()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _speed(width: int, machine: Machine) -> float:

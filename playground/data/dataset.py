@@ -19,7 +19,6 @@ from typing import TypeVar
 import numpy as np
 
 from models.config import ModelConfig
-from playground.config.run import RunConfig
 from playground.data import corpora, examples, tokenizers
 from playground.data.config import DataConfig
 from playground.data.errors import CorpusError
@@ -213,19 +212,6 @@ def prepare(config: DataConfig, root: Path, progress: Progress | None = None) ->
         _put_in_place(inside, folder)
     _drop_oldest(folder.parent)
     return folder
-
-
-def complete(config: RunConfig, root: Path) -> RunConfig:
-    """Fill in what follows from the data, and check that it is long enough; raises ConfigError."""
-    known = about(config.data, root)
-    check_length(known, config.model)
-    if config.data.fingerprint not in (None, known.fingerprint):
-        raise CorpusError(
-            f"the data are not those this configuration was made with (fingerprint {known.fingerprint}, not {config.data.fingerprint}: "
-            "another Python version, perhaps); start a new run"
-        )
-    model = config.model.model_copy(update={"vocab_size": known.vocab_size})
-    return config.model_copy(update={"model": model, "data": config.data.model_copy(update={"fingerprint": known.fingerprint})})
 
 
 def check_length(known: About, model: ModelConfig) -> None:

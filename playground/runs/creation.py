@@ -13,6 +13,7 @@ from playground.config import limits
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset
+from playground.data.errors import CorpusError
 from playground.runs import store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder, clean_name
@@ -51,13 +52,26 @@ def checked(config: RunConfig, settings: Settings) -> RunConfig:
     """A config completed from its data, within the limits; raises ConfigError with every problem. Fetches nothing."""
     problems: list[Problem] = []
     with collecting(problems):
-        config = dataset.complete(config, settings.root)
+        config = complete(config, settings.root)
         check_probe(config, settings.root)
     with collecting(problems):
         limits.check_config(config, settings)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def complete(config: RunConfig, root: Path) -> RunConfig:
+    """Fill in what follows from the data, and check that it is long enough; raises ConfigError."""
+    known = dataset.about(config.data, root)
+    dataset.check_length(known, config.model)
+    if config.data.fingerprint not in (None, known.fingerprint):
+        raise CorpusError(
+            f"the data are not those this configuration was made with (fingerprint {known.fingerprint}, not {config.data.fingerprint}: "
+            "another Python version, perhaps); start a new run"
+        )
+    model = config.model.model_copy(update={"vocab_size": known.vocab_size})
+    return config.model_copy(update={"model": model, "data": config.data.model_copy(update={"fingerprint": known.fingerprint})})
 
 
 @contextlib.contextmanager

@@ -322,14 +322,6 @@ def warm_up() -> None:
         TrainState(config, TextData(ids, ids, ByteTokenizer()), choose_device("auto")).step().loss.item()
 
 
-def measure_machine(root: Path, threads: int) -> None:
-    """Find out once per root how fast this machine trains, while nothing else does."""
-    from playground.config import estimate
-
-    if estimate.load(root) is None and not Store(root).runs_in(store.WAITING):
-        estimate.save(root, estimate.measure(threads))
-
-
 def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m playground.workers.worker")
@@ -344,7 +336,9 @@ def main() -> int:
     run_id, threads, pinned = args.run, args.threads, args.cores
     if args.standby:
         warm_up()
-        measure_machine(args.root, args.threads)
+        from playground.workers import speed
+
+        speed.measure_once(args.root, args.threads)
         line = sys.stdin.readline().split()
         if len(line) < 2:
             return 0

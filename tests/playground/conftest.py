@@ -10,6 +10,7 @@ from models.knobs import nested, parse
 from playground.config.run import RunConfig
 from playground.data import corpora, dataset
 from playground.data.dataset import TaskData, TextData
+from playground.runs.creation import complete
 from playground.training.loop import Loop, Wanted
 from playground.training.state import TrainState
 
@@ -53,7 +54,7 @@ def config_of(data_root):
     own = corpora.add_text(data_root, TEXT)
 
     def build_config(changes: dict | None = None) -> RunConfig:
-        return dataset.complete(parse(RunConfig, nested({**TINY, "data.source": own, **(changes or {})})), data_root)
+        return complete(parse(RunConfig, nested({**TINY, "data.source": own, **(changes or {})})), data_root)
 
     return build_config
 

@@ -7,6 +7,7 @@ from models.config import ModelConfig, flops_per_token
 from playground.config import estimate
 from playground.config.estimate import Machine
 from playground.config.run import RunConfig, TrainConfig
+from playground.workers import speed
 
 MODEL = ModelConfig(vocab_size=100, n_layer=4, n_embd=128, block_size=64)
 MACHINE = Machine(threads=1, layer_s=0.001, speeds=(1e9, 2e9, 4e9))
@@ -57,7 +58,7 @@ def test_memory_counts_weights_and_what_a_batch_keeps():
 
 def test_a_machine_is_measured_kept_and_read_again(tmp_path):
     assert estimate.load(tmp_path) is None
-    machine = estimate.measure(torch.get_num_threads())
+    machine = speed.measure(torch.get_num_threads())
     assert machine.layer_s > 0 and all(1e7 < speed < 1e13 for speed in machine.speeds)
     estimate.save(tmp_path, machine)
     assert estimate.load(tmp_path) == machine

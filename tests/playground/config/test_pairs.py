@@ -12,6 +12,7 @@ import torch
 from models.knobs import differences
 from playground.config.presets import PAIRS, PRESETS
 from playground.data import dataset
+from playground.runs.creation import complete
 from playground.system.cores import n_cpus
 from playground.training.state import Score, TrainState
 
@@ -35,7 +36,7 @@ class Trained:
 
 def trained(preset: str, steps: int, root: Path) -> Trained:
     config = PRESETS[preset].config
-    config = dataset.complete(config.model_copy(update={"train": config.train.model_copy(update={"max_steps": steps})}), root)
+    config = complete(config.model_copy(update={"train": config.train.model_copy(update={"max_steps": steps})}), root)
     data = dataset.load(config.data, root)
     state = TrainState(config, data, torch.device("cpu"))
     for _ in range(steps):

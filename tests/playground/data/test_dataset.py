@@ -20,7 +20,8 @@ from playground.data import corpora, dataset, tales
 from playground.data.batches import UNSCORED
 from playground.data.config import DataConfig
 from playground.data.corpora import CorpusError, add_text
-from playground.data.dataset import about, complete, load, n_train, prepare
+from playground.data.dataset import about, load, n_train, prepare
+from playground.runs.creation import complete
 from playground.system.files import making
 
 REPOSITORY = Path(__file__).parents[3]

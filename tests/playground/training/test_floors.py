@@ -9,6 +9,7 @@ from playground.config.run import RunConfig
 from playground.data import dataset
 from playground.data.batches import UNSCORED
 from playground.data.tasks.base import scored
+from playground.runs.creation import complete
 from playground.training.state import TrainState
 
 # Where not everything can be known, and a small model comes close to what can.
@@ -26,7 +27,7 @@ SMALL = {
 
 @pytest.mark.parametrize("name", [pytest.param(each, marks=pytest.mark.slow if each in ("markov", "bigram") else ()) for each in NEARLY])
 def test_a_long_run_comes_near_the_floor_and_not_below_it(name, tmp_path):
-    config = dataset.complete(parse(RunConfig, nested(SMALL | NEARLY[name])), tmp_path)
+    config = complete(parse(RunConfig, nested(SMALL | NEARLY[name])), tmp_path)
     data = dataset.load(config.data, tmp_path)
     state = TrainState(config, data, torch.device("cpu"))
     before = state.held_out().loss
