@@ -9,19 +9,16 @@ value heads (H where not grouped), D head dimension, C channels (n_embd).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.cache import LayerCache
 from models.config import ModelConfig
 from models.linear import Linear
 from models.norms import RMSNorm
 from models.positions import Rotary, Tables, alibi_slopes
-
-if TYPE_CHECKING:
-    from models.decoding import LayerCache
 
 
 class Attend(nn.Module):

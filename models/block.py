@@ -21,17 +21,13 @@ Without residuals the line beside f is cut. In a parallel block attention and ML
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn, zeros
 
 from models.attention import CausalSelfAttention
+from models.cache import LayerCache
 from models.config import ModelConfig
 from models.mlp import MLP
 from models.norms import build_norm
-
-if TYPE_CHECKING:
-    from models.decoding import LayerCache
 
 
 class Branch(nn.Module):

@@ -14,35 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.cache import Cache
 from models.gpt import GPT
-
-
-class LayerCache:
-    """Keys and values that one layer has seen, written into a buffer of full context length."""
-
-    def __init__(self, block_size: int):
-        self.block_size = block_size
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-        self.length = 0
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:  # (B, H, T, D) -> (B, H, S, D)
-        if self.keys is None:
-            shape = (*k.shape[:2], self.block_size, k.size(-1))
-            self.keys, self.values = k.new_empty(shape), v.new_empty(shape)
-        end = self.length + k.size(2)
-        self.keys[:, :, self.length : end] = k
-        self.values[:, :, self.length : end] = v
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-class Cache:
-    """One `LayerCache` per layer, and how many tokens they hold."""
-
-    def __init__(self, model: GPT):
-        self.layers = [LayerCache(model.config.block_size) for _ in model.blocks]
-        self.length = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +41,7 @@ def next_token_logits(model: GPT, tokens: list[int], state: tuple[Cache, int] | 
     device = model.wte.weight.device
     start = window_start(len(tokens), model.config.block_size)
     if state is None or state[1] != start:
-        state = Cache(model), start
+        state = Cache(model.config), start
     cache, _ = state
     new = tokens[start + cache.length :]
     logits = model(torch.tensor([new], device=device), cache)[0, -1]

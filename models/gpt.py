@@ -8,19 +8,16 @@ Shapes: B batch, T time, C channels (n_embd), V vocabulary.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from models.block import Block, deepnorm_beta
+from models.cache import Cache
 from models.config import ModelConfig
 from models.linear import Linear
 from models.norms import build_norm
 from models.positions import Sinusoidal
-
-if TYPE_CHECKING:
-    from models.decoding import Cache
 
 
 class GPT(nn.Module):
