@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from models.knobs import ConfigError, Problem
-from playground.bench.bench import outcome_of, run_in_worker, warm_starts
+from playground.bench.figures import note, spread
+from playground.bench.processes import outcome_of, run_in_worker, warm_starts
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
@@ -76,7 +77,7 @@ class Against:
     start_s: list[float] = field(default_factory=list)
 
 
-def measure(settings: Settings, checkout: str, source: str, pairs: int, note) -> tuple[Recipe, Against]:
+def measure(settings: Settings, checkout: str, source: str, pairs: int) -> tuple[Recipe, Against]:
     """Raises ConfigError where there is no nanoGPT at `checkout`, OSError where a run fails."""
     folder = Path(checkout)
     if not (folder / SCRIPT).is_file() or not (folder / CONFIG).is_file():
@@ -276,8 +277,7 @@ def as_json(recipe: Recipe, found: Against) -> str:
     return json.dumps({"recipe": asdict(recipe), "found": asdict(found), "ratios": ratios(found)})
 
 
-def table(recipe: Recipe, found: Against, spread) -> str:
-    """Lines for people; `spread` says median, least and most."""
+def table(recipe: Recipe, found: Against) -> str:
     to = ratios(found)
     rows = [
         ("nanoGPT's script, tokens/s of its own loop", spread(found.tokens_per_s, ",.0f"), ""),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from models.knobs import ConfigError, Problem, parse
-from playground.bench.bench import app_server
+from playground.bench.processes import app_server
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.runs import store

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models.knobs import ConfigError, Problem
-from playground.cli.configure import CONFIG_FLAGS, Variant, config_from, settings_from, variants
-from playground.cli.flags import Flag, Typed, flags_of
+from playground.cli.configure import CONFIG_FLAGS, MOST_RUNS, Variant, config_from, settings_from, variants
+from playground.cli.flags import Flag, Typed, flags_of, number
 from playground.cli.foreground import as_one_program, finite
 from playground.cli.foreground import train as train_here
 from playground.cli.program import Command
@@ -252,9 +252,37 @@ def _task(source: str, task: tasks.Task) -> dict:
 
 
 def bench(typed: Typed) -> int:
-    from playground.bench.bench import bench as measure
+    """Measure in a folder that goes away, then print one table or one JSON object."""
+    seconds, pairs = number(typed, "seconds", 10.0, 1, 3600), int(number(typed, "pairs", 3, 1, 100))
+    repeat, checkout = int(number(typed, "repeat", 1, 1, MOST_RUNS)), typed.text("against")
+    if checkout is not None:
+        typed.values.setdefault("preset", "nanogpt-cpu")
+    with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
+        typed.values["root"] = folder
+        config, settings = config_from(typed, dict(os.environ))
+        timed = config.model_copy(update={"train": config.train.model_copy(update={"max_steps": None, "max_seconds": seconds})})
+        if (browser := typed.text("browser")) is not None:
+            from playground.bench import page
 
-    return measure(typed)
+            found = page.measure_page(settings, browser, typed.text("view"), seconds)
+            said, words = page.as_json(found), page.table(found)
+        elif checkout is not None:
+            from playground.bench import against
+
+            recipe, compared = against.measure(settings, checkout, config.data.source, pairs)
+            said, words = against.as_json(recipe, compared), against.table(recipe, compared)
+        elif repeat > 1:
+            from playground.bench import stacked
+
+            speeds = stacked.measure(timed, settings, repeat, pairs)
+            said, words = stacked.as_json(speeds, repeat), stacked.table(speeds, repeat)
+        else:
+            from playground.bench import rows
+
+            results = rows.measure(timed, settings, pairs)
+            said, words = rows.as_json(results), rows.table(results, seconds)
+    print(said if typed.as_json else words)
+    return 0
 
 
 def _settings(typed: Typed) -> Settings:

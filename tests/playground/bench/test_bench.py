@@ -4,24 +4,24 @@ import json
 
 import pytest
 
-from playground.bench import bench
+from playground.bench import loops, rows
 
 TINY = "--model.n_layer 1 --model.n_head 1 --model.n_embd 16 --model.block_size 16 --train.batch_size 4 --probe.sample_tokens 4"
 
 
 def test_a_speed_leaves_out_the_slow_beginning():
     slow_then_fast = [(1.0, 1.0), (2.0, 2.0), (3.0, 102.0), (4.0, 202.0), (5.0, 302.0)]
-    assert bench.speed(slow_then_fast) == 100.0
+    assert rows.speed(slow_then_fast) == 100.0
 
 
 def test_ratios_are_of_the_same_turn():
-    results = bench.Results()
+    results = rows.Results()
     for row, speeds in zip(
         results.speeds, ([100.0, 200.0], [90.0, 200.0], [80.0, 160.0], [50.0, 150.0], [40.0, 20.0], [30.0, 10.0]), strict=True
     ):
         results.speeds[row] = speeds
-    assert list(bench.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.8, 0.8], [0.5, 0.75], [0.4, 0.1], [0.3, 0.05]]
-    assert bench.ratios(results, bench.PRELOADED)[bench.LOOP] == [1.125, 1.25]
+    assert list(rows.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.8, 0.8], [0.5, 0.75], [0.4, 0.1], [0.3, 0.05]]
+    assert rows.ratios(results, rows.PRELOADED)[rows.LOOP] == [1.125, 1.25]
 
 
 def test_bad_input_measures_nothing(run_python):
@@ -47,14 +47,14 @@ def measured(run_python):
 
 @pytest.mark.slow
 def test_every_row_is_measured(measured):
-    assert [row["row"] for row in measured["rows"]] == list(bench.ROWS)
+    assert [row["row"] for row in measured["rows"]] == list(rows.ROWS)
     for row in measured["rows"]:
         assert len(row["tokens_per_s"]) == len(row["to_bare"]) == 1
         assert row["tokens_per_s"][0] > 100
     assert measured["rows"][0]["to_bare"] == [1.0]
     assert measured["requests"][0] >= 1 and measured["sampled_per_s"][0] > 1
     by_row = {row["row"]: row["tokens_per_s"][0] for row in measured["rows"]}
-    assert measured["data_to_memory"] == [by_row[bench.LOOP] / by_row[bench.PRELOADED]]
+    assert measured["data_to_memory"] == [by_row[rows.LOOP] / by_row[rows.PRELOADED]]
 
 
 @pytest.mark.slow
@@ -74,5 +74,5 @@ def test_several_runs_as_one_program_are_measured_beside_one(run_python):
     assert process.returncode == 0, err
     found = json.loads(out.splitlines()[-1])
     assert found["repeat"] == 3 and all(len(speeds) == 1 and min(speeds) > 100 for speeds in found["tokens_per_s"].values())
-    several, alone = found["tokens_per_s"][bench.TOGETHER], found["tokens_per_s"][bench.LOOP]
+    several, alone = found["tokens_per_s"][loops.TOGETHER], found["tokens_per_s"][rows.LOOP]
     assert found["gain"] == [a / b for a, b in zip(several, alone, strict=True)]

@@ -8,7 +8,6 @@ import pytest
 from models.knobs import ConfigError
 from playground.bench import against
 from playground.bench.against import Against
-from playground.bench.bench import _spread
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
 
@@ -55,7 +54,7 @@ def test_a_script_that_fails_says_so(checkout, tmp_path):
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"--against: .*it lacks train\.py"):
-        against.measure(Settings(tmp_path), str(tmp_path), "tiny-tales", 1, print)
+        against.measure(Settings(tmp_path), str(tmp_path), "tiny-tales", 1)
 
 
 def test_ratios_are_turn_by_turn():
@@ -67,7 +66,7 @@ def test_ratios_are_turn_by_turn():
     )  # fmt: skip
     wanted = {"tokens_per_s": [1.5, 1.3], "float32": [1.1, 1.2], "seconds_to_target": [0.1, 0.2], "sampling": [6.0, 8.0]}
     assert json.loads(against.as_json(against.CPU, found))["ratios"] == wanted
-    said = against.table(against.CPU, found, _spread)
+    said = against.table(against.CPU, found)
     assert "1.40 (1.30 – 1.50)" in said and "0.150 (0.100 – 0.200)" in said and "7.0 (6.0 – 8.0)" in said
 
 
