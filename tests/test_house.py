@@ -172,9 +172,29 @@ def test_the_readme_names_every_setting():
     code = (ROOT / "playground/config/settings.py").read_text()
     from playground.config.settings import LIMITS
 
-    said = set(re.findall(r"^\| `(PLAYGROUND_\w+)`", (ROOT / "README.md").read_text(), re.M))
+    said = set(re.findall(r"^\| `(PLAYGROUND_\w+)`", (ROOT / "playground/README.md").read_text(), re.M))
     read = {f"PLAYGROUND_{name.upper()}" for name in LIMITS} | set(re.findall(r"PLAYGROUND_[A-Z_]*[A-Z]", code))
     assert said == read
+
+
+def test_each_room_has_a_readme_of_at_most_fifteen_lines():
+    """What is in it, what it refuses to know, where to begin; measurements, limits and the table of knobs come after, under headings."""
+    for room in (ROOT / "models", *(ROOT / "playground" / room for room in ROOMS[1:]), ROOT / "tests/soak"):
+        text = (room / "README.md").read_text()
+        intro = re.split("(?m)^## ", text)[0].rstrip().splitlines()
+        assert 5 <= len(intro) <= 15 and intro[0].startswith(f"# {room.name}: "), room
+        for name in re.findall(r"`([\w/]+\.py)`", text):
+            assert (room / name).exists() or (ROOT / "playground" / name).exists() or (ROOT / name).exists(), (room.name, name)
+
+
+def test_links_between_readmes_lead_somewhere():
+    for path in (ROOT / name for name in tracked() if name.endswith(".md")):
+        for file, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", path.read_text()):
+            target = path.parent / file if file else path
+            assert target.exists(), (path, file)
+            lines = target.read_text().splitlines() if heading else []
+            anchors = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in lines if line.startswith("#")}
+            assert not heading or heading in anchors, (path, heading)
 
 
 def tracked() -> list[str]:
