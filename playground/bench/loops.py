@@ -124,7 +124,7 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     device = choose_device(config.train.device)
     state = Timed(config, dataset.load(config.data, root), device)
     if preloaded:
-        state.player.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
+        state.runner.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
     clock.start()
     Loop(state, root, observe=False).run()
     return clock.tokens_per_s()

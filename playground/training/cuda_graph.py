@@ -1,7 +1,7 @@
-"""A whole training step on a GPU as one CUDA graph: forward, backward, clipping and the optimiser, launched at once.
+"""A training step on a GPU as one CUDA graph: forward, backward, clipping and optimizer, launched at once.
 
-A small model's step is hundreds of kernels of a few microseconds, and launching them one by one takes longer than they
-run. Knows nothing of what a step computes, but that it always does the same with the same memory.
+A small model's step is hundreds of kernels of a few microseconds each; launching them one by one takes longer than running
+them. Requires that every step does the same work in the same memory; knows nothing else of what a step computes.
 """
 
 from __future__ import annotations
@@ -19,42 +19,44 @@ WARM_UP_STEPS = 3
 Update = Callable[[Callable[[int], tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
 
 
-class Player:
-    """Takes a step again and again: `update(batch)` asks `batch(i)` for the i-th of `accumulation` batches, forgets the
-    gradients that are there, and gives the loss and the gradient norm. On a GPU the step is recorded after a few and then
-    played; `not_recorded` says why it cannot be."""
+class StepRunner:
+    """Runs the training step: eager for `WARM_UP_STEPS` steps, then as the replay of a CUDA graph; eager throughout on a CPU.
+
+    `update(batch)` is the step: it asks `batch(i)` for the i-th of `accumulation` batches, discards the old gradients, and
+    returns the loss and the gradient norm. `not_captured` is the reason why a step on a GPU stays eager, empty if there is none.
+    """
 
     def __init__(self, batches: Source, accumulation: int):
         self.batches, self.accumulation = batches, accumulation
-        self.recording: Recording | None = None
-        self.not_recorded = ""
-        self.steps_here = 0  # that were taken kernel by kernel
+        self.captured: CapturedStep | None = None
+        self.not_captured = ""
+        self.eager_steps = 0
         self.stream = torch.cuda.Stream(batches.device) if batches.device.type == "cuda" else None
 
     def take(self, update: Update, watched: bool = False) -> tuple[Tensor, Tensor]:
-        """The next step, always by the same update; one that is `watched` by hooks is taken kernel by kernel."""
-        recording = None if watched else self._recorded(update)
-        if recording is not None:
-            return recording.play()
-        self.steps_here += 1
-        with aside(self.stream):
+        """The next step, always by the same update; eager where hooks watch it, because a replay calls none."""
+        captured = None if watched else self._captured(update)
+        if captured is not None:
+            return captured.replay()
+        self.eager_steps += 1
+        with side_stream(self.stream):
             return update(lambda _: self.batches.next())
 
-    def _recorded(self, update: Update) -> Recording | None:
-        if self.stream is None or self.not_recorded or self.steps_here < WARM_UP_STEPS:
+    def _captured(self, update: Update) -> CapturedStep | None:
+        if self.stream is None or self.not_captured or self.eager_steps < WARM_UP_STEPS:
             return None
-        if self.recording is None:
+        if self.captured is None:
             try:
-                with torch.cuda.stream(torch.cuda.current_stream(self.batches.device)):  # to which a recording that fails comes back
-                    self.recording = Recording(update, self.batches, self.accumulation)
+                with torch.cuda.stream(torch.cuda.current_stream(self.batches.device)):  # restores the stream after a failed capture
+                    self.captured = CapturedStep(update, self.batches, self.accumulation)
             except RuntimeError as error:
-                self.not_recorded = f"steps are taken kernel by kernel, for this one cannot be recorded ({str(error).splitlines()[0]})"
-        return self.recording
+                self.not_captured = f"each kernel is launched by itself: no CUDA graph can be captured ({str(error).splitlines()[0]})"
+        return self.captured
 
 
-class Recording:
-    """A step that is played again. Recording executes nothing; raises RuntimeError where something cannot be recorded, such
-    as reading a number back."""
+class CapturedStep:
+    """A step as a CUDA graph. Capturing executes nothing; raises RuntimeError for what cannot be captured, such as reading a
+    number back from the device."""
 
     def __init__(self, update: Update, batches: Source, accumulation: int):
         self.batches = batches
@@ -63,7 +65,7 @@ class Recording:
         with torch.cuda.graph(self.graph):
             self.loss, self.norm = update(lambda i: batches.take(self.places[i]))
 
-    def play(self) -> tuple[Tensor, Tensor]:
+    def replay(self) -> tuple[Tensor, Tensor]:
         """The next step: its loss and gradient norm, on the device."""
         for place in self.places:
             place.copy_(self.batches.places(), non_blocking=True)
@@ -72,8 +74,8 @@ class Recording:
 
 
 @contextmanager
-def aside(stream: torch.cuda.Stream | None) -> Iterator[None]:
-    """In a stream of its own, as steps must be taken before one is recorded on a GPU; without one as usual."""
+def side_stream(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Run in this stream, as the warm-up before a capture requires; without one, in the current stream."""
     if stream is None:
         yield
         return

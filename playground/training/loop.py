@@ -267,9 +267,9 @@ class Loop:
             self._look()
         if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last one waits for the final loss
             self._save()
-        if self.state.player.not_recorded and not self.told:
+        if self.state.runner.not_captured and not self.told:
             self.told = True
-            self.link.emit(Notice(step, self.state.player.not_recorded))
+            self.link.emit(Notice(step, self.state.runner.not_captured))
         now = time.perf_counter()
         if now - self.last_sync >= self.sync_every_s:
             self.last_sync = now

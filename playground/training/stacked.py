@@ -19,7 +19,7 @@ from torch.func import functional_call, vmap
 
 from models.linear import Linear
 from playground.data.batches import Several
-from playground.training.cuda_graph import Player
+from playground.training.cuda_graph import StepRunner
 from playground.training.loop import Loop, Outcome
 from playground.training.state import Step, TrainState
 
@@ -66,14 +66,14 @@ class Group:
             for name, parameter in model.items():
                 parameter.data = self.weights[name].detach()[i]
         self.members = [[(parameter, self.weights[name]) for name, parameter in model.items()] for model in models]
-        self.player = Player(Several([state.batches for state in states]), first.config.train.accumulation)
+        self.runner = StepRunner(Several([state.batches for state in states]), first.config.train.accumulation)
 
     def step(self, watched: bool = False) -> list[Step]:
-        """One update of every run; one that is `watched` by hooks is not played from a recording."""
+        """One update of every run; one that is `watched` by hooks is never the replay of a CUDA graph."""
         rates = [state.next_rate() for state in self.states]
-        losses, norms = self.player.take(self._update, watched)
+        losses, norms = self.runner.take(self._update, watched)
         for state in self.states:
-            state.player.not_recorded = self.player.not_recorded
+            state.runner.not_captured = self.runner.not_captured
         return [state.took(losses[i], norms[i], rates[i]) for i, state in enumerate(self.states)]
 
     def _update(self, batch) -> tuple[Tensor, Tensor]:  # -> 2 x (N,)

@@ -30,7 +30,7 @@ from playground.training.checkpoints import (
     restore_optimizer,
     set_weights,
 )
-from playground.training.cuda_graph import Player
+from playground.training.cuda_graph import StepRunner
 from playground.training.devices import autocast, choose_dtype
 from playground.training.optim import Schedule, build_optimizer, set_rate
 from playground.training.optimizers import ScheduleFreeAdamW
@@ -78,7 +78,7 @@ class TrainState:
         self.precision = autocast(device, dtype)
         self.steps_done = 0
         self.seconds = 0.0
-        self.player = Player(self.batches, config.train.accumulation)
+        self.runner = StepRunner(self.batches, config.train.accumulation)
 
     @property
     def tokens(self) -> int:
@@ -86,9 +86,9 @@ class TrainState:
         return self.steps_done * self.config.tokens_per_step
 
     def step(self, watched: bool = False) -> Step:
-        """One update. Where the player records, one that is `watched` by hooks is taken as it is."""
+        """One update. One that is `watched` by hooks is never the replay of a CUDA graph."""
         lr = self.next_rate()
-        loss, norm = self.player.take(self._update, watched)
+        loss, norm = self.runner.take(self._update, watched)
         return self.took(loss, norm, lr)
 
     def next_rate(self) -> float:

@@ -111,6 +111,6 @@ def test_on_a_gpu_recorded_steps_of_several_runs_are_those_of_each(config_of, lo
     states, alone = ([TrainState(config, load_data(config), torch.device("cuda")) for config in configs] for _ in range(2))
     group = Group(states)
     together = [[step.loss.item() for step in group.step(watched=i == 12)] for i in range(N_STEPS)]
-    assert group.player.recording is not None, group.player.not_recorded
+    assert group.runner.captured is not None, group.runner.not_captured
     for i, state in enumerate(alone):
         assert [losses[i] for losses in together] == pytest.approx([state.step().loss.item() for _ in range(N_STEPS)], abs=1e-4)
