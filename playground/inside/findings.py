@@ -30,7 +30,6 @@ LENS_NATS, LENS_LATE = 0.05, 0.5
 AT_FLOOR = 0.02
 NAMED = 3  # heads and layers in one sentence
 SMOOTH = 0.9
-CAN_DIE = ("relu", "relu2")
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,7 @@ def _dead(seen: Seen) -> str | None:
 
 def _saturated(seen: Seen) -> str | None:
     worst = max(((value, layer) for _, layer, value in seen.layers("saturation")), default=(0.0, 0))
-    if seen.config.model.activation in CAN_DIE or worst[0] <= SATURATED:
+    if seen.config.model.units_die or worst[0] <= SATURATED:
         return None
     return f"{_percent(worst[0])} of the activations in layer {worst[1]} lie where the function is flat: little is learnt through them."
 
