@@ -307,12 +307,15 @@ def _spec(cls: type[Knobs], prefix: str, name: str, info: FieldInfo) -> Spec:
     annotation, optional = _unwrap(info.annotation)
     bounds = {kind: getattr(mark, kind) for mark in info.metadata for kind in ("ge", "gt", "le", "lt", "max_length") if hasattr(mark, kind)}
     one_of = _one_of(info)
+    kind: Literal["int", "float", "bool", "choice", "text"]
+    table: Mapping[str, Entry | str]
     if one_of is not None:
         kind, table = "choice", one_of.table
     elif get_origin(annotation) is Literal:
         kind, table = "choice", {choice: choice for choice in get_args(annotation)}
     else:
-        kind, table = {int: "int", float: "float", bool: "bool", str: "text"}[annotation], {}
+        kinds: dict[Any, Literal["int", "float", "bool", "text"]] = {int: "int", float: "float", bool: "bool", str: "text"}
+        kind, table = kinds[annotation], {}
     return Spec(
         path=prefix + name,
         kind=kind,

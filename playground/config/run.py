@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from models.choices import PLACEMENTS
 from models.config import ModelConfig
 from models.knobs import Knobs, knob
 from playground.config.optim import OptimConfig
@@ -133,8 +134,8 @@ class RunConfig(Knobs):
     def summary(self) -> str:
         """A short human name, such as `4L 4H 128 pre-norm`."""
         model = self.model
-        norm = "no norm" if model.norm_placement == "none" else f"{model.norm_placement}-norm"
+        norm = f"{model.norm_placement}-norm" if PLACEMENTS[model.norm_placement].n_norms else "no norm"
         extras = [] if model.residual else ["no residual"]
-        extras += [] if model.sublayers == "attention+mlp" else [f"{model.sublayers} only"]
+        extras += [] if model.has_attention and model.has_mlp else [f"{model.sublayers} only"]
         task = [] if self.data.task is None else [f"{self.data.task.title}:"]
         return " ".join([*task, f"{model.n_layer}L {model.n_head}H {model.n_embd} {norm}", *extras])
