@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.cache import LayerCache
+from models.choices import QK_NORMS
 from models.config import ModelConfig
 from models.linear import Linear
 from models.norms import RMSNorm
-from models.positions import Rotary, Tables, alibi_slopes
+from models.positions import build_slopes, build_turned
 
 
 class Attend(nn.Module):
@@ -32,7 +33,7 @@ class Attend(nn.Module):
         super().__init__()
         self.scale = config.head_size**-0.5 if config.attn_scale is None else config.attn_scale
         self.dropout, self.softcap, self.window = config.p_attn_dropout, config.attn_softcap, config.window_of(layer)
-        self.slopes = Tables(alibi_slopes(config.n_head)[:, None, None]) if config.position == "alibi" else None
+        self.slopes = build_slopes(config)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # (B, H, T, D), 2 x (B, G, S, D) -> (B, H, T, D)
         k, v = spread(k, q.size(1)), spread(v, q.size(1))
@@ -79,19 +80,17 @@ class CausalSelfAttention(nn.Module):
         self.n_head, self.n_kv_head, self.head_size = config.n_head, config.kv_heads, config.head_size
         self.parts = [heads * self.head_size for heads in (self.n_head, self.n_kv_head, self.n_kv_head)]  # rows of queries, keys, values
         self.qkv = Linear(config.n_embd, sum(self.parts), bias=config.has_qkv_bias)
-        self.per_head = config.qk_norm == "head"
+        self.per_head = QK_NORMS[config.qk_norm].per_head
         self.q_norm, self.k_norm = self._qk_norm(config, self.n_head), self._qk_norm(config, self.n_kv_head)
-        rotated = config.rotated
-        self.rotary = Rotary(rotated, config.rope_base, config.block_size, config.rope_interleaved) if rotated else None
+        self.rotary = build_turned(config)
         self.attend = Attend(config, layer)
         self.proj = Linear(self.n_head * self.head_size, config.n_embd, bias=config.has_attn_out_bias)
         self.dropout = nn.Dropout(config.p_resid_dropout)
 
     @staticmethod
     def _qk_norm(config: ModelConfig, heads: int) -> nn.Module | None:
-        if config.qk_norm == "none":
-            return None
-        return RMSNorm(config.head_size if config.qk_norm == "head" else heads * config.head_size, config.eps)
+        kind = QK_NORMS[config.qk_norm]
+        return RMSNorm(kind.width(config.head_size, heads), config.eps) if kind.on else None
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
         B, T, _ = x.shape

@@ -25,6 +25,7 @@ from torch import Tensor, nn, zeros
 
 from models.attention import CausalSelfAttention
 from models.cache import LayerCache
+from models.choices import GAINS, PLACEMENTS
 from models.config import ModelConfig
 from models.mlp import MLP
 from models.norms import build_norm
@@ -35,14 +36,14 @@ class Branch(nn.Module):
 
     def __init__(self, config: ModelConfig, f: nn.Module, own_norm: bool = True):
         super().__init__()
-        place = config.norm_placement
-        self.norm_in = build_norm(config) if place in ("pre", "sandwich") and own_norm else nn.Identity()
+        place, gain = PLACEMENTS[config.norm_placement], GAINS[config.residual_gain]
+        self.norm_in = build_norm(config) if place.before and own_norm else nn.Identity()
         self.f = f
-        self.norm_out = build_norm(config) if place in ("sandwich", "output") else nn.Identity()
-        self.norm_after = build_norm(config) if place == "post" else nn.Identity()
+        self.norm_out = build_norm(config) if place.output else nn.Identity()
+        self.norm_after = build_norm(config) if place.after else nn.Identity()
         self.residual = config.residual
-        self.keep = deepnorm_alpha(config.n_layer) if config.residual_gain == "deepnorm" else 1.0
-        self.gain = nn.Parameter(zeros(())) if config.residual_gain == "rezero" else None
+        self.keep = gain.keep(config.n_layer)
+        self.gain = nn.Parameter(zeros(())) if gain.learned else None
 
     def forward(self, x: Tensor, *context) -> Tensor:  # (B, T, C) -> (B, T, C)
         return self.norm_after(self.stream(x, self.change(self.norm_in(x), *context)))
@@ -64,7 +65,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
-        self.parallel, self.one_norm = config.parallel, config.layout == "parallel"
+        self.parallel, self.one_norm = config.parallel, config.shared_norm
         self.attn = Branch(config, CausalSelfAttention(config, layer)) if config.has_attention else None
         self.mlp = Branch(config, MLP(config), own_norm=not self.one_norm) if config.has_mlp else None
 
@@ -78,13 +79,3 @@ class Block(nn.Module):
         if self.mlp is not None:
             x = self.mlp(x)
         return x
-
-
-def deepnorm_alpha(n_layer: int) -> float:
-    """Weight of the stream in each addition of a decoder. Wang et al. 2022, arXiv:2203.00555."""
-    return (2 * n_layer) ** 0.25
-
-
-def deepnorm_beta(n_layer: int) -> float:
-    """Factor on the first weights of values, output and MLP projections. Wang et al. 2022."""
-    return (8 * n_layer) ** -0.25

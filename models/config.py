@@ -1,20 +1,37 @@
-"""ModelConfig: every architectural choice, its bounds, its words, and what it costs.
+"""ModelConfig: every knob of the architecture, its bounds, its words, and what it costs.
 
-Imports no torch, so that a page or a command line can reason about models without it.
+What the choices among them can be is in `models.choices`. Imports no torch, so that a page or a command line can reason
+about models without it.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from models.knobs import SET, Knobs, knob
+from models.choices import (
+    ACTIVATIONS,
+    GAINS,
+    INITS,
+    LAYOUTS,
+    NORMS,
+    PLACEMENTS,
+    POSITIONS,
+    QK_NORMS,
+    SUBLAYERS,
+    MlpKind,
+)
+from models.knobs import SET, Knobs, Needs, OneOf, abouts, knob, papers
 
 SHAPE, NORM, RESIDUAL, ATTENTION, POSITION, MLP, EMBEDDING, REGULAR = (
     "Shape", "Norms", "Residual stream", "Attention", "Positions", "MLP", "Embedding and head", "Initialisation and dropout",
 )  # fmt: skip
-WITH_ATTENTION = ("sublayers", ("attention+mlp", "attention"))
-WITH_ROPE = ("position", ("rope",))
-GATED = {"swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_tanh"}
+WITH_NORM_BIAS = [norm for norm in NORMS.values() if "norm_bias" in norm.reads]
+AUTOMATIC_BIAS = ", ".join(f"{norm.label} {'as the other biases' if norm.biased else 'not'}" for norm in WITH_NORM_BIAS)
+BIASED = " and ".join(f"{norm.label}s" for norm in WITH_NORM_BIAS if norm.biased)
+DEFAULT_EPS = ", ".join(f"{norm.eps:.0e} for {norm.label}".replace("e-0", "e-") for norm in NORMS.values() if "norm_eps" in norm.reads)
+GATED_NAMES = " and ".join(dict.fromkeys(activation.short for activation in ACTIVATIONS.values() if activation.mlp.gated))
+SUBLAYER = Needs("sublayers")
+SUBLAYER_SAID = Needs("sublayers", refuses=False)
 
 
 def heads_divide_the_width(n_head: int, n_embd: int, head_dim: int | None) -> str | None:
@@ -35,7 +52,7 @@ def groups_divide_the_heads(n_kv_head: int | None, n_head: int) -> str | None:
 
 
 def final_norm_has_norms(final_norm: bool | None, norm_placement: str) -> str | None:
-    if final_norm and norm_placement == "none":
+    if final_norm and PLACEMENTS[norm_placement].n_norms == 0:
         return "a final norm needs a model with norms; choose another placement, or leave this on automatic"
     return None
 
@@ -48,7 +65,7 @@ def mlp_is_not_empty(mlp_ratio: float, n_embd: int) -> str | None:
 
 
 def rotated_pairs(position: str, rope_fraction: float, n_embd: int, n_head: int, head_dim: int | None) -> str | None:
-    if position != "rope":
+    if not POSITIONS[position].rotates:
         return None
     size = head_dim or n_embd // n_head
     rotated = int(size * rope_fraction)
@@ -60,25 +77,27 @@ def rotated_pairs(position: str, rope_fraction: float, n_embd: int, n_head: int,
     )
 
 
-def sinusoids_come_in_pairs(position: str, n_embd: int) -> str | None:
-    if position == "sinusoidal" and n_embd % 2:
-        return f"sinusoidal positions come in pairs, and n_embd={n_embd} is odd; use {n_embd + 1}"
+def places_come_in_pairs(position: str, n_embd: int) -> str | None:
+    if POSITIONS[position].paired and n_embd % 2:
+        return f"{POSITIONS[position].label} positions come in pairs, and n_embd={n_embd} is odd; use {n_embd + 1}"
     return None
 
 
 def parallel_is_possible(layout: str, sublayers: str, norm_placement: str) -> str | None:
-    if layout == "sequential":
+    if not LAYOUTS[layout].parallel:
         return None
-    if sublayers != "attention+mlp":
+    if not (SUBLAYERS[sublayers].attention and SUBLAYERS[sublayers].mlp):
         return "a parallel block needs both attention and MLP; choose sequential"
-    if norm_placement not in ("pre", "none") or (layout == "parallel_two_norms" and norm_placement == "none"):
+    place = PLACEMENTS[norm_placement]
+    if place.output or place.after or not (place.before or LAYOUTS[layout].shared_norm):
         return f"a {layout} block is defined for pre-norm only, not for norm_placement={norm_placement}; choose sequential, or pre"
     return None
 
 
-def deepnorm_is_post_norm(residual_gain: str, norm_placement: str) -> str | None:
-    if residual_gain == "deepnorm" and norm_placement != "post":
-        return f"DeepNorm is a kind of post-norm; norm_placement is {norm_placement}: choose post, or a gain of one"
+def gain_suits_the_norms(residual_gain: str, norm_placement: str) -> str | None:
+    if GAINS[residual_gain].needs_post and not PLACEMENTS[norm_placement].after:
+        label = GAINS[residual_gain].label
+        return f"{label} is a kind of post-norm; norm_placement is {norm_placement}: choose post, or a gain of one"
     return None
 
 
@@ -96,7 +115,7 @@ class ModelConfig(Knobs):
 
     RULES = (
         heads_divide_the_width, groups_divide_the_heads, final_norm_has_norms, mlp_is_not_empty, rotated_pairs,
-        sinusoids_come_in_pairs, parallel_is_possible, deepnorm_is_post_norm, pattern_is_letters,
+        places_come_in_pairs, parallel_is_possible, gain_suits_the_norms, pattern_is_letters,
     )  # fmt: skip
 
     vocab_size: int | None = knob(None, ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
@@ -121,28 +140,23 @@ class ModelConfig(Knobs):
         help="How many tokens the model can look back on.", paper="Radford et al. 2018 (GPT-1)",
     )  # fmt: skip
 
-    norm_placement: Literal["pre", "post", "sandwich", "output", "none"] = knob(
-        "pre", open=True, group=NORM, label="norm placement",
-        help="pre: x + f(norm(x)). post: norm(x + f(x)), needs warm-up when deep. sandwich: x + norm(f(norm(x))). output: x + norm(f(x)).",
-        paper="Xiong et al. 2020, arXiv:2002.04745; sandwich: Ding et al. 2021, arXiv:2105.13290; output: OLMo 2, arXiv:2501.00656",
+    norm_placement: Annotated[str, OneOf(PLACEMENTS)] = knob(
+        "pre", open=True, group=NORM, label="norm placement", help=f"{abouts(PLACEMENTS, '. ', named=True)}.", paper=papers(PLACEMENTS),
     )  # fmt: skip
-    norm_type: Literal["layernorm", "rmsnorm"] = knob(
-        "layernorm", group=NORM, label="norm type",
-        help="LayerNorm centres and scales each token's vector; RMSNorm only scales it.",
-        paper="Ba et al. 2016, arXiv:1607.06450; Zhang and Sennrich 2019, arXiv:1910.07467",
-        choice_labels={"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"},
+    norm_type: Annotated[str, OneOf(NORMS)] = knob(
+        "layernorm", group=NORM, label="norm type", help=f"{abouts(NORMS)}.", paper=papers(NORMS),
     )  # fmt: skip
     norm_gain: bool = knob(
-        True, group=NORM, label="learned gain", help="Whether each norm multiplies by a learned vector after scaling.",
-        paper="Ba et al. 2016, arXiv:1607.06450",
+        True, group=NORM, label="learned gain", needs=Needs("norm_type"),
+        help="Whether each norm multiplies by a learned vector after scaling.", paper="Ba et al. 2016, arXiv:1607.06450",
     )  # fmt: skip
     norm_bias: bool | None = knob(
-        None, group=NORM, label="learned bias", none_means="automatic",
-        help="Whether each norm adds a learned vector. Automatic: LayerNorm as the other biases, RMSNorm not.",
+        None, group=NORM, label="learned bias", none_means="automatic", needs=Needs("norm_type"),
+        help=f"Whether each norm adds a learned vector. Automatic: {AUTOMATIC_BIAS}.",
         paper="Xu et al. 2019, arXiv:1911.07013",
     )  # fmt: skip
     norm_eps: float | None = knob(
-        None, ge=1e-12, le=1, group=NORM, label="epsilon", none_means="1e-5 for LayerNorm, 1e-6 for RMSNorm",
+        None, ge=1e-12, le=1, group=NORM, label="epsilon", none_means=DEFAULT_EPS, needs=Needs("norm_type"),
         help="Added to the variance so that a norm never divides by zero.", paper="Ba et al. 2016, arXiv:1607.06450",
     )  # fmt: skip
     final_norm: bool | None = knob(
@@ -156,23 +170,17 @@ class ModelConfig(Knobs):
         help="Add each sublayer's output to its input. Off: the output replaces the input, and depth becomes hard to train.",
         paper="He et al. 2015, arXiv:1512.03385",
     )  # fmt: skip
-    residual_gain: Literal["one", "rezero", "deepnorm"] = knob(
-        "one", group=RESIDUAL, label="residual gain", needs=("residual", (True,)),
-        help="one: x + f(x). rezero: x + a f(x) with a learned a that starts at 0. deepnorm: norm(a x + f(x)) with a fixed a above 1.",
-        paper="Bachlechner et al. 2020, arXiv:2003.04887 (ReZero); Wang et al. 2022, arXiv:2203.00555 (DeepNorm)",
-        choice_labels={"rezero": "ReZero", "deepnorm": "DeepNorm"},
+    residual_gain: Annotated[str, OneOf(GAINS)] = knob(
+        "one", group=RESIDUAL, label="residual gain", needs=Needs("residual", (True,)),
+        help=f"{abouts(GAINS, '. ', named=True)}.", paper=papers(GAINS),
     )  # fmt: skip
-    layout: Literal["sequential", "parallel", "parallel_two_norms"] = knob(
-        "sequential", group=RESIDUAL, label="block layout",
-        help="sequential: the MLP reads what attention wrote. parallel: both read the same input, through one shared norm or through two.",
-        paper="Wang and Komatsuzaki 2021 (GPT-J); Black et al. 2022, arXiv:2204.06745 (two norms)",
-        choice_labels={"parallel": "parallel, one norm", "parallel_two_norms": "parallel, two norms"},
+    layout: Annotated[str, OneOf(LAYOUTS)] = knob(
+        "sequential", group=RESIDUAL, label="block layout", help=f"{abouts(LAYOUTS, '. ', named=True)}.", paper=papers(LAYOUTS),
     )  # fmt: skip
-    sublayers: Literal["attention+mlp", "attention", "mlp"] = knob(
+    sublayers: Annotated[str, OneOf(SUBLAYERS)] = knob(
         "attention+mlp", group=RESIDUAL, label="sublayers",
         help="What a block consists of. Without attention no token can see another one.",
         paper="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
-        choice_labels={"attention+mlp": "attention and MLP", "attention": "attention only", "mlp": "MLP only"},
     )  # fmt: skip
     share_layers: bool = knob(
         False, group=RESIDUAL, label="layers share their weights", help="Use one block's weights again in every layer.",
@@ -180,7 +188,7 @@ class ModelConfig(Knobs):
     )  # fmt: skip
 
     n_kv_head: int | None = knob(
-        None, ge=1, le=64, group=ATTENTION, label="key and value heads", none_means="as many as heads", needs=WITH_ATTENTION,
+        None, ge=1, le=64, group=ATTENTION, label="key and value heads", none_means="as many as heads", needs=SUBLAYER,
         help="Several query heads may share one key and value head: grouped-query attention, or with 1 multi-query attention.",
         paper="Ainslie et al. 2023, arXiv:2305.13245; Shazeer 2019, arXiv:1911.02150",
     )  # fmt: skip
@@ -189,79 +197,72 @@ class ModelConfig(Knobs):
         help="Length of each head's queries, keys and values.", paper="Raffel et al. 2019, arXiv:1910.10683",
     )  # fmt: skip
     qkv_bias: bool | None = knob(
-        None, group=ATTENTION, label="query, key and value bias", none_means="as biases",
+        None, group=ATTENTION, label="query, key and value bias", none_means="as biases", needs=SUBLAYER_SAID,
         help="Whether the query, key and value projections add a bias.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     attn_out_bias: bool | None = knob(
-        None, group=ATTENTION, label="attention output bias", none_means="as biases",
+        None, group=ATTENTION, label="attention output bias", none_means="as biases", needs=SUBLAYER_SAID,
         help="Whether the projection after the heads adds a bias.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
-    qk_norm: Literal["none", "head", "full"] = knob(
-        "none", group=ATTENTION, label="QK-norm", needs=WITH_ATTENTION,
+    qk_norm: Annotated[str, OneOf(QK_NORMS)] = knob(
+        "none", group=ATTENTION, label="QK-norm", needs=SUBLAYER,
         help="RMSNorm on queries and keys before they meet: each head by itself, or the whole projection at once. Keeps scores in bounds.",
         paper="Henry et al. 2020, arXiv:2010.04245; Dehghani et al. 2023, arXiv:2302.05442",
-        choice_labels={"head": "per head", "full": "whole projection"},
     )  # fmt: skip
     window: int | None = knob(
-        None, ge=1, le=4096, group=ATTENTION, label="sliding window", unit="tokens", none_means="off", needs=WITH_ATTENTION,
+        None, ge=1, le=4096, group=ATTENTION, label="sliding window", unit="tokens", none_means="off", needs=SUBLAYER,
         help="A token sees only this many tokens, itself included.", paper="Beltagy et al. 2020, arXiv:2004.05150",
     )  # fmt: skip
     window_pattern: str = knob(
-        "L", max_length=64, group=ATTENTION, label="window pattern", needs=("window", SET),
+        "L", max_length=64, group=ATTENTION, label="window pattern", needs=Needs("window", SET),
         help="Which layers have the window, repeated over the layers: L with it (local), G without (global), such as LG.",
         paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
     attn_softcap: float | None = knob(
-        None, ge=0.01, le=1e6, group=ATTENTION, label="attention soft cap", none_means="off", needs=WITH_ATTENTION,
+        None, ge=0.01, le=1e6, group=ATTENTION, label="attention soft cap", none_means="off", needs=SUBLAYER,
         help="Scores s become c tanh(s / c), never beyond c. Computed without the fused kernel, so slower.",
         paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
     attn_scale: float | None = knob(
-        None, ge=1e-6, le=1e6, group=ATTENTION, label="attention scale", none_means="1 / sqrt(head size)", needs=WITH_ATTENTION,
+        None, ge=1e-6, le=1e6, group=ATTENTION, label="attention scale", none_means="1 / sqrt(head size)", needs=SUBLAYER,
         help="What the products of queries and keys are multiplied by.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
 
-    position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = knob(
-        "learned", group=POSITION, label="position",
-        help="How order is told: a learned or sinusoidal vector per place, rotated queries and keys, a penalty on distance, or the mask.",
-        paper="Su et al. 2021, arXiv:2104.09864 (RoPE); Press et al. 2021, arXiv:2108.12409 (ALiBi); "
-        "Haviv et al. 2022, arXiv:2203.16634 (none)",
-        choice_labels={"rope": "RoPE", "alibi": "ALiBi"},
+    position: Annotated[str, OneOf(POSITIONS)] = knob(
+        "learned", group=POSITION, label="position", help=f"How order is told. {abouts(POSITIONS, '. ', named=True)}.",
+        paper=papers(POSITIONS),
     )  # fmt: skip
     rope_base: float = knob(
-        10_000.0, ge=1, le=1e9, group=POSITION, label="RoPE base", needs=WITH_ROPE,
+        10_000.0, ge=1, le=1e9, group=POSITION, label="RoPE base", needs=Needs("position"),
         help="The larger, the slower the slowest pair of numbers turns.", paper="Su et al. 2021, arXiv:2104.09864",
     )  # fmt: skip
     rope_fraction: float = knob(
-        1.0, gt=0, le=1, slider=(0.25, 1), step=0.25, group=POSITION, label="RoPE fraction", unit="of the head size", needs=WITH_ROPE,
-        help="How much of each head is rotated; the rest does not know about places.", paper="Black et al. 2022, arXiv:2204.06745",
+        1.0, gt=0, le=1, slider=(0.25, 1), step=0.25, group=POSITION, label="RoPE fraction", unit="of the head size",
+        needs=Needs("position"), help="How much of each head is rotated; the rest does not know about places.",
+        paper="Black et al. 2022, arXiv:2204.06745",
     )  # fmt: skip
     rope_interleaved: bool = knob(
-        False, group=POSITION, label="RoPE interleaved", needs=WITH_ROPE,
+        False, group=POSITION, label="RoPE interleaved", needs=Needs("position"),
         help="Pair neighbouring numbers (GPT-J) instead of the two halves (Llama).", paper="Wang and Komatsuzaki 2021 (GPT-J)",
     )  # fmt: skip
 
-    activation: Literal["relu", "gelu", "gelu_tanh", "relu2", "silu", "swiglu", "geglu", "geglu_tanh"] = knob(
-        "gelu", group=MLP, label="activation",
-        help="The non-linearity of the MLP. The last three multiply by a second projection: gated linear units.",
-        paper="Hendrycks and Gimpel 2016, arXiv:1606.08415; So et al. 2021, arXiv:2109.08668 (ReLU²); Shazeer 2020, arXiv:2002.05202",
-        choice_labels={
-            "relu": "ReLU", "gelu": "GELU (exact)", "gelu_tanh": "GELU (tanh)", "relu2": "ReLU squared", "silu": "SiLU",
-            "swiglu": "SwiGLU", "geglu": "GeGLU (exact)", "geglu_tanh": "GeGLU (tanh)",
-        },
+    activation: Annotated[str, OneOf(ACTIVATIONS)] = knob(
+        "gelu", group=MLP, label="activation", needs=SUBLAYER_SAID,
+        help=f"The non-linearity of the MLP. {GATED_NAMES} multiply by a second projection: gated linear units.",
+        paper=papers(ACTIVATIONS),
     )  # fmt: skip
     mlp_ratio: float = knob(
-        4.0, gt=0, le=64, slider=(0.5, 8), step=0.5, group=MLP, label="MLP ratio", unit="x width",
+        4.0, gt=0, le=64, slider=(0.5, 8), step=0.5, group=MLP, label="MLP ratio", unit="x width", needs=SUBLAYER_SAID,
         help="Hidden units of the MLP as a multiple of the width.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
     mlp_bias: bool | None = knob(
-        None, group=MLP, label="MLP bias", none_means="as biases", help="Whether the MLP's projections add a bias.",
+        None, group=MLP, label="MLP bias", none_means="as biases", needs=SUBLAYER_SAID, help="Whether the MLP's projections add a bias.",
         paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
 
     bias: bool = knob(
         True, group=EMBEDDING, label="biases",
-        help="Whether projections and LayerNorms have biases, unless said otherwise for one of them.",
+        help=f"Whether projections and {BIASED} have biases, unless said otherwise for one of them.",
         paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     tie_weights: bool = knob(
@@ -286,13 +287,11 @@ class ModelConfig(Knobs):
         help="Scores s of the next token become c tanh(s / c), never beyond c.", paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
 
-    init: Literal["gpt2", "normal", "pytorch"] = knob(
-        "gpt2", group=REGULAR, label="initialisation",
-        help="gpt2: normal, and residual projections smaller by 1/sqrt(2 n_layer). normal: the same everywhere. pytorch: its defaults.",
-        paper="Radford et al. 2019 (GPT-2)", choice_labels={"gpt2": "GPT-2", "pytorch": "PyTorch"},
+    init: Annotated[str, OneOf(INITS)] = knob(
+        "gpt2", group=REGULAR, label="initialisation", help=f"{abouts(INITS, '. ', named=True)}.", paper=papers(INITS),
     )  # fmt: skip
     init_std: float = knob(
-        0.02, ge=1e-4, le=10, group=REGULAR, label="standard deviation", needs=("init", ("gpt2", "normal")),
+        0.02, ge=1e-4, le=10, group=REGULAR, label="standard deviation", needs=Needs("init"),
         help="How far apart the first weights lie.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     init_zero_residual: bool = knob(
@@ -309,7 +308,7 @@ class ModelConfig(Knobs):
         unit="share dropped", help="Dropout on the sum of token and position embedding.", paper="Srivastava et al. 2014, JMLR 15",
     )  # fmt: skip
     attn_dropout: float | None = knob(
-        None, ge=0, lt=1, group=REGULAR, label="attention dropout", none_means="as dropout",
+        None, ge=0, lt=1, group=REGULAR, label="attention dropout", none_means="as dropout", needs=SUBLAYER_SAID,
         unit="share dropped", help="Dropout on the attention weights.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
     resid_dropout: float | None = knob(
@@ -332,33 +331,53 @@ class ModelConfig(Knobs):
         return round(self.mlp_ratio * self.n_embd)
 
     @property
-    def gated(self) -> bool:
-        return self.activation in GATED
+    def function(self) -> str:
+        """The activation without the gate that some have."""
+        return ACTIVATIONS[self.activation].of or self.activation
+
+    @property
+    def mlp_kind(self) -> MlpKind:
+        return ACTIVATIONS[self.activation].mlp
+
+    @property
+    def units_die(self) -> bool:
+        """Whether hidden units can fall silent for good."""
+        return ACTIVATIONS[self.function].dies
 
     @property
     def rotated(self) -> int:
         """How many numbers of each head are rotated."""
-        return int(self.head_size * self.rope_fraction) if self.position == "rope" else 0
+        return int(self.head_size * self.rope_fraction) if POSITIONS[self.position].rotates else 0
 
     @property
     def parallel(self) -> bool:
-        return self.layout != "sequential"
+        return LAYOUTS[self.layout].parallel
+
+    @property
+    def shared_norm(self) -> bool:
+        return LAYOUTS[self.layout].shared_norm
 
     @property
     def has_attention(self) -> bool:
-        return self.sublayers != "mlp"
+        return SUBLAYERS[self.sublayers].attention
 
     @property
     def has_mlp(self) -> bool:
-        return self.sublayers != "attention"
+        return SUBLAYERS[self.sublayers].mlp
 
     @property
     def has_final_norm(self) -> bool:
-        return self.norm_placement not in ("post", "none") if self.final_norm is None else self.final_norm
+        place = PLACEMENTS[self.norm_placement]
+        return place.n_norms > 0 and not place.after if self.final_norm is None else self.final_norm
+
+    @property
+    def has_norm_gain(self) -> bool:
+        return self.norm_gain and "norm_gain" in NORMS[self.norm_type].reads
 
     @property
     def has_norm_bias(self) -> bool:
-        return self.bias and self.norm_type == "layernorm" if self.norm_bias is None else self.norm_bias
+        norm = NORMS[self.norm_type]
+        return "norm_bias" in norm.reads and (self.bias and norm.biased if self.norm_bias is None else self.norm_bias)
 
     @property
     def has_qkv_bias(self) -> bool:
@@ -374,7 +393,7 @@ class ModelConfig(Knobs):
 
     @property
     def eps(self) -> float:
-        return (1e-5 if self.norm_type == "layernorm" else 1e-6) if self.norm_eps is None else self.norm_eps
+        return NORMS[self.norm_type].eps if self.norm_eps is None else self.norm_eps
 
     @property
     def p_embd_dropout(self) -> float:
@@ -394,31 +413,33 @@ class ModelConfig(Knobs):
         return self.window if local else None
 
 
-def norm_params(config: ModelConfig, width: int | None = None) -> int:
+def norm_params(config: ModelConfig) -> int:
     """Learned numbers of one norm."""
-    return (config.n_embd if width is None else width) * (config.norm_gain + config.has_norm_bias)
+    return config.n_embd * (config.has_norm_gain + config.has_norm_bias) + NORMS[config.norm_type].own_params(config.n_embd)
 
 
 def attention_params(config: ModelConfig) -> int:
     """Of one layer, its QK-norms included."""
     width, size, heads, groups = config.n_embd, config.head_size, config.n_head, config.kv_heads
     inner = (heads + 2 * groups) * size
-    qk_norm = {"none": 0, "head": 2 * size, "full": (heads + groups) * size}[config.qk_norm]
+    qk_norm = sum(QK_NORMS[config.qk_norm].width(size, n) for n in (heads, groups))
     return width * inner + config.has_qkv_bias * inner + heads * size * width + config.has_attn_out_bias * width + qk_norm
 
 
 def mlp_params(config: ModelConfig) -> int:
     """Of one layer."""
-    into = 2 if config.gated else 1
-    return (into + 1) * config.n_embd * config.d_ff + config.has_mlp_bias * (into * config.d_ff + config.n_embd)
+    matrices = config.mlp_kind.matrices
+    return matrices * config.n_embd * config.d_ff + config.has_mlp_bias * ((matrices - 1) * config.d_ff + config.n_embd)
+
+
+def position_params(config: ModelConfig) -> int:
+    return POSITIONS[config.position].params(config.block_size, config.n_embd)
 
 
 def block_norms(config: ModelConfig) -> int:
     """How many norms stand around the sublayers of one block."""
-    n_sublayers = config.has_attention + config.has_mlp
-    if config.layout == "parallel":
-        n_sublayers = 1
-    return {"none": 0, "sandwich": 2}.get(config.norm_placement, 1) * n_sublayers
+    n_sublayers = 1 if config.shared_norm else config.has_attention + config.has_mlp
+    return PLACEMENTS[config.norm_placement].n_norms * n_sublayers
 
 
 def n_params(config: ModelConfig) -> int:
@@ -426,8 +447,8 @@ def n_params(config: ModelConfig) -> int:
     vocab, width = _vocab(config), config.n_embd
     block = block_norms(config) * norm_params(config)
     block += config.has_attention * attention_params(config) + config.has_mlp * mlp_params(config)
-    block += (config.residual_gain == "rezero") * (config.has_attention + config.has_mlp)
-    embedding = vocab * width + (config.position == "learned") * config.block_size * width + config.embd_norm * norm_params(config)
+    block += GAINS[config.residual_gain].learned * (config.has_attention + config.has_mlp)
+    embedding = vocab * width + position_params(config) + config.embd_norm * norm_params(config)
     head = (not config.tie_weights) * vocab * width + config.head_bias * vocab
     n_blocks = 1 if config.share_layers else config.n_layer
     return embedding + n_blocks * block + config.has_final_norm * norm_params(config) + head
@@ -441,7 +462,7 @@ def attention_flops(config: ModelConfig) -> int:
 
 def mlp_flops(config: ModelConfig) -> int:
     """Of one layer, per token."""
-    return 2 * (3 if config.gated else 2) * config.n_embd * config.d_ff
+    return 2 * config.mlp_kind.matrices * config.n_embd * config.d_ff
 
 
 def flops_per_token(config: ModelConfig) -> int:
@@ -463,7 +484,7 @@ def activation_floats_per_token(config: ModelConfig) -> int:
         maps = (config.p_attn_dropout > 0 or explicit) * (1 + explicit)
         block += width + 4 * inner + config.n_head + maps * config.n_head * config.block_size
     if config.has_mlp:
-        block += width + (4 if config.gated else 2) * config.d_ff
+        block += width + config.mlp_kind.kept * config.d_ff
     return config.n_layer * block + 2 * width + 3 * _vocab(config)
 
 

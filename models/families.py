@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.choices import ACTIVATIONS
 from models.config import ModelConfig
 from models.knobs import ConfigError, Problem
 
@@ -24,15 +25,10 @@ FOLLOWS = {
     "embd_dropout": ("dropout",), "attn_dropout": ("dropout",), "resid_dropout": ("dropout",),
 }  # fmt: skip
 
-# An activation by the names that transformers has for it; the first one is written.
-PLAIN = {
-    "gelu": ("gelu", "gelu_python"),
-    "gelu_tanh": ("gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_python_tanh", "gelu_accurate"),
-    "relu": ("relu",),
-    "relu2": ("relu2",),
-    "silu": ("silu", "swish"),
-}
-GATED = {"swiglu": PLAIN["silu"], "geglu": PLAIN["gelu"], "geglu_tanh": PLAIN["gelu_tanh"]}
+# An activation by the names that transformers has for it, or for what its gate goes through; the first one is written.
+NAMED = {name: ACTIVATIONS[activation.of or name].transformers for name, activation in ACTIVATIONS.items()}
+PLAIN = {name: names for name, names in NAMED.items() if names and not ACTIVATIONS[name].mlp.gated}
+GATED = {name: names for name, names in NAMED.items() if names and ACTIVATIONS[name].mlp.gated}
 FIRST = {"gelu_tanh": ("gelu",), "relu": ("relu",), "silu": ("silu", "swish")}  # GPT-1 calls the tanh form gelu
 WORDS = {True: "on", False: "off", None: "none"}
 

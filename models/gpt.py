@@ -12,12 +12,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.block import Block, deepnorm_beta
+from models.block import Block
 from models.cache import Cache
+from models.choices import GAINS, INITS
 from models.config import ModelConfig
 from models.linear import Linear
 from models.norms import build_norm
-from models.positions import Sinusoidal
+from models.positions import build_added
 
 
 class GPT(nn.Module):
@@ -35,8 +36,7 @@ class GPT(nn.Module):
             raise ValueError("vocab_size is not known yet: it comes from the tokenizer")
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
-        self.sinusoidal = Sinusoidal(config.n_embd, config.block_size) if config.position == "sinusoidal" else None
+        self.wpe = build_added(config)
         self.embd_norm = build_norm(config) if config.embd_norm else nn.Identity()
         self.dropout = nn.Dropout(config.p_embd_dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
@@ -64,9 +64,7 @@ class GPT(nn.Module):
         x = self.wte(idx)
         if self.config.scale_embedding:
             x = x * math.sqrt(self.config.n_embd)
-        if self.wpe is not None:
-            x = x + self.wpe(torch.arange(past, past + idx.size(1), device=idx.device))
-        return x if self.sinusoidal is None else self.sinusoidal(x, past)
+        return x if self.wpe is None else self.wpe.add(x, past)
 
 
 def share(blocks: nn.ModuleList) -> None:
@@ -79,28 +77,29 @@ def share(blocks: nn.ModuleList) -> None:
 
 @torch.no_grad()
 def initialise(model: GPT) -> None:
-    """Fill the weights as the config says; `pytorch` leaves the library's defaults."""
-    config = model.config
+    """Fill the weights as the config says, or leave the library's defaults."""
+    config, init = model.config, INITS[model.config.init]
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear | nn.Embedding):
             continue
         last_of_branch = name.endswith(".f.proj")
-        if config.init != "pytorch":
-            scaled = config.init == "gpt2" and last_of_branch
+        if init.normal:
+            scaled = init.by_depth and last_of_branch
             nn.init.normal_(module.weight, std=config.init_std / (math.sqrt(2 * config.n_layer) if scaled else 1))
             if getattr(module, "bias", None) is not None:
                 nn.init.zeros_(module.bias)
         if last_of_branch and config.init_zero_residual:
             nn.init.zeros_(module.weight)
-    if config.residual_gain == "deepnorm":
-        _deepnorm(model)
+    shrink = GAINS[config.residual_gain].shrink(config.n_layer)
+    if shrink != 1:
+        _shrink(model, shrink)
 
 
-def _deepnorm(model: GPT) -> None:
-    """Values, output and MLP projections start smaller by beta. Wang et al. 2022, arXiv:2203.00555."""
-    config, beta = model.config, deepnorm_beta(model.config.n_layer)
+def _shrink(model: GPT, factor: float) -> None:
+    """Smaller first weights of values, output and MLP projections. Wang et al. 2022, arXiv:2203.00555."""
+    config = model.config
     for name, module in model.named_modules():
         if name.endswith((".f.proj", ".f.up", ".f.gate")):
-            module.weight *= beta
+            module.weight *= factor
         elif name.endswith(".f.qkv"):
-            module.weight[-config.kv_heads * config.head_size :] *= beta
+            module.weight[-config.kv_heads * config.head_size :] *= factor

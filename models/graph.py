@@ -11,21 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from models.choices import ACTIVATIONS, GAINS, NORMS, PLACEMENTS, POSITIONS, QK_NORMS
 from models.config import (
-    GATED,
     ModelConfig,
     attention_flops,
     attention_params,
     mlp_flops,
     mlp_params,
     norm_params,
+    position_params,
 )
 
 Kind = Literal["tokens", "embedding", "norm", "attention", "mlp", "add", "head"]
-ACTIVATION_NAMES = {
-    "relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "relu2": "ReLU²", "silu": "SiLU",
-    "swiglu": "SwiGLU", "geglu": "GeGLU", "geglu_tanh": "GeGLU",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,15 +85,13 @@ class _Builder:
         return node.id
 
     def norm(self, name: str, module: str, in_block: bool = True, lane: int = 0, source: str | None = None) -> str:
-        config = self.config
-        layer = config.norm_type == "layernorm"
-        formula = ("(x − mean) / std" if layer else "x / rms") + " · gain" * config.norm_gain + " + bias" * config.has_norm_bias
-        return self.put(
-            Node(name, "norm", norm_name(config), formula, module, self.stream, self.stream, norm_params(config), 0, in_block, lane), source
-        )
+        config, norm = self.config, NORMS[self.config.norm_type]
+        formula = norm.formula + " · gain" * config.has_norm_gain + " + bias" * config.has_norm_bias
+        params = norm_params(config)
+        return self.put(Node(name, "norm", norm.label, formula, module, self.stream, self.stream, params, 0, in_block, lane), source)
 
     def add(self, name: str, formula: str, bypass: str, *sources: str) -> None:
-        gains = len(sources) if self.config.residual_gain == "rezero" else 0
+        gains = len(sources) * GAINS[self.config.residual_gain].learned
         self.nodes.append(Node(name, "add", "+", formula, "", self.stream, self.stream, gains, 0, True))
         self.edges += [Edge(source, name, "stream") for source in sources]
         if bypass:
@@ -121,25 +116,20 @@ def graph(config: ModelConfig) -> Graph:
 
 def formulas(config: ModelConfig) -> list[str]:
     """The block, one line per sublayer, for exactly this config."""
-    norm = norm_name(config, short=True)
-    before, after = config.norm_placement in ("pre", "sandwich"), config.norm_placement in ("sandwich", "output")
+    norm, place, gain = NORMS[config.norm_type].short, PLACEMENTS[config.norm_placement], GAINS[config.residual_gain]
+    stream, times = gain.stream(config.n_layer), "a · " * gain.learned
 
     def change(f: str) -> str:
-        inner = f"{f}({norm}(x))" if before else f"{f}(x)"
-        inner = f"{norm}({inner})" if after else inner
-        return f"a · {inner}" if config.residual_gain == "rezero" else inner
+        inner = f"{f}({norm}(x))" if place.before else f"{f}(x)"
+        return times + (f"{norm}({inner})" if place.output else inner)
 
     names = [{"attn": "Attn", "mlp": "MLP"}[part] for part in parts(config)]
     if config.parallel:
-        if config.layout == "parallel_two_norms":
-            names_in = [f"{name}({norm}{'₁₂'[i]}(x))" for i, name in enumerate(names)]
-            both = " + ".join(f"a · {name}" if config.residual_gain == "rezero" else name for name in names_in)
-        else:
-            both = " + ".join(map(change, names))
-        return [f"x = x + {both}" if config.residual else f"x = {both}"]
-    stream = {"deepnorm": f"{(2 * config.n_layer) ** 0.25:.2f} x"}.get(config.residual_gain, "x")
+        shared = config.shared_norm
+        both = " + ".join(change(name) if shared else f"{times}{name}({norm}{'₁₂'[i]}(x))" for i, name in enumerate(names))
+        return [f"x = {stream} + {both}" if config.residual else f"x = {both}"]
     lines = [f"{stream} + {change(name)}" if config.residual else change(name) for name in names]
-    return [f"x = {norm}({line})" if config.norm_placement == "post" else f"x = {line}" for line in lines]
+    return [f"x = {norm}({line})" if place.after else f"x = {line}" for line in lines]
 
 
 def stream_nodes(config: ModelConfig) -> tuple[str, list[str]]:
@@ -147,9 +137,9 @@ def stream_nodes(config: ModelConfig) -> tuple[str, list[str]]:
     first = "embd_norm" if config.embd_norm else "embedding"
     if config.parallel:
         return first, ["add"]
-    last = {"post": "norm_after", "sandwich": "norm_out", "output": "norm_out"}.get(config.norm_placement)
-    ends = [f"{part}.add" if config.residual and last != "norm_after" else f"{part}.{last}" if last else part for part in parts(config)]
-    return first, ends
+    place = PLACEMENTS[config.norm_placement]
+    end = ".norm_after" if place.after else ".add" if config.residual else ".norm_out" if place.output else ""
+    return first, [f"{part}{end}" for part in parts(config)]
 
 
 def parts(config: ModelConfig) -> list[str]:
@@ -157,17 +147,11 @@ def parts(config: ModelConfig) -> list[str]:
     return ["attn"] * config.has_attention + ["mlp"] * config.has_mlp
 
 
-def norm_name(config: ModelConfig, short: bool = False) -> str:
-    if config.norm_type == "rmsnorm":
-        return "RMSNorm"
-    return "LN" if short else "LayerNorm"
-
-
 def _embedding(build: _Builder) -> None:
     config = build.config
     build.put(Node("tokens", "tokens", "tokens", "ids of the last tokens", "", ("T",), ("T",), 0, 0, False))
-    params = (config.vocab_size + (config.position == "learned") * config.block_size) * config.n_embd
-    added = {"learned": " + P[place]", "sinusoidal": " + sines of the place"}.get(config.position, "")
+    params = config.vocab_size * config.n_embd + position_params(config)
+    added = POSITIONS[config.position].added
     title = "embedding + position" if added else "embedding"
     scale = f"√{config.n_embd} · " if config.scale_embedding else ""
     build.put(Node("embedding", "embedding", title, f"x = {scale}E[token]{added}", "wte", ("T",), build.stream, params, 0, False))
@@ -178,28 +162,29 @@ def _embedding(build: _Builder) -> None:
 def _branch(build: _Builder, part: str) -> None:
     """One sublayer with its norms and its residual, as `Branch.forward` computes them."""
     config, source, module = build.config, build.at, f"blocks.{{layer}}.{part}"
-    place = config.norm_placement
-    if place in ("pre", "sandwich"):
+    place, gain = PLACEMENTS[config.norm_placement], GAINS[config.residual_gain]
+    if place.before:
         build.norm(f"{part}.norm_in", f"{module}.norm_in")
     build.put(_sublayer(config, part))
-    if place in ("sandwich", "output"):
+    if place.output:
         build.norm(f"{part}.norm_out", f"{module}.norm_out")
     if config.residual:
-        gain = {"one": "x + f(x)", "rezero": "x + a f(x), a learned from 0", "deepnorm": f"{(2 * config.n_layer) ** 0.25:.2f} x + f(x)"}
-        build.add(f"{part}.add", gain[config.residual_gain], source, build.at)
-    if place == "post":
+        formula = f"{gain.stream(config.n_layer)} + " + ("a f(x), a learned from 0" if gain.learned else "f(x)")
+        build.add(f"{part}.add", formula, source, build.at)
+    if place.after:
         build.norm(f"{part}.norm_after", f"{module}.norm_after")
 
 
 def _parallel(build: _Builder) -> None:
     """Attention and MLP side by side, as `Block.forward` computes them."""
     config, source = build.config, build.at
-    normed, two = config.norm_placement == "pre", config.layout == "parallel_two_norms"
+    normed, two = PLACEMENTS[config.norm_placement].before, not config.shared_norm
     read = build.norm("attn.norm_in", "blocks.{layer}.attn.norm_in", lane=-1 if two else 0, source=source) if normed else source
     attention = build.put(_sublayer(config, "attn", lane=-1), read)
     read_mlp = build.norm("mlp.norm_in", "blocks.{layer}.mlp.norm_in", lane=1, source=source) if two else read
     mlp = build.put(_sublayer(config, "mlp", lane=1), read_mlp)
-    formula = "x + attention + MLP" if config.residual else "attention + MLP"
+    stream = GAINS[config.residual_gain].stream(config.n_layer)
+    formula = f"{stream} + attention + MLP" if config.residual else "attention + MLP"
     build.add("add", formula, source if config.residual else "", attention, mlp)
 
 
@@ -209,8 +194,7 @@ def _sublayer(config: ModelConfig, part: str, lane: int = 0) -> Node:
         title, formula = _attention_words(config)
         params, flops = attention_params(config), attention_flops(config)
         return Node("attn", "attention", title, formula, module, stream, stream, params, flops, True, lane)
-    name = ACTIVATION_NAMES[config.activation]
-    inner = f"{ACTIVATION_NAMES[GATED[config.activation]]}(G x) · (U x)" if config.gated else f"{name}(U x)"
+    name, inner = ACTIVATIONS[config.activation].short, config.mlp_kind.formula.format(f=ACTIVATIONS[config.function].short)
     formula = f"D ({inner}), {config.d_ff} hidden units"
     return Node("mlp", "mlp", f"MLP, {name}", formula, module, stream, stream, mlp_params(config), mlp_flops(config), True, lane)
 
@@ -218,18 +202,17 @@ def _sublayer(config: ModelConfig, part: str, lane: int = 0) -> Node:
 def _attention_words(config: ModelConfig) -> tuple[str, str]:
     heads = f"{config.n_head} head{'s' * (config.n_head > 1)}"
     scale = f" / √{config.head_size}" if config.attn_scale is None else f" · {config.attn_scale:g}"
-    score = f"q k{scale}"
+    score, position = f"q k{scale}", POSITIONS[config.position]
     if config.attn_softcap is not None:
         score = f"{config.attn_softcap:g} tanh({score} / {config.attn_softcap:g})"
     extras = []
     if config.kv_heads != config.n_head:
         extras.append(f"{config.kv_heads} key and value head{'s' * (config.kv_heads > 1)}")
-    if config.qk_norm != "none":
+    if QK_NORMS[config.qk_norm].on:
         extras.append("q and k normalised")
-    if config.position == "rope":
-        extras.append("q and k rotated")
-    if config.position == "alibi":
-        score += " − slope · distance"
+    if position.words:
+        extras.append(position.words)
+    score += position.score
     if config.window is not None:
         pattern = "" if set(config.window_pattern) == {"L"} else f" in layers {config.window_pattern}"
         extras.append(f"window of {config.window}{pattern}")

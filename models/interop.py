@@ -119,7 +119,7 @@ def write_tensors(dialect: Dialect, ours: Mapping[str, Tensor], config: ModelCon
     theirs: dict[str, Tensor] = {}
     for name, tensor in ours.items():
         names, layout = _places(dialect, name)
-        if config.position == "rope" and config.rope_interleaved != dialect.interleaved:
+        if config.rotated and config.rope_interleaved != dialect.interleaved:
             tensor = _other_pairs(name, tensor, config)
         theirs |= zip(names, (part.contiguous() for part in layout.write(tensor, config)), strict=True)
     return theirs

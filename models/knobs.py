@@ -2,6 +2,10 @@
 
 Knows nothing of any particular config. Form controls, command line flags, JSON and every
 validation message are derived from what is declared here. Imports no torch.
+
+What a knob can be set to is a table of `Entry`s by value, where more depends on the value than its name: the field is
+`Annotated[str, OneOf(TABLE)]`. The table is read anew each time, so an entry added to it is at once a valid value, an
+option of the control and of the flag, and part of the JSON schema.
 """
 
 from __future__ import annotations
@@ -9,14 +13,83 @@ from __future__ import annotations
 import difflib
 import inspect
 import types
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 SET = ("set",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One value that a knob can be set to; each kind of choice adds what its code needs to know.
+
+    `label` is its name for people; `about` the clause on it in the knob's help, `paper` who found it, both may be empty;
+    `reads` are the knobs that act with this value, of those that don't act with every value.
+    """
+
+    label: str
+    about: str = ""
+    paper: str = ""
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field whose values are the keys of a table: `Annotated[str, OneOf(TABLE)]`."""
+
+    table: Mapping[str, Entry]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Callable[[CoreSchema], dict]) -> dict:
+        return handler(schema) | {"enum": list(self.table)}
+
+    def _known(self, value: str) -> str:
+        if value not in self.table:
+            raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, self.table))})
+        return value
+
+    def reading(self, knob: str) -> tuple[str, ...]:
+        """The values with which a knob acts."""
+        return tuple(value for value, entry in self.table.items() if knob in entry.reads)
+
+
+def abouts(table: Mapping[str, Entry], separator: str = "; ", named: bool = False) -> str:
+    """What a knob's help says of its values, one clause each, with their names in front where `named`."""
+    return separator.join(f"{value}: {entry.about}" if named else entry.about for value, entry in table.items() if entry.about)
+
+
+def papers(table: Mapping[str, Entry]) -> str:
+    return "; ".join(entry.paper for entry in table.values() if entry.paper)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What lets a knob act: the value of another field of its config.
+
+    `values` are those that do (`SET`: any but none), given or computed anew each time. Without them the values that read the
+    knob, as the other field's table says. Where the knob can't act a changed value is refused; with `refuses=False`
+    it is only said, so that configs stay valid that were made before this was declared.
+    """
+
+    field: str
+    values: tuple | Callable[[], tuple] | None = None
+    refuses: bool = True
+
+    @property
+    def wanted(self) -> tuple:
+        return self.values() if callable(self.values) else self.values or ()
+
+    def met(self, value: Any) -> bool:
+        """Whether the other field's value lets the knob act."""
+        return value is not None if self.wanted == SET else value in self.wanted
 
 
 @dataclass(frozen=True)
@@ -26,8 +99,8 @@ class Knob:
     `slider` gives the range offered by hand (values beyond it are allowed up to the field's
     bounds); `open` puts the control in the always visible part of the form; `hidden` fields
     are filled in by the program and are neither control nor flag; `none_means` is the text
-    for a value left empty; `needs` names another field and the values of it (`SET`: any but
-    none) without which this one has no effect and must stay at its default.
+    for a value left empty; `needs` are the fields without certain values of which this one has no effect;
+    `choice_labels` name values that have no table.
     """
 
     label: str
@@ -40,36 +113,66 @@ class Knob:
     slider: tuple[float, float] | None = None
     step: float | None = None
     none_means: str = ""
-    needs: tuple[str, tuple] | None = None
-    choice_labels: dict[str, str] = field(default_factory=dict)
+    needs: tuple[Needs, ...] = ()
+    choice_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Put the words into the field's JSON schema."""
+        schema["knob"] = {name: value for name in ("label", "group", "unit", "paper", "none_means") if (value := getattr(self, name))}
 
 
-def knob(default: Any, *, label: str, help: str, ge=None, gt=None, le=None, lt=None, max_length=None, **words):
+def knob(
+    default: Any,
+    *,
+    label: str,
+    help: str,
+    needs: Needs | tuple[Needs, ...] = (),
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    max_length: int | None = None,
+    **words: Any,
+) -> Any:
     """Declare a field: its default, its bounds (`ge gt le lt`) and the words of `Knob`."""
+    needs = (needs,) if isinstance(needs, Needs) else needs
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt, "max_length": max_length}
     return Field(
         default,
         description=help,
-        json_schema_extra={"knob": asdict(Knob(label=label, help=help, **words))},
+        json_schema_extra=Knob(label=label, help=help, needs=needs, **words),
         **{name: bound for name, bound in bounds.items() if bound is not None},
     )
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A knob as its users see it: dotted path, type, default, bounds and words."""
+    """A knob as its users see it: dotted path, type, default, bounds and words.
+
+    `table` has what can be chosen, by value: entries, or the names alone. `needs` are the knob's, each with its values.
+    """
 
     path: str
     kind: Literal["int", "float", "bool", "choice", "text"]
     optional: bool
     default: Any
-    choices: tuple[str, ...]
+    table: Mapping[str, Entry | str]
     low: float | None
     high: float | None
     low_open: bool
     high_open: bool
     max_length: int | None
+    needs: tuple[Needs, ...]
     knob: Knob
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values to choose from; none where it is no choice."""
+        return tuple(self.table)
+
+    def label_of(self, choice: str) -> str:
+        entry = self.table.get(choice)
+        return entry.label if isinstance(entry, Entry) else self.knob.choice_labels.get(choice, choice)
 
     def said(self, value: Any) -> str:
         """A value of this knob in the words that its control uses."""
@@ -77,13 +180,9 @@ class Spec:
             return self.knob.none_means
         if isinstance(value, bool):
             return "on" if value else "off"
-        return (
-            self.knob.choice_labels.get(value, str(value))
-            if isinstance(value, str)
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
+        if isinstance(value, str):
+            return self.label_of(value)
+        return f"{value:g}" if isinstance(value, float) else str(value)
 
     @property
     def elem_id(self) -> str:
@@ -157,7 +256,7 @@ class Knobs(BaseModel):
             if isinstance(info.annotation, type) and issubclass(info.annotation, Knobs):
                 specs += info.annotation.specs(f"{prefix}{name}.")
             else:
-                specs.append(_spec(prefix + name, info))
+                specs.append(_spec(cls, prefix, name, info))
         return [spec for spec in specs if not spec.knob.hidden]
 
 
@@ -204,26 +303,56 @@ def differences(config: Knobs, base: Knobs) -> dict[str, Any]:
     return {spec.path: mine[spec.path] for spec in type(config).specs() if mine[spec.path] != theirs.get(spec.path)}
 
 
-def _spec(path: str, info: Any) -> Spec:
+def _spec(cls: type[Knobs], prefix: str, name: str, info: FieldInfo) -> Spec:
     annotation, optional = _unwrap(info.annotation)
     bounds = {kind: getattr(mark, kind) for mark in info.metadata for kind in ("ge", "gt", "le", "lt", "max_length") if hasattr(mark, kind)}
-    if get_origin(annotation) is Literal:
-        kind, choices = "choice", get_args(annotation)
+    one_of = _one_of(info)
+    kind: Literal["int", "float", "bool", "choice", "text"]
+    table: Mapping[str, Entry | str]
+    if one_of is not None:
+        kind, table = "choice", one_of.table
+    elif get_origin(annotation) is Literal:
+        kind, table = "choice", {choice: choice for choice in get_args(annotation)}
     else:
-        kind, choices = {int: "int", float: "float", bool: "bool", str: "text"}[annotation], ()
+        kinds: dict[Any, Literal["int", "float", "bool", "text"]] = {int: "int", float: "float", bool: "bool", str: "text"}
+        kind, table = kinds[annotation], {}
     return Spec(
-        path=path,
+        path=prefix + name,
         kind=kind,
         optional=optional,
         default=info.default,
-        choices=choices,
+        table=table,
         low=bounds.get("ge", bounds.get("gt")),
         high=bounds.get("le", bounds.get("lt")),
         low_open="gt" in bounds,
         high_open="lt" in bounds,
         max_length=bounds.get("max_length"),
-        knob=Knob(**info.json_schema_extra["knob"]),
+        needs=_needs(cls, name),
+        knob=_knob(info),
     )
+
+
+def _knob(info: FieldInfo) -> Knob:
+    if not isinstance(info.json_schema_extra, Knob):
+        raise TypeError(f"a field without `knob`: {info!r}")
+    return info.json_schema_extra
+
+
+def _one_of(info: FieldInfo) -> OneOf | None:
+    return next((mark for mark in info.metadata if isinstance(mark, OneOf)), None)
+
+
+def _needs(cls: type[Knobs], name: str) -> tuple[Needs, ...]:
+    """What a field needs; where its declaration names no values, those of the other field's table that read it."""
+    found = []
+    for need in getattr(cls.model_fields[name].json_schema_extra, "needs", ()):
+        if need.values is None:
+            one_of = _one_of(cls.model_fields[need.field])
+            if one_of is None:
+                raise TypeError(f"{name} needs {need.field}, which has no table that could say with which values it acts")
+            need = replace(need, values=partial(one_of.reading, name))
+        found.append(need)
+    return tuple(found)
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool]:
@@ -238,18 +367,13 @@ def _idle(cls: type[Knobs], values: dict[str, Any]) -> list[tuple[str, str]]:
     """Fields that were changed although what they act on is not there."""
     found = []
     for name, info in cls.model_fields.items():
-        needs = (info.json_schema_extra or {}).get("knob", {}).get("needs")
-        if needs and name in values and needs[0] in values and values[name] != info.default and not met(needs, values[needs[0]]):
-            wanted = "a value" if needs[1] == SET else " or ".join(map(str, needs[1]))
+        missing = [need for need in _needs(cls, name) if need.refuses and need.field in values and not need.met(values[need.field])]
+        if missing and name in values and values[name] != info.default:
+            wanted = "a value" if missing[0].wanted == SET else " or ".join(map(str, missing[0].wanted))
             default = "its default" if info.default is None else str(info.default)
-            need = f"it needs {needs[0]} to be {wanted}"
+            need = f"it needs {missing[0].field} to be {wanted}"
             found.append((name, f"{values[name]} has no effect here; {need}. Change that, or set this back to {default}"))
     return found
-
-
-def met(needs: tuple[str, tuple], value: Any) -> bool:
-    """Whether the field that a knob needs has a value that lets it act."""
-    return value is not None if needs[1] == SET else value in needs[1]
 
 
 def _soften(cls: type[Knobs], name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.config import GATED, ModelConfig
+from models.config import ModelConfig
 from models.linear import Linear
 
 
@@ -39,13 +39,18 @@ class _Squared(torch.autograd.Function):
         return 2 * (dy * positive)
 
 
-ACTIVATIONS = {
+FUNCTIONS = {  # of each of `choices.ACTIVATIONS` that is not gated
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "relu2": ReLU2,
     "silu": nn.SiLU,
 }
+
+
+def build_activation(config: ModelConfig) -> nn.Module:
+    """The MLP's non-linearity; of a gated one the function that its gate goes through."""
+    return FUNCTIONS[config.function]()
 
 
 class MLP(nn.Module):
@@ -57,9 +62,9 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         bias = config.has_mlp_bias
-        self.gate = Linear(config.n_embd, config.d_ff, bias=bias) if config.gated else None
+        self.gate = Linear(config.n_embd, config.d_ff, bias=bias) if config.mlp_kind.gated else None
         self.up = Linear(config.n_embd, config.d_ff, bias=bias)
-        self.activation = ACTIVATIONS[GATED.get(config.activation, config.activation)]()
+        self.activation = build_activation(config)
         self.proj = Linear(config.d_ff, config.n_embd, bias=bias)
         self.dropout = nn.Dropout(config.p_resid_dropout)
 

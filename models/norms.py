@@ -38,9 +38,9 @@ class RMSNorm(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-NORMS = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+MODULES = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}  # of each of `choices.NORMS`: (width, eps, gain, bias) -> module
 
 
 def build_norm(config: ModelConfig) -> nn.Module:
     """A norm over the residual stream, of the config's kind."""
-    return NORMS[config.norm_type](config.n_embd, config.eps, config.norm_gain, config.has_norm_bias)
+    return MODULES[config.norm_type](config.n_embd, config.eps, config.has_norm_gain, config.has_norm_bias)

@@ -1,4 +1,4 @@
-"""How tokens learn of their places. Knows nothing of attention beyond queries and keys.
+"""How tokens learn of their places: one `Places` for each of `choices.POSITIONS`. Knows nothing of attention beyond queries and keys.
 
 Shapes: B batch, T time, H heads, D head dimension, C channels (n_embd).
 """
@@ -6,9 +6,14 @@ Shapes: B batch, T time, H heads, D head dimension, C channels (n_embd).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from models.config import ModelConfig
 
 
 class Tables:
@@ -58,6 +63,13 @@ class Rotary(nn.Module):
         return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if self.interleaved else x.roll(self.rotated // 2, -1)
 
 
+class Learned(nn.Embedding):
+    """A learned vector per place, added to the embedding. Radford et al. 2018 (GPT-1)."""
+
+    def add(self, x: Tensor, past: int) -> Tensor:  # (B, T, C) -> (B, T, C)
+        return x + self(torch.arange(past, past + x.size(1), device=x.device))
+
+
 class Sinusoidal(nn.Module):
     """Sines and cosines of the place at falling frequencies, added to the embedding. Vaswani et al. 2017."""
 
@@ -66,7 +78,7 @@ class Sinusoidal(nn.Module):
         angles = torch.arange(block_size, dtype=torch.float64)[:, None] * frequencies(width, 10_000.0)  # (T, C / 2)
         self.tables = Tables(torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2))
 
-    def forward(self, x: Tensor, past: int) -> Tensor:  # (B, T, C) -> (B, T, C)
+    def add(self, x: Tensor, past: int) -> Tensor:  # (B, T, C) -> (B, T, C)
         (table,) = self.tables.on(x)
         return x + table[past : past + x.size(1)].to(x.dtype)
 
@@ -82,3 +94,41 @@ def alibi_slopes(n_head: int) -> Tensor:
     slopes = [2 ** (-8 * i / k) for i in range(1, k + 1)]
     slopes += [2 ** (-4 * j / k) for j in range(1, 2 * (n_head - k), 2)]
     return torch.tensor(slopes, dtype=torch.float64)
+
+
+class Added(Protocol):
+    def add(self, x: Tensor, past: int) -> Tensor: ...  # (B, T, C) -> (B, T, C)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a kind of position enters the model, each built from the config: a module whose `add` changes the token vectors, a
+    module that turns queries and keys, and (H,) slopes by which scores fall per token of distance."""
+
+    added: Callable[[ModelConfig], Added] | None = None
+    turned: Callable[[ModelConfig], nn.Module] | None = None
+    slopes: Callable[[ModelConfig], Tensor] | None = None
+
+
+PLACES = {
+    "learned": Places(added=lambda config: Learned(config.block_size, config.n_embd)),
+    "sinusoidal": Places(added=lambda config: Sinusoidal(config.n_embd, config.block_size)),
+    "rope": Places(turned=lambda config: Rotary(config.rotated, config.rope_base, config.block_size, config.rope_interleaved)),
+    "alibi": Places(slopes=lambda config: alibi_slopes(config.n_head)),
+    "none": Places(),
+}
+
+
+def build_added(config: ModelConfig) -> Added | None:
+    build = PLACES[config.position].added
+    return None if build is None else build(config)
+
+
+def build_turned(config: ModelConfig) -> nn.Module | None:
+    build = PLACES[config.position].turned
+    return None if build is None else build(config)
+
+
+def build_slopes(config: ModelConfig) -> Tables | None:
+    build = PLACES[config.position].slopes
+    return None if build is None else Tables(build(config)[:, None, None])

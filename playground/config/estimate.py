@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from models.config import activation_floats_per_token, flops_per_token, n_params
+from playground.config.optim import OPTIMIZERS
 from playground.config.run import RunConfig
 from playground.system.files import publish
 
 WIDTHS = (32, 128, 384)
 TOKENS = 768
-
-
-STATE_FLOATS = {"adamw": 2, "muon": 1, "sgd": 1, "lion": 1, "schedule_free": 3}  # kept of each weight by the optimiser
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Machine:
 
 def memory_bytes(config: RunConfig) -> int:
     """While training in float32: weights, gradients, optimiser state, and what one batch keeps for its backward pass."""
-    per_parameter = 4 * (2 + STATE_FLOATS[config.optim.name])
+    per_parameter = 4 * (2 + OPTIMIZERS[config.optim.name].state_floats)
     batch_tokens = config.train.batch_size * config.width
     return per_parameter * n_params(config.model) + 4 * batch_tokens * activation_floats_per_token(config.model)
 

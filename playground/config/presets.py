@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from models import presets as architectures
 from models.config import ModelConfig
-from playground.config.run import OptimConfig, RunConfig, TrainConfig
+from playground.config.optim import OptimConfig
+from playground.config.run import RunConfig, TrainConfig
 from playground.data.config import DataConfig, source_is_known
 from playground.data.tasks import PREFIX, TASKS
 

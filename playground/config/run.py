@@ -10,86 +10,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from models.choices import PLACEMENTS
 from models.config import ModelConfig
 from models.knobs import Knobs, knob
+from playground.config.optim import OptimConfig
 from playground.data.config import DataConfig
 
-OPTIMISER, TRAINING, RECORDING = "Optimiser", "Training", "Recording"
-
-
-def floor_below_peak(min_lr: float | None, lr: float) -> str | None:
-    if min_lr is not None and min_lr > lr:
-        return f"min_lr={min_lr:g} is above lr={lr:g}; use at most {lr:g}, or leave it empty for a tenth of lr"
-    return None
-
-
-class OptimConfig(Knobs):
-    """How a gradient becomes a change of the weights."""
-
-    RULES = (floor_below_peak,)
-
-    name: Literal["adamw", "muon", "sgd", "lion", "schedule_free"] = knob(
-        "adamw", group=OPTIMISER, label="optimiser",
-        help="AdamW scales each weight's step by its gradient's history; Muon makes the step of each matrix orthogonal, and leaves "
-        "the rest to AdamW; SGD with momentum scales nothing; Lion takes only signs, and wants a rate 3 to 10 times lower; "
-        "schedule-free AdamW averages its weights instead of lowering the rate.",
-        paper="Loshchilov and Hutter 2017, arXiv:1711.05101; Muon: Jordan et al. 2024; Lion: Chen et al. 2023, arXiv:2302.06675; "
-        "schedule-free: Defazio et al. 2024, arXiv:2405.15682",
-        choice_labels={
-            "adamw": "AdamW", "muon": "Muon and AdamW", "sgd": "SGD with momentum", "lion": "Lion", "schedule_free": "schedule-free AdamW",
-        },
-    )  # fmt: skip
-    lr: float = knob(
-        1e-3, gt=0, le=100, open=True, group=OPTIMISER, label="learning rate",
-        help="Size of the steps at their largest. Too high and the loss jumps or diverges, too low and it crawls.",
-    )  # fmt: skip
-    warmup_steps: int = knob(
-        100, ge=0, le=1_000_000, open=True, group=OPTIMISER, label="warm-up", unit="steps",
-        help="Steps over which the learning rate rises from zero. Deep post-norm models need it.",
-        paper="Xiong et al. 2020, arXiv:2002.04745",
-    )  # fmt: skip
-    schedule: Literal["constant", "linear", "cosine", "wsd"] = knob(
-        "cosine", group=OPTIMISER, label="schedule", needs=("name", ("adamw", "muon", "sgd", "lion")),
-        help="How the learning rate falls after the warm-up, until the end of the run.",
-        paper="Loshchilov and Hutter 2016, arXiv:1608.03983 (cosine); Hu et al. 2024, arXiv:2404.06395 (warm-up, stable, decay)",
-        choice_labels={"wsd": "stable, then linear decay"},
-    )  # fmt: skip
-    decay_share: float = knob(
-        0.2, gt=0, le=1, slider=(0.05, 1), step=0.05, group=OPTIMISER, label="decay", unit="share of the run, at its end",
-        help="How much of the run after the warm-up the rate falls; before that it stays.", needs=("schedule", ("wsd",)),
-    )  # fmt: skip
-    min_lr: float | None = knob(
-        None, ge=0, le=100, group=OPTIMISER, label="final learning rate", none_means="a tenth of the learning rate",
-        help="Where a falling schedule ends.",
-    )  # fmt: skip
-    weight_decay: float = knob(
-        0.1, ge=0, le=10, slider=(0, 0.5), step=0.01, group=OPTIMISER, label="weight decay",
-        help="Pull of matrices towards zero at each step, times the learning rate. Norms and biases are left alone.",
-    )  # fmt: skip
-    grad_clip: float | None = knob(
-        1.0, gt=0, le=1e6, group=OPTIMISER, label="gradient clipping", none_means="off",
-        help="The gradient is scaled down to at most this norm.", paper="Pascanu et al. 2012, arXiv:1211.5063",
-    )  # fmt: skip
-    beta1: float = knob(
-        0.9, ge=0, lt=1, group=OPTIMISER, label="beta 1 or momentum",
-        help="Share of the past kept in the running mean of gradients. Schedule-free: how near to the average gradients are taken.",
-    )  # fmt: skip
-    beta2: float = knob(
-        0.99, ge=0, lt=1, group=OPTIMISER, label="beta 2", needs=("name", ("adamw", "muon", "lion", "schedule_free")),
-        help="Share of the past kept in AdamW's running mean of squared gradients, and in Lion's of gradients.",
-    )  # fmt: skip
-    momentum: float = knob(
-        0.95, ge=0, lt=1, group=OPTIMISER, label="Muon's momentum", needs=("name", ("muon",)),
-        help="Share of the past kept in the gradients of matrices. Short runs like less of it.",
-    )  # fmt: skip
-    rest_lr: float | None = knob(
-        None, gt=0, le=100, group=OPTIMISER, label="rate of what Muon leaves", none_means="the learning rate", needs=("name", ("muon",)),
-        help="Learning rate of the embeddings, the head, norms and biases, which AdamW moves; scheduled alike.",
-    )  # fmt: skip
-    ns_steps: int = knob(
-        5, ge=1, le=12, group=OPTIMISER, label="Newton-Schulz steps", needs=("name", ("muon",)),
-        help="How often Muon's iteration brings a matrix of updates nearer to an orthogonal one. Fewer are quicker and rougher.",
-    )  # fmt: skip
+TRAINING, RECORDING = "Training", "Recording"
 
 
 def run_has_an_end(max_steps: int | None, max_seconds: float | None) -> str | None:
@@ -207,8 +134,8 @@ class RunConfig(Knobs):
     def summary(self) -> str:
         """A short human name, such as `4L 4H 128 pre-norm`."""
         model = self.model
-        norm = "no norm" if model.norm_placement == "none" else f"{model.norm_placement}-norm"
+        norm = f"{model.norm_placement}-norm" if PLACEMENTS[model.norm_placement].n_norms else "no norm"
         extras = [] if model.residual else ["no residual"]
-        extras += [] if model.sublayers == "attention+mlp" else [f"{model.sublayers} only"]
+        extras += [] if model.has_attention and model.has_mlp else [f"{model.sublayers} only"]
         task = [] if self.data.task is None else [f"{self.data.task.title}:"]
         return " ".join([*task, f"{model.n_layer}L {model.n_head}H {model.n_embd} {norm}", *extras])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from functools import partial
 from typing import Literal
 
-from models.knobs import Knobs, knob
+from models.knobs import Knobs, Needs, knob
 from playground.data import tasks
 from playground.data.hub import HUB
 
@@ -45,9 +46,9 @@ def task_has_its_tokens(tokenizer: str, source: str) -> str | None:
     return None
 
 
-def reads(name: str) -> tuple[str, tuple[str, ...]]:
+def reads(name: str) -> Needs:
     """What a knob of a task needs: a source that reads it."""
-    return "source", tasks.reading(name)
+    return Needs("source", partial(tasks.reading, name))
 
 
 class DataConfig(Knobs):
@@ -70,14 +71,14 @@ class DataConfig(Knobs):
     bpe_vocab: int = knob(
         1000, ge=257, le=65_536, slider=(300, 8000), step=100, group=DATA, label="BPE vocabulary", unit="tokens",
         help="How many different tokens are learnt: the 256 bytes, and merges of what occurs together most often.",
-        needs=("tokenizer", ("bpe",)),
+        needs=Needs("tokenizer", ("bpe",)),
     )  # fmt: skip
     seed: int = knob(
-        0, ge=0, le=2**31 - 1, group=DATA, label="data seed", needs=("source", ("tiny-tales", *tasks.TASKS)),
+        0, ge=0, le=2**31 - 1, group=DATA, label="data seed", needs=Needs("source", lambda: ("tiny-tales", *tasks.TASKS)),
         help="Start of the randomness with which stories and tasks are made. Another one gives other examples of the same kind.",
     )  # fmt: skip
     scored: Literal["answer", "all"] = knob(
-        "answer", group=TASK, label="loss on", needs=("source", tuple(tasks.TASKS)),
+        "answer", group=TASK, label="loss on", needs=Needs("source", lambda: tuple(tasks.TASKS)),
         help="Only the answer counts, or every token of the example, also those that nobody can know.",
         choice_labels={"answer": "the answer", "all": "everything"},
     )  # fmt: skip

@@ -50,13 +50,8 @@ def _by_size(task: Task, p: Params, rng: np.random.Generator) -> dict[int, Examp
     if sizes is None:
         return {}
     wanted = {sizes.longest, *np.linspace(sizes.shortest, sizes.testable, 9).round().astype(int).tolist()}
-    found = {size: _unseen(task, p, rng, LENGTH_EXAMPLES, size) for size in sorted(wanted) if _possible(task, p, size)}
+    found = {size: _unseen(task, p, rng, LENGTH_EXAMPLES, size) for size in sorted(wanted) if task.has_size(size)}
     return {size: examples for size, examples in found.items() if len(examples)}
-
-
-def _possible(task: Task, p: Params, size: int) -> bool:
-    """Some sizes, such as an even number of bits for a majority, have no examples."""
-    return size % 2 == 1 if task.name == "majority" else size >= 1
 
 
 def _unseen(task: Task, p: Params, rng: np.random.Generator, count: int, size: int | None = None) -> Examples:

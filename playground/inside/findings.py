@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.choices import PLACEMENTS
 from models.graph import stream_nodes
 from playground.config.run import RunConfig
 from playground.inside.quantities import QUANTITIES
@@ -30,7 +31,6 @@ LENS_NATS, LENS_LATE = 0.05, 0.5
 AT_FLOOR = 0.02
 NAMED = 3  # heads and layers in one sentence
 SMOOTH = 0.9
-CAN_DIE = ("relu", "relu2")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def _vanishing(seen: Seen) -> str | None:
     if low <= 0 or high / low <= VANISHES:
         return None
     model, optim = seen.config.model, seen.config.optim
-    why = " Post-norm without warm-up does this." if model.norm_placement == "post" and optim.warmup_steps < SHORT_WARMUP else ""
+    is_post = PLACEMENTS[model.norm_placement].after
+    why = " Post-norm without warm-up does this." if is_post and optim.warmup_steps < SHORT_WARMUP else ""
     return f"The gradient {_place(first)} is {_times(high / low)} smaller than {_place(last)}: it vanishes on its way down.{why}"
 
 
@@ -159,7 +160,8 @@ def _grows(seen: Seen) -> str | None:
     sizes = seen.stream("stream_rms")
     if len(sizes) < 2 or sizes[0][1] <= 0 or sizes[-1][1] / sizes[0][1] <= GROWS:
         return None
-    why = " Under pre-norm nothing sets it back." if seen.config.model.norm_placement == "pre" else ""
+    place = PLACEMENTS[seen.config.model.norm_placement]
+    why = " Under pre-norm nothing sets it back." if place.before and place.n_norms == 1 else ""
     return f"The stream grows {_times(sizes[-1][1] / sizes[0][1])} from the embedding to {_place(sizes[-1][0], the=True)}.{why}"
 
 
@@ -212,7 +214,7 @@ def _dead(seen: Seen) -> str | None:
 
 def _saturated(seen: Seen) -> str | None:
     worst = max(((value, layer) for _, layer, value in seen.layers("saturation")), default=(0.0, 0))
-    if seen.config.model.activation in CAN_DIE or worst[0] <= SATURATED:
+    if seen.config.model.units_die or worst[0] <= SATURATED:
         return None
     return f"{_percent(worst[0])} of the activations in layer {worst[1]} lie where the function is flat: little is learnt through them."
 

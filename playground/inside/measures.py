@@ -19,13 +19,13 @@ from torch import Tensor
 from models.config import ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
+from models.mlp import build_activation
 from playground.inside.hooks import Observation, as_ids, evaluating, look, look_with_gradients
 from playground.inside.quantities import FLAT_SLOPE, QUANTILES
 
 Values = dict[str, dict[str, list]]
 
 N_TOP, N_BINS, MAX_INDUCTION = 5, 41, 32
-CAN_DIE = ("relu", "relu2")
 
 
 @dataclass
@@ -127,19 +127,16 @@ def _hidden(config: ModelConfig, seen: Observation, values: Values, tensors: dic
         counts.append(torch.histc(every, N_BINS, low, high).cpu() if math.isfinite(high - low) else torch.zeros(N_BINS))
         ranges.append(torch.tensor([low, high]))
     values["hidden_quantiles"], values["saturation"] = {"mlp": spread}, {"mlp": flat}
-    if config.activation in CAN_DIE:
+    if config.units_die:
         values["dead_units"] = {"mlp": dead}
     tensors["hidden_counts"], tensors["hidden_range"] = torch.stack(counts), torch.stack(ranges)
 
 
 def slope(config: ModelConfig, before: Tensor) -> Tensor:
     """How steep the MLP's activation function is at its inputs, without sign; same shape."""
-    from models.config import GATED
-    from models.mlp import ACTIVATIONS
-
     with torch.enable_grad():
         z = before.float().requires_grad_()
-        return torch.autograd.grad(ACTIVATIONS[GATED.get(config.activation, config.activation)]()(z).sum(), z)[0].abs()
+        return torch.autograd.grad(build_activation(config)(z).sum(), z)[0].abs()
 
 
 def _attention(model: GPT, seen: Observation, values: Values) -> None:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from models import choices
+
+CAN_DIE = " and ".join(activation.short for activation in choices.ACTIVATIONS.values() if activation.dies)
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 FLAT_SLOPE = 0.05
 PROBE_BUDGET_MB = 64
@@ -84,7 +87,7 @@ QUANTITIES = {
         ),
         Quantity(
             "dead_units", "dead units", ACTIVATIONS, "node", "mlp", "of the units", "share of units at 0 on every token of the probe text",
-            "Hidden units that answer to no token of the probe text. Only ReLU and ReLU² can be exactly silent.",
+            f"Hidden units that answer to no token of the probe text. Only {CAN_DIE} can be exactly silent.",
             "Lu et al. 2019, arXiv:1903.06733", top=1.0,
         ),
         Quantity(

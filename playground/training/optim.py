@@ -1,42 +1,61 @@
-"""Optimisers and learning rate schedules. Knows nothing of models beyond named parameters."""
+"""Optimizers and learning rate schedules. Knows nothing of models beyond named parameters."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from playground.config.run import OptimConfig
+from playground.config.optim import OPTIMIZERS, SCHEDULES, OptimConfig
 from playground.training.optimizers import EPS, Lion, Muon, ScheduleFreeAdamW
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Matrices (and embeddings) decay, vectors do not. Tied weights appear once. A group's `rate` is its share of the learning rate."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    if config.name == "muon":
-        groups = _for_muon(model, config, vectors)
-    groups = [{"rate": 1.0, **group} for group in groups if group["params"]]
-    device, betas = next(model.parameters()).device, (config.beta1, config.beta2)
-    fused = device.type in ("cpu", "cuda")
-    match config.name:
-        case "sgd":
-            optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.beta1, fused=fused)
-        case "muon":
-            optimizer = Muon(groups, lr=config.lr, momentum=config.momentum, betas=betas, ns_steps=config.ns_steps)
-        case "lion":
-            optimizer = Lion(groups, lr=config.lr, betas=betas)
-        case "schedule_free":
-            optimizer = ScheduleFreeAdamW(groups, lr=config.lr, betas=betas)
-        case "adamw":
-            capturable = device.type == "cuda"
-            optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=EPS, fused=fused, capturable=capturable)
+    """The optimizer that the config names. Tied weights appear once. A group's `rate` is its share of the learning rate."""
+    optimizer, device = BUILDERS[config.name](model, config), _device(model)
     if device.type == "cuda":  # a number would be recorded with the step; a tensor is read at each
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(float(config.lr), device=device)
     return optimizer
+
+
+def groups_of(model: nn.Module, config: OptimConfig) -> list[dict]:
+    """Matrices (and embeddings) decay, vectors do not."""
+    matrices, vectors = [p for p in model.parameters() if p.dim() >= 2], _vectors(model)
+    return _filled([{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}])
+
+
+def _adamw(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    on_cuda = _device(model).type == "cuda"
+    betas, fused = (config.beta1, config.beta2), _has_fused(model)
+    return torch.optim.AdamW(groups_of(model, config), lr=config.lr, betas=betas, eps=EPS, fused=fused, capturable=on_cuda)
+
+
+def _muon(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    betas = (config.beta1, config.beta2)
+    return Muon(_groups_for_muon(model, config), lr=config.lr, momentum=config.momentum, betas=betas, ns_steps=config.ns_steps)
+
+
+def _sgd(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups_of(model, config), lr=config.lr, momentum=config.beta1, fused=_has_fused(model))
+
+
+def _lion(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    return Lion(groups_of(model, config), lr=config.lr, betas=(config.beta1, config.beta2))
+
+
+def _schedule_free(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    return ScheduleFreeAdamW(groups_of(model, config), lr=config.lr, betas=(config.beta1, config.beta2))
+
+
+BUILDERS: dict[str, Callable[[nn.Module, OptimConfig], torch.optim.Optimizer]] = {  # of each of `OPTIMIZERS`
+    "adamw": _adamw,
+    "muon": _muon,
+    "sgd": _sgd,
+    "lion": _lion,
+    "schedule_free": _schedule_free,
+}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -49,7 +68,25 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = rate
 
 
-def _for_muon(model: nn.Module, config: OptimConfig, vectors: list) -> list[dict]:
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _has_fused(model: nn.Module) -> bool:
+    """Whether torch's own optimizers have a fused step where the model is."""
+    return _device(model).type in ("cpu", "cuda")
+
+
+def _vectors(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.dim() < 2]
+
+
+def _filled(groups: list[dict]) -> list[dict]:
+    """Those that have parameters, each with its share of the learning rate."""
+    return [{"rate": 1.0, **group} for group in groups if group["params"]]
+
+
+def _groups_for_muon(model: nn.Module, config: OptimConfig) -> list[dict]:
     """The matrices of the linear layers inside blocks, and what is left to AdamW: embeddings, head and vectors."""
     inside = {}
     for module in model.modules():
@@ -58,11 +95,11 @@ def _for_muon(model: nn.Module, config: OptimConfig, vectors: list) -> list[dict
                 inside[child.weight] = module.parts if name == "qkv" else None
     rest = [p for p in model.parameters() if p.dim() >= 2 and p not in inside]
     rate = 1.0 if config.rest_lr is None else config.rest_lr / config.lr
-    return [
+    return _filled([
         {"params": list(inside), "parts": list(inside.values()), "weight_decay": config.weight_decay},
         {"params": rest, "adamw": True, "rate": rate, "weight_decay": config.weight_decay},
-        {"params": vectors, "adamw": True, "rate": rate, "weight_decay": 0.0},
-    ]
+        {"params": _vectors(model), "adamw": True, "rate": rate, "weight_decay": 0.0},
+    ])  # fmt: skip
 
 
 def learning_rate(config: OptimConfig, step: int, position: float) -> float:
@@ -72,17 +109,11 @@ def learning_rate(config: OptimConfig, step: int, position: float) -> float:
     """
     if step < config.warmup_steps:
         return config.lr * (step + 1) / (config.warmup_steps + 1)
+    share = SCHEDULES[config.schedule].share if OPTIMIZERS[config.name].is_scheduled else None
+    if share is None:
+        return config.lr
     floor = config.lr / 10 if config.min_lr is None else config.min_lr
-    position = min(max(position, 0.0), 1.0)
-    match "constant" if config.name == "schedule_free" else config.schedule:
-        case "constant":
-            return config.lr
-        case "wsd":
-            return floor + (config.lr - floor) * min(1.0, (1 - position) / config.decay_share)
-        case "linear":
-            return floor + (config.lr - floor) * (1 - position)
-        case "cosine":
-            return floor + (config.lr - floor) * 0.5 * (1 + math.cos(math.pi * position))
+    return floor + (config.lr - floor) * share(min(max(position, 0.0), 1.0), config)
 
 
 class Schedule:

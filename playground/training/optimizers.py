@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -104,6 +105,15 @@ class Lion(Optimizer):
             _decay(group, params)
             torch._foreach_mul_(directions, group["lr"])
             torch._foreach_sub_(params, directions)
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """An optimizer whose result is an average of the weights that it trains."""
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The parameters are the average while this lasts: what is judged, sampled and saved."""
+        ...
 
 
 class ScheduleFreeAdamW(Optimizer):

@@ -33,7 +33,7 @@ from playground.training.checkpoints import (
 from playground.training.cuda_graph import StepRunner
 from playground.training.devices import autocast, choose_dtype
 from playground.training.optim import Schedule, build_optimizer, set_rate
-from playground.training.optimizers import ScheduleFreeAdamW
+from playground.training.optimizers import Averaging
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,7 @@ class TrainState:
 
     def judged(self) -> AbstractContextManager:
         """While this lasts the model has the weights that are judged, sampled and saved, where they are not those that are trained."""
-        optimizer = self.optimizer
-        return optimizer.averaged() if isinstance(optimizer, ScheduleFreeAdamW) else nullcontext()
+        return self.optimizer.averaged() if isinstance(self.optimizer, Averaging) else nullcontext()
 
     @torch.no_grad()
     def answers(self, count: int) -> list[tuple[str, str, str]]:

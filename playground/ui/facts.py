@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.config import ModelConfig, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
-from models.knobs import SET, flat, met, parse
+from models.knobs import SET, flat, parse
 from playground.config import estimate
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
@@ -155,17 +155,16 @@ def searchable() -> list[dict]:
 
 def idle(config: RunConfig) -> list[dict]:
     """The controls that have no effect with this config, each with what would give it one."""
-    values = flat(config)
+    values, labels = flat(config), {spec.path: spec.knob.label for spec in SPECS}
     found = []
     for spec in SPECS:
-        if spec.knob.needs is None:
-            continue
-        field, wanted = spec.knob.needs
-        path = f"{spec.path.rpartition('.')[0]}.{field}"
-        if not met(spec.knob.needs, values[path]):
-            label = next(other.knob.label for other in SPECS if other.path == path)
+        section = spec.path.rpartition(".")[0]
+        missing = next((need for need in spec.needs if not need.met(values[f"{section}.{need.field}"])), None)
+        if missing is not None:
+            wanted = missing.wanted
             words = "set" if wanted == SET else " or ".join("on" if value is True else str(value) for value in wanted[:3])
             words += " or others like it" if len(wanted) > 3 else ""
+            label = labels[f"{section}.{missing.field}"]
             found.append({"id": spec.elem_id, "message": f"No effect now: it needs {label} to be {words}."})
     return found
 

@@ -30,7 +30,7 @@ def control(spec: Spec, value: Any, choices: Iterable[tuple[str, str]] | None = 
     if choices is not None:
         return gr.Dropdown(list(choices), value=shown, **words)
     if spec.kind == "choice":
-        pairs = [(spec.knob.choice_labels.get(choice, choice), choice) for choice in spec.choices]
+        pairs = [(spec.label_of(choice), choice) for choice in spec.choices]
         pairs = [(spec.knob.none_means, AUTOMATIC), *pairs] if spec.optional else pairs
         return gr.Radio(pairs, value=shown, **words) if len(pairs) <= 3 else gr.Dropdown(pairs, value=shown, **words)
     if spec.kind == "bool":

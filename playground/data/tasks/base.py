@@ -98,6 +98,10 @@ class Task(ABC):
         """None where all examples are of one size."""
         return None
 
+    def has_size(self, size: int) -> bool:
+        """Whether there are examples of so many units at all."""
+        return size >= 1
+
     def problem(self, p: Params) -> str | None:
         """What is wrong with these settings, with the nearest that work."""
         return None

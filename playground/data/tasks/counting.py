@@ -157,3 +157,6 @@ class Majority(Counting):
     def sizes(self, p: Params) -> Sizes:
         longest = max(self.allowed(p))
         return Sizes("bits", 1, longest, 2 * longest + 1)
+
+    def has_size(self, size: int) -> bool:
+        return size % 2 == 1

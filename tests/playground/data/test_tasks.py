@@ -617,8 +617,8 @@ def test_titles_and_names_are_told_apart():
 @pytest.mark.parametrize("knob", sorted({field.name for field in fields(Params)} - {"seed"}))
 def test_the_readers_of_a_knob_are_those_that_name_it(knob):
     assert tasks.reading(knob) == tuple(source for source in TASKS if knob in TASKS[source].knobs) != ()
-    needs = DataConfig.model_fields[knob].json_schema_extra["knob"]["needs"]
-    assert needs[0] == "source" and tuple(needs[1]) == tasks.reading(knob)
+    (need,) = next(spec for spec in DataConfig.specs() if spec.path == knob).needs
+    assert need.field == "source" and need.wanted == tasks.reading(knob)
 
 
 @pytest.mark.parametrize("source, task", TASKS.items(), ids=TASKS)

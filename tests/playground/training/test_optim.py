@@ -11,7 +11,7 @@ from torch import nn
 
 from models.config import ModelConfig
 from models.gpt import GPT
-from playground.config.run import OptimConfig
+from playground.config.optim import OptimConfig
 from playground.training.optim import Schedule, build_optimizer, learning_rate
 from playground.training.optimizers import orthogonal
 
