@@ -60,14 +60,18 @@ const VIEWS = {
 /** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
 let box = { lookAt: () => {}, lookAgain: () => {} };
 
-/** Look at another text. @param {string | null} text */
-export function lookAt(text) {
+/** Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
+ * @param {unknown} visitor
+ * @param {unknown} wired
+ * @param {string | null} text
+ */
+export function lookAt(visitor, wired, text) {
   box.lookAt((text || "").slice(0, MOST_CHARACTERS));
+  return [visitor, wired, text];
 }
-/** Ask what can be looked at, after the run's own text was changed. */
+/** And after the server: ask again what can be looked at. */
 export function lookAgain() {
   box.lookAgain();
-  return [];
 }
 
 /** @type {Mount} */

@@ -93,13 +93,15 @@ const COLUMNS = [
 /** @typedef {{run?: string | null, name?: string | null}} Chosen */
 
 /** Gradio's Delete asks first; what is kept is marked.
+ * @param {unknown} visitor
  * @param {Chosen | null} table
+ * @param {unknown} wired
  */
-export function confirmDelete(table) {
-  if (!table?.run) return table;
-  const name = table.name ? `“${table.name}”` : "this run";
-  const sure = window.confirm(`Delete ${name} with all its checkpoints? This cannot be undone.`);
-  return sure ? table : { ...table, kept: true };
+export function confirmDelete(visitor, table, wired) {
+  const name = table?.name ? `“${table.name}”` : "this run";
+  const words = `Delete ${name} with all its checkpoints? This cannot be undone.`;
+  const sure = !table?.run || window.confirm(words);
+  return [visitor, sure ? table : { ...table, kept: true }, wired];
 }
 
 /** @type {Mount} */
