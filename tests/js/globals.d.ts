@@ -30,3 +30,8 @@ interface Plotly {
 interface Window {
   Plotly: Plotly;
 }
+
+// Of Node, for the tests alone.
+declare module "node:assert/strict";
+declare module "node:fs";
+declare module "node:test";
