@@ -1,4 +1,5 @@
-/* The curves of the Train tab, all over the same horizontal axis: loss, gradient norm, learning rate, speed, accuracy. */
+/* The curves of the Train tab, all over the same horizontal axis: loss, gradient norm, learning rate, speed,
+   accuracy. */
 /** @import { Change, Mount } from "./open_run.js" */
 /** @import { Points, Source } from "./plot.js" */
 /** @import { Axis, Columns, Run } from "./series.js" */
@@ -134,8 +135,8 @@ export function loss(root) {
     legend,
   );
 
-  /** The loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible one, where the data come from a
-   * known definition. A floor of zero has no place on a logarithmic axis. */
+  /** The loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible one, where the
+   * data come from a known definition. A floor of zero has no place on a logarithmic axis. */
   function levels() {
     if (!current?.status) return [];
     const floor = newest(current, "facts", "floor");

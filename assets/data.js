@@ -1,4 +1,5 @@
-/* The data of a run before it starts: what a text or a task is, its best possible loss, and how tokenizers cut a sentence. */
+/* The data of a run before it starts: what a text or a task is, its best possible loss, and how tokenizers cut a
+   sentence. */
 /** @import { Context, Mount } from "./open_run.js" */
 
 import { asking, button, fact, h, visible, waiting } from "./dom.js";
@@ -7,13 +8,15 @@ import { count, nats, number, sentenceCase, visibleToken } from "./format.js";
 /**
  * What the server says of a source: a text, a task, or why there is nothing yet.
  * @typedef {{
- *   kind: "text", title: string, lead: string, warnings: string[], edition: string, fingerprint: string, n_chars: number,
- *   n_tokens: number, vocab_size: number, n_held_out: number, floor: number | null, floor_bits: number, preview: string,
+ *   kind: "text", title: string, lead: string, warnings: string[], edition: string, fingerprint: string,
+ *   n_chars: number, n_tokens: number, vocab_size: number, n_held_out: number, floor: number | null,
+ *   floor_bits: number, preview: string,
  * }} AboutText
  * @typedef {{
- *   kind: "task", title: string, lead: string, warnings: string[], edition: string, shown: [prompt: string, answer: string][],
- *   n_different: number, n_held_out: number, floor: number, scored: string, exact: boolean, ceiling: number, about: string,
- *   paper: string, pair: [title: string, preset: string][],
+ *   kind: "task", title: string, lead: string, warnings: string[], edition: string,
+ *   shown: [prompt: string, answer: string][], n_different: number, n_held_out: number, floor: number,
+ *   scored: string, exact: boolean, ceiling: number, about: string, paper: string,
+ *   pair: [title: string, preset: string][],
  * }} AboutTask
  */
 

@@ -9,7 +9,9 @@ import { compact, duration, number } from "./format.js";
 /**
  * @typedef {{id: string, message: string}} Note beside the control with this id
  * @typedef {{problems: (Note & {path: string})[], idle: Note[]}} Notes what is wrong, and what has no effect now
- * @typedef {{title: string, graph: Graph, formulas: string[], differs: [path: string, mine: string, theirs: string][]}} Other
+ * @typedef {{
+ *   title: string, graph: Graph, formulas: string[], differs: [path: string, mine: string, theirs: string][],
+ * }} Other
  * @typedef {Notes & {
  *   graph: Graph, formulas: string[], other: Other | null, n_params: number, flops: number, memory_bytes: number,
  *   seconds: number | null, learns: {total: number | null, unit: string, times: number},

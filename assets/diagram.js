@@ -9,9 +9,12 @@ import { compact, number } from "./format.js";
  *   id: string, title: string, kind: string, formula: string, in_block: boolean, lane: -1 | 0 | 1, params: number,
  *   flops: number, shape_in: string[], shape_out: string[], module: string,
  * }} GraphNode
- * @typedef {{nodes: GraphNode[], edges: {source: string, target: string, kind: string}[], n_layer: number, n_distinct: number}} Graph
+ * @typedef {{
+ *   nodes: GraphNode[], edges: {source: string, target: string, kind: string}[], n_layer: number, n_distinct: number,
+ * }} Graph
  * @typedef {Graph & {
- *   n_head: number, formulas: string[], stream: [node: string, layer: number][], quantities: Quantity[], quantiles: number[],
+ *   n_head: number, formulas: string[], stream: [node: string, layer: number][], quantities: Quantity[],
+ *   quantiles: number[],
  * }} RunGraph of a run: with what is measured at its nodes
  * @typedef {{x: number, top: number, bottom: number, middle: number}} Place
  * @typedef {{place: Map<string, Place>, first: number | null, last: number | null, height: number}} Arrangement
@@ -32,8 +35,9 @@ const LANES = {
 };
 
 /**
- * Where each node lies, from top to bottom; lanes beside the main line start where they fork. `stacked` puts what is computed
- * side by side below each other, so that each node has a row of its own. `first` and `last` frame the repeated block.
+ * Where each node lies, from top to bottom; lanes beside the main line start where they fork. `stacked` puts what is
+ * computed side by side below each other, so that each node has a row of its own. `first` and `last` frame the
+ * repeated block.
  * @param {Graph} graph
  * @param {boolean} stacked
  * @returns {Arrangement}

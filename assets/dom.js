@@ -1,11 +1,13 @@
-/* Making elements, reading the theme, and the tip that follows the pointer. Text from people goes through textContent only. */
+/* Making elements, reading the theme, and the tip that follows the pointer. Text from people goes through textContent
+   only. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {Node | string | null | undefined} Child nothing is left out */
 
 /**
- * An HTML element. An attribute "onX" is a listener; true sets an attribute without a value, false and null leave it out.
+ * An HTML element. An attribute "onX" is a listener; true sets an attribute without a value, false and null leave it
+ * out.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, any>} attributes

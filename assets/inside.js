@@ -536,7 +536,11 @@ const probeText = (tokens) => [
   h("code", { class: "pg-probe-text" }, tokens.map(visibleToken).join("")),
 ];
 
-/** @typedef {{name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null}} Observation */
+/**
+ * @typedef {{
+ *   name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null,
+ * }} Observation
+ */
 
 /**
  * What a person should notice, in plain words.

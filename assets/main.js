@@ -1,7 +1,7 @@
 /* The page's entry: which function fills which panel, and what Gradio's own buttons call.
 
-   playground/ui/panel.py imports this module; everything else follows by relative imports, so that all of the page lies under one
-   address that changes with its content. Nothing is put on `window`, except by Plotly's script. */
+   playground/ui/panel.py imports this module; everything else follows by relative imports, so that all of the page
+   lies under one address that changes with its content. Nothing is put on `window`, except by Plotly's script. */
 /** @import { Context, Mount } from "./open_run.js" */
 
 import { progress, status } from "./bar.js";

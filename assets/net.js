@@ -18,8 +18,8 @@ function randomHex(bytes) {
 }
 
 /**
- * Runs when the page has loaded. Takes what this browser has kept (older pages kept the secret alone), gives what it keeps
- * from now on. The host's token leaves the address: not for everybody's eyes on a projector.
+ * Runs when the page has loaded. Takes what this browser has kept (older pages kept the secret alone), gives what it
+ * keeps from now on. The host's token leaves the address: not for everybody's eyes on a projector.
  * @param {Partial<Visitor> | string | null} kept
  */
 export function identify(kept) {

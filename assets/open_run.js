@@ -7,7 +7,11 @@ import { freshRun, merge } from "./series.js";
 import { IDLE_MS, SILENT_MS, waitAfter } from "./status.js";
 
 /** @typedef {{reset: boolean, kinds: Set<string>, status?: boolean}} Change what of a run is new */
-/** @typedef {{update: (run: Run, change: Change) => void, always?: boolean}} Panel `always`: also while it cannot be seen */
+/**
+ * @typedef {{
+ *   update: (run: Run, change: Change) => void, always?: boolean,
+ * }} Panel `always`: also while it cannot be seen
+ */
 /** What Gradio gives to a panel. `props.value` is the newest value at any time.
  * @typedef {{
  *   element: HTMLElement, props: {value: any}, trigger: (event: string, data?: object) => void,

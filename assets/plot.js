@@ -1,4 +1,5 @@
-/* Plotly: fetched when it is needed, laid out like the page, extended in place, with a cursor shared by the plots of a group. */
+/* Plotly: fetched when it is needed, laid out like the page, extended in place, with a cursor shared by the plots of
+   a group. */
 /** @import { Run } from "./series.js" */
 
 import { css, h } from "./dom.js";
@@ -103,7 +104,8 @@ export const placeLine = (x, line) => ({
  */
 
 /**
- * A plot that is made once and then only extended. Draws one after the other, in the order in which they were asked for.
+ * A plot that is made once and then only extended. Draws one after the other, in the order in which they were asked
+ * for.
  * @param {PlotlyElement} place
  * @param {string} group whose plots share their cursor
  * @param {() => Source[]} sources

@@ -16,7 +16,8 @@ const ROOM_MS = 10_000;
 /** @typedef {Status & {mine: boolean, created_at: number, differs: string[], no_family: string}} Listed */
 /**
  * @typedef {{
- *   key: string, label: string, value: (run: Listed) => string | number, show: (run: Listed) => string, right?: boolean,
+ *   key: string, label: string, value: (run: Listed) => string | number, show: (run: Listed) => string,
+ *   right?: boolean,
  * }} Column `value` is what it is sorted by; Infinity always stands last
  */
 

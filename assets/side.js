@@ -23,10 +23,11 @@ import { extremes, numbersOf } from "./values.js";
  * }} Side `listed` and `shown` say what `moments` and `moment` were fetched for, `made` which view stands in its place
  * @typedef {{side: Side, node: string, layer: number, kind: string}} Chosen a part of a model
  * @typedef {{
- *   view: string, quantity: string, step: number | null, text: string, chosen: Chosen | null, axis: Axis, logX: boolean,
- *   logY: boolean | null, smooth: number, layer: number, score: string, sorted: boolean,
- *   head: {layer: number, head: number} | null, quantities: Record<string, Quantity>, choose: (chosen: Chosen | null) => void,
- *   redraw: (fetches?: boolean) => void, range: (quantity: Quantity) => Scale, sides: () => Side[],
+ *   view: string, quantity: string, step: number | null, text: string, chosen: Chosen | null, axis: Axis,
+ *   logX: boolean, logY: boolean | null, smooth: number, layer: number, score: string, sorted: boolean,
+ *   head: {layer: number, head: number} | null, quantities: Record<string, Quantity>,
+ *   choose: (chosen: Chosen | null) => void, redraw: (fetches?: boolean) => void,
+ *   range: (quantity: Quantity) => Scale, sides: () => Side[],
  * }} Shared what sides and views share; a step of null is the newest
  */
 
@@ -65,7 +66,8 @@ export const graphOf = (side) => /** @type {RunGraph} */ (side.graph);
 /**
  * Fetch what a side shows and hasn't got yet. Returns after how long to ask again, where something is under way.
  * @param {Side} side
- * @param {() => {text: string, step: number | null, maps: boolean}} wanted asked again after each answer: it may change meanwhile
+ * @param {() => {text: string, step: number | null, maps: boolean}} wanted asked again after each answer: it may
+ *   change meanwhile
  * @returns {Promise<number | null>}
  */
 export async function fetchSide(side, wanted) {
@@ -116,7 +118,8 @@ const nothingYet = (run) =>
     : "Nothing has been recorded yet; the first look comes with the first step.";
 
 /**
- * The smallest and the largest value of a quantity in all that a run recorded, and the values of the moment that is shown.
+ * The smallest and the largest value of a quantity in all that a run recorded, and the values of the moment that is
+ * shown.
  * @param {Side} side
  * @param {Quantity} quantity
  * @returns {Maybe[]}

@@ -12,7 +12,8 @@ export const IDLE_MS = POLL_MS.idle;
 export const isActive = (state) => ACTIVE.includes(state);
 
 /**
- * Until it is asked again: at once where there is more, seldom where nothing happens, never more often than a full server wants.
+ * Until it is asked again: at once where there is more, seldom where nothing happens, never more often than a full
+ * server wants.
  * @param {Delta} delta
  * @param {Run} run
  */

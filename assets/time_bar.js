@@ -7,7 +7,8 @@ const PLAY_MS = 350;
 
 /**
  * @param {HTMLElement} root of the panel: what cannot be seen doesn't play on
- * @param {{steps: () => number[], step: () => number | null, go: (step: number | null) => void}} control a step of null is the newest
+ * @param {{steps: () => number[], step: () => number | null, go: (step: number | null) => void}} control a step of
+ *   null is the newest
  */
 export function timeBar(root, { steps, step, go }) {
   const slider = h("input", {

@@ -158,9 +158,10 @@ export function readMaps({ maps, tokens, n_head }) {
 /**
  * What was seen inside a model at one step.
  * @typedef {{
- *   step: number, tokens: string[], values: Values, n_layer: number, n_head: number, maps?: string, stream_rms: number[][],
- *   grad_stream?: number[][], hidden_counts?: number[][], hidden_range: [low: number, high: number][],
- *   gains: Record<string, number[]>, lens_words: string[], lens_top?: number[][][], lens_p: number[][][], lens_right: number[][],
+ *   step: number, tokens: string[], values: Values, n_layer: number, n_head: number, maps?: string,
+ *   stream_rms: number[][], grad_stream?: number[][], hidden_counts?: number[][],
+ *   hidden_range: [low: number, high: number][], gains: Record<string, number[]>, lens_words: string[],
+ *   lens_top?: number[][][], lens_p: number[][][], lens_right: number[][],
  * }} Moment `lens_top` are places in `lens_words`
  */
 /** @typedef {Moment & {maps: string}} MomentWithMaps */

@@ -102,7 +102,8 @@ export function headRow(moment, layer) {
 
 /**
  * @typedef {{
- *   layer: number, head: number, canvas: HTMLCanvasElement, note: HTMLElement, label: HTMLElement, element: HTMLElement,
+ *   layer: number, head: number, canvas: HTMLCanvasElement, note: HTMLElement, label: HTMLElement,
+ *   element: HTMLElement,
  * }} Cell
  * @typedef {{layer: number, head: number, canvas: HTMLCanvasElement, text: string, numbers: HTMLElement}} Enlarged
  */

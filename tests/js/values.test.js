@@ -86,8 +86,8 @@ test("maps are read from the bytes of their lower triangles", () => {
 
 test("a strip has the places in the order in which the stream passes them", () => {
   const probes = [
-    { rms: { emb: [1], "attn.add": [2, 4], "mlp.add": [3, 5] } },
-    { rms: { emb: [10], "attn.add": [20, null], "mlp.add": [30, 50] } },
+    { rms: { "attn.add": [2, 4], "mlp.add": [3, 5], emb: [1] } },
+    { rms: { "attn.add": [20, null], "mlp.add": [30, 50], emb: [10] } },
   ];
   const { rows, names } = stripOf(probes, "rms");
   const places = ["embedding", "layer 1, attention", "layer 1, MLP", "layer 2, attention", "layer 2, MLP"];
