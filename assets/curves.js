@@ -34,12 +34,7 @@ const NONE = { x: [], y: [] };
  */
 const column = (kind, name) => (/** @type {Run} */ run, /** @type {number} */ start) => {
   const columns = run.series[kind];
-  return columns
-    ? {
-        x: along(run, columns, axis).slice(start),
-        y: columns[name].slice(start),
-      }
-    : NONE;
+  return columns ? { x: along(run, columns, axis).slice(start), y: columns[name].slice(start) } : NONE;
 };
 
 /**
@@ -73,10 +68,7 @@ const validations = (whole) => (/** @type {Run} */ run, /** @type {number} */ st
   /** @type {Columns} */
   const columns = {};
   for (const [name, values] of Object.entries(all)) columns[name] = values.filter((_, i) => all.whole[i] === whole);
-  return {
-    x: along(run, columns, axis).slice(start),
-    y: columns.loss.slice(start),
-  };
+  return { x: along(run, columns, axis).slice(start), y: columns.loss.slice(start) };
 };
 
 /* ---- panels ---- */
@@ -109,10 +101,7 @@ export function loss(root) {
     id: "loss-smooth",
     "aria-label": "smoothing of the training loss",
   });
-  const over = select(AXIS_OPTIONS, {
-    id: "train-x",
-    "aria-label": "horizontal axis of all curves",
-  });
+  const over = select(AXIS_OPTIONS, { id: "train-x", "aria-label": "horizontal axis of all curves" });
   const place = plotPlace("pg-plot-big");
   const { legend, showFloor } = lossLegend();
   /** @type {Run | null} */
@@ -163,22 +152,12 @@ export function loss(root) {
         opacity: 0.45,
         hoverinfo: "skip",
       },
-      {
-        columns: smoothed,
-        name: "training",
-        line: { color: train, width: 2.2 },
-        hovertemplate: "%{y:.3f}",
-      },
+      { columns: smoothed, name: "training", line: { color: train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
       {
         columns: validations(true),
         name: "whole held-out text",
         mode: "markers",
-        marker: {
-          size: 12,
-          symbol: "star",
-          color: val,
-          line: { color: css("--body-text-color"), width: 1 },
-        },
+        marker: { size: 12, symbol: "star", color: val, line: { color: css("--body-text-color"), width: 1 } },
         hovertemplate: "%{y:.3f}",
       },
       {
@@ -385,16 +364,7 @@ export function accuracy(root) {
       xaxis: { title: axisTitle(), rangemode: "tozero" },
       uirevision: axis,
       yaxis: { tickformat: ".0%", range: [-0.02, 1.02] },
-      shapes:
-        best === null
-          ? []
-          : [
-              levelLine(best, {
-                color: css("--pg-floor"),
-                width: 2,
-                dash: "dot",
-              }),
-            ],
+      shapes: best === null ? [] : [levelLine(best, { color: css("--pg-floor"), width: 2, dash: "dot" })],
     };
   });
   /** @param {Run} run @param {boolean} reset */

@@ -62,9 +62,7 @@ function missing({ missing, allowed }, trigger) {
   if (!allowed) return [h("p", {}, `${missing} is not on this machine, and the host has switched off the Hub.`)];
   return [
     h("p", {}, `${missing} is not on this machine yet.`),
-    button("Fetch it from the Hugging Face Hub", () => trigger("fetch"), {
-      id: "fetch-text",
-    }),
+    button("Fetch it from the Hugging Face Hub", () => trigger("fetch"), { id: "fetch-text" }),
   ];
 }
 
@@ -89,15 +87,7 @@ function aboutText(about) {
             "the entropy of the grammar on the very held-out stories; no model can do better",
           ),
     ),
-    h(
-      "pre",
-      {
-        class: "pg-preview",
-        tabindex: "0",
-        "aria-label": "beginning of the text",
-      },
-      about.preview + more,
-    ),
+    h("pre", { class: "pg-preview", tabindex: "0", "aria-label": "beginning of the text" }, about.preview + more),
   ];
 }
 
@@ -118,12 +108,7 @@ function aboutTask(about, trigger) {
   return [
     h(
       "div",
-      {
-        class: "pg-examples",
-        tabindex: "0",
-        role: "list",
-        "aria-label": "held-out examples, the answer marked",
-      },
+      { class: "pg-examples", tabindex: "0", role: "list", "aria-label": "held-out examples, the answer marked" },
       ...examples,
     ),
     h(
@@ -149,12 +134,7 @@ function aboutTask(about, trigger) {
 }
 
 /** @type {Record<string, string>} */
-const TOKENIZERS = {
-  char: "characters",
-  byte: "bytes",
-  bpe: "byte pair encoding",
-  "its own": "the task's own tokens",
-};
+const TOKENIZERS = { char: "characters", byte: "bytes", bpe: "byte pair encoding", "its own": "the task's own tokens" };
 /**
  * A sentence as one tokenizer cuts it.
  * @typedef {{

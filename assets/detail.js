@@ -112,10 +112,7 @@ function kindBlocks(moment, node, { kind, layer }) {
  */
 function measuredBlock(quantities, moment, { node, layer }) {
   const rows = quantities
-    .map((quantity) => ({
-      quantity,
-      entry: entryOf(moment.values, quantity.name, node, layer),
-    }))
+    .map((quantity) => ({ quantity, entry: entryOf(moment.values, quantity.name, node, layer) }))
     .filter(({ entry }) => entry !== null && !(Array.isArray(entry) && entry.length > 16))
     .map(({ quantity: { label, unit, help, formula }, entry }) =>
       h(

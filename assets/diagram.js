@@ -28,11 +28,7 @@ const TALL = 34;
 const PLUS = 22;
 const GAP = 18;
 const SIDE = 372;
-const LANES = {
-  "-1": CENTRE - NARROW / 2 - 8,
-  0: CENTRE,
-  1: CENTRE + NARROW / 2 + 8,
-};
+const LANES = { "-1": CENTRE - NARROW / 2 - 8, 0: CENTRE, 1: CENTRE + NARROW / 2 + 8 };
 
 /**
  * Where each node lies, from top to bottom; lanes beside the main line start where they fork. `stacked` puts what is
@@ -72,12 +68,7 @@ function arrange(graph, stacked) {
       fork = left = null;
     }
     const height = node.kind === "add" ? PLUS : TALL;
-    place.set(node.id, {
-      x: LANES[node.lane],
-      top: y,
-      bottom: y + height,
-      middle: y + height / 2,
-    });
+    place.set(node.id, { x: LANES[node.lane], top: y, bottom: y + height, middle: y + height / 2 });
     y += height + GAP;
   }
   return { place, first, last, height: y - GAP + 8 };
@@ -87,11 +78,7 @@ function arrange(graph, stacked) {
  * For panels that put something beside the nodes: the drawing, where each node lies in it, and its size.
  * @param {Graph} graph
  */
-export const stackedDiagram = (graph) => ({
-  svg: diagram(graph, null, true),
-  ...arrange(graph, true),
-  width: WIDTH,
-});
+export const stackedDiagram = (graph) => ({ svg: diagram(graph, null, true), ...arrange(graph, true), width: WIDTH });
 
 /**
  * @param {Graph} graph
@@ -128,13 +115,7 @@ const placeOf = ({ place }, id) => /** @type {Place} */ (place.get(id));
 const signature = (node) => [node.id, node.title, node.formula, node.lane].join("|");
 
 function arrowHead() {
-  const box = {
-    viewBox: "0 0 8 8",
-    refX: 7,
-    refY: 4,
-    markerWidth: 6,
-    markerHeight: 6,
-  };
+  const box = { viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6 };
   const arrow = s("marker", { id: "pg-arrow", ...box, orient: "auto" });
   arrow.append(s("path", { d: "M0 0 8 4 0 8z", class: "pg-arrow" }));
   const defs = s("defs");
@@ -148,14 +129,7 @@ function arrowHead() {
  */
 function frame({ n_layer, n_distinct }, { first, last }) {
   if (first === null || last === null) return [];
-  const box = {
-    x: 12,
-    y: first - 16,
-    width: WIDTH - 50,
-    height: last - first + 20,
-    rx: 10,
-    class: "pg-frame",
-  };
+  const box = { x: 12, y: first - 16, width: WIDTH - 50, height: last - first + 20, rx: 10, class: "pg-frame" };
   const shared = s("text", { x: CENTRE, y: last + 15, class: "pg-note" }, "every layer uses the same weights");
   return [
     s("rect", box),
@@ -190,13 +164,7 @@ function shape(node, { x, top, middle }, differs) {
     const cross = `M${x - 6} ${middle}h12M${x} ${middle - 6}v12`;
     group.append(s("circle", { cx: x, cy: middle, r: PLUS / 2 }), s("path", { d: cross }));
   } else {
-    const box = s("rect", {
-      x: x - width / 2,
-      y: top,
-      width,
-      height: TALL,
-      rx: 7,
-    });
+    const box = s("rect", { x: x - width / 2, y: top, width, height: TALL, rx: 7 });
     group.append(box, s("text", { x, y: middle + 1 }, node.title));
   }
   /** @param {{clientX: number, clientY: number}} at */

@@ -138,10 +138,7 @@ const repaints = [];
 export function onTheme(repaint) {
   if (!repaints.length) {
     const watch = new MutationObserver(() => repaints.forEach((each) => each()));
-    watch.observe(document.body, {
-      attributes: true,
-      attributeFilter: ["class"],
-    });
+    watch.observe(document.body, { attributes: true, attributeFilter: ["class"] });
   }
   repaints.push(repaint);
 }

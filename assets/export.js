@@ -45,12 +45,7 @@ export async function savePng(name, place, picture = null) {
 /** @param {PlotlyElement} plot */
 async function imageOf(plot) {
   const Plotly = await plotly();
-  return Plotly.toImage(plot, {
-    format: "png",
-    width: plot.clientWidth,
-    height: plot.clientHeight,
-    scale: SCALE,
-  });
+  return Plotly.toImage(plot, { format: "png", width: plot.clientWidth, height: plot.clientHeight, scale: SCALE });
 }
 
 /** @param {string} file @param {string} url */
@@ -105,10 +100,7 @@ function saveText(file, place) {
  */
 async function saveSvg(file, svg, width, height) {
   const image = new Image();
-  const canvas = h("canvas", {
-    width: Math.round(width * SCALE),
-    height: Math.round(height * SCALE),
-  });
+  const canvas = h("canvas", { width: Math.round(width * SCALE), height: Math.round(height * SCALE) });
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
   await image.decode();

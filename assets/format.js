@@ -16,10 +16,7 @@ const UNITS = /** @type {const} */ ([
  */
 export function number(value, digits = 0) {
   if (value === null || value === undefined) return NOTHING;
-  return Number(value).toLocaleString("en-US", {
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
+  return Number(value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /**

@@ -110,33 +110,14 @@ export function inside(root) {
   let probed = null;
 
   const empty = h("div", { class: "pg-empty" });
-  const tabs = h("div", {
-    class: "pg-views",
-    role: "tablist",
-    "aria-label": "views",
-  });
+  const tabs = h("div", { class: "pg-views", role: "tablist", "aria-label": "views" });
   tabs.append(
     ...Object.entries(VIEWS).map(([name, { label }]) =>
-      h(
-        "button",
-        {
-          type: "button",
-          role: "tab",
-          "data-view": name,
-          onclick: () => view(name),
-        },
-        label,
-      ),
+      h("button", { type: "button", role: "tab", "data-view": name, onclick: () => view(name) }, label),
     ),
   );
-  const quantity = select([], {
-    id: "inside-quantity",
-    "aria-label": "quantity",
-  });
-  const other = select([["", "no other run"]], {
-    id: "inside-other",
-    "aria-label": "a second run beside this one",
-  });
+  const quantity = select([], { id: "inside-quantity", "aria-label": "quantity" });
+  const other = select([["", "no other run"]], { id: "inside-other", "aria-label": "a second run beside this one" });
   const quantityLabel = h("label", { class: "pg-quantity" }, "show ", quantity);
   const about = h("p", { class: "pg-about" });
   const sides = h("div", { class: "pg-sides" });
@@ -206,11 +187,7 @@ export function inside(root) {
       return;
     }
     side.busy = true;
-    const retry = await fetchSide(side, () => ({
-      text: textFor(side),
-      step: shared.step,
-      maps: needsMaps(),
-    }));
+    const retry = await fetchSide(side, () => ({ text: textFor(side), step: shared.step, maps: needsMaps() }));
     side.busy = false;
     if (retry !== null) setTimeout(() => both().includes(side) && refresh(side), retry);
     if (!both().includes(side)) return;
@@ -367,10 +344,7 @@ export function inside(root) {
     const name = () => `${run.status?.name}-${shared.view}-${side.moment?.step ?? 0}`;
     const csv = () => side.view && saveCsv(name(), side.view.table());
     const png = () => places && savePng(name(), places.place, side.view?.picture?.());
-    const all = {
-      class: "pg-export",
-      title: "everything measured in this run, all steps",
-    };
+    const all = { class: "pg-export", title: "everything measured in this run, all steps" };
     return [
       exportButton("CSV", csv),
       exportButton("PNG", png),
@@ -547,10 +521,7 @@ const probeText = (tokens) => [
  * @param {(observation: Observation) => void} follow
  */
 function observationList(follow) {
-  const element = h("ul", {
-    class: "pg-observations",
-    "aria-label": "what stands out",
-  });
+  const element = h("ul", { class: "pg-observations", "aria-label": "what stands out" });
   let asked = 0;
   let shown = "";
   /** @type {Run | null} */

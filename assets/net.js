@@ -26,10 +26,7 @@ export function identify(kept) {
   const token = new URLSearchParams(location.hash.slice(1)).get("host");
   if (token) history.replaceState(history.state, "", location.pathname + location.search);
   const before = typeof kept === "string" ? { key: kept } : kept || {};
-  visitor = {
-    key: before.key || randomHex(24),
-    host: token || before.host || null,
-  };
+  visitor = { key: before.key || randomHex(24), host: token || before.host || null };
   return { ...visitor };
 }
 

@@ -111,11 +111,7 @@ async function poll() {
     run.problem = "";
     merge(run, answer);
     showState();
-    refreshAll({
-      reset: answer.reset,
-      kinds: new Set(Object.keys(answer.events)),
-      status: true,
-    });
+    refreshAll({ reset: answer.reset, kinds: new Set(Object.keys(answer.events)), status: true });
     wait = waitAfter(answer, run);
   } catch {
     if (asked !== run) return;

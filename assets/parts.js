@@ -62,21 +62,11 @@ function barDrawing(values, label) {
   const span = Math.max(...values, 0) - low || 1;
   const each = WIDE / values.length;
   const width = Math.max(0.6, each - (each > 3 ? 1 : 0));
-  const svg = s("svg", {
-    viewBox: `0 0 ${WIDE} ${TALL}`,
-    class: "pg-columns",
-    role: "img",
-    "aria-label": label,
-  });
+  const svg = s("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, class: "pg-columns", role: "img", "aria-label": label });
   svg.append(
     ...values.map((v, i) => {
       const y = TALL - ((Math.max(v, 0) - low) / span) * TALL;
-      return s("rect", {
-        x: i * each,
-        y,
-        width,
-        height: Math.max(0.8, (Math.abs(v) / span) * TALL),
-      });
+      return s("rect", { x: i * each, y, width, height: Math.max(0.8, (Math.abs(v) / span) * TALL) });
     }),
   );
   svg.addEventListener("pointerleave", hideTip);

@@ -12,9 +12,7 @@ let loading = null;
 /** Plotly is large: the page fetches it when it has settled, so that the first curve need not wait for it. */
 export function plotly() {
   loading ??= new Promise((resolve, reject) => {
-    const script = h("script", {
-      src: new URL("plotly.min.js", import.meta.url),
-    });
+    const script = h("script", { src: new URL("plotly.min.js", import.meta.url) });
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       loading = null; // it is tried again when it is needed again
@@ -36,13 +34,7 @@ export const plotPlace = (size) =>
 export function layout(extra = {}) {
   const text = css("--body-text-color");
   const grid = css("--border-color-primary");
-  const axis = {
-    gridcolor: grid,
-    linecolor: grid,
-    zeroline: false,
-    tickcolor: grid,
-    automargin: true,
-  };
+  const axis = { gridcolor: grid, linecolor: grid, zeroline: false, tickcolor: grid, automargin: true };
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -51,11 +43,7 @@ export function layout(extra = {}) {
     hovermode: "x unified",
     showlegend: false,
     uirevision: "keep",
-    hoverlabel: {
-      bgcolor: css("--background-fill-primary"),
-      bordercolor: grid,
-      font: { color: text },
-    },
+    hoverlabel: { bgcolor: css("--background-fill-primary"), bordercolor: grid, font: { color: text } },
     ...extra,
     xaxis: { ...axis, ...extra.xaxis },
     yaxis: { ...axis, ...extra.yaxis },
@@ -74,29 +62,13 @@ export const PLOT_CONFIG = {
  * @param {number} level
  * @param {object} line
  */
-export const levelLine = (level, line) => ({
-  type: "line",
-  xref: "paper",
-  x0: 0,
-  x1: 1,
-  y0: level,
-  y1: level,
-  line,
-});
+export const levelLine = (level, line) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, line });
 /**
  * A line over the whole height at one place.
  * @param {number} x
  * @param {object} line
  */
-export const placeLine = (x, line) => ({
-  type: "line",
-  yref: "paper",
-  y0: 0,
-  y1: 1,
-  x0: x,
-  x1: x,
-  line,
-});
+export const placeLine = (x, line) => ({ type: "line", yref: "paper", y0: 0, y1: 1, x0: x, x1: x, line });
 
 /** @typedef {{x: number[], y: (number | null)[]}} Points */
 /** Where a trace's points come from, from index `start` on; the rest is its look.
@@ -123,13 +95,7 @@ export function growing(place, group, sources, look) {
   async function make(run, Plotly) {
     const traces = sources().map(({ columns, ...rest }) => {
       const { x, y } = columns(run, 0);
-      return {
-        type: "scatter",
-        mode: "lines",
-        ...rest,
-        x: x.slice(),
-        y: y.slice(),
-      };
+      return { type: "scatter", mode: "lines", ...rest, x: x.slice(), y: y.slice() };
     });
     counts = traces.map(({ x }) => x.length);
     made = true;
@@ -221,9 +187,6 @@ function pointsAt(plot, x) {
   return (plot.data ?? [])
     .map((trace, curveNumber) => ({ trace, curveNumber }))
     .filter(({ trace }) => trace.x.length && trace.hoverinfo !== "skip" && trace.visible !== false)
-    .map(({ trace, curveNumber }) => ({
-      curveNumber,
-      pointNumber: nearestIndex(trace.x, x),
-    }))
+    .map(({ trace, curveNumber }) => ({ curveNumber, pointNumber: nearestIndex(trace.x, x) }))
     .slice(0, 12);
 }

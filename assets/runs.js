@@ -26,11 +26,7 @@ const lossOf = (run) => run.final_val_loss ?? run.best_val_loss;
 /** @param {Listed} run */
 const steps = (run) => (run.max_steps ? `${number(run.step)} of ${number(run.max_steps)}` : number(run.step));
 /** @param {Listed} run */
-const begun = (run) =>
-  new Date(run.created_at * 1000).toLocaleString([], {
-    dateStyle: "short",
-    timeStyle: "short",
-  });
+const begun = (run) => new Date(run.created_at * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
 
 /** @type {Column[]} */
 const COLUMNS = [
@@ -47,13 +43,7 @@ const COLUMNS = [
     show: (r) => (r.mine ? (r.by ? `${r.by} (you)` : "you") : r.by || "–"),
   },
   { key: "state", label: "state", value: (r) => r.state, show: stateText },
-  {
-    key: "step",
-    label: "step",
-    value: (r) => r.step,
-    show: steps,
-    right: true,
-  },
+  { key: "step", label: "step", value: (r) => r.step, show: steps, right: true },
   {
     key: "val",
     label: "held-out loss, nats per token",
@@ -68,20 +58,8 @@ const COLUMNS = [
     show: (r) => number(r.train_loss, 3),
     right: true,
   },
-  {
-    key: "params",
-    label: "parameters",
-    value: (r) => r.n_params,
-    show: (r) => compact(r.n_params),
-    right: true,
-  },
-  {
-    key: "seconds",
-    label: "training time",
-    value: (r) => r.seconds,
-    show: (r) => duration(r.seconds),
-    right: true,
-  },
+  { key: "params", label: "parameters", value: (r) => r.n_params, show: (r) => compact(r.n_params), right: true },
+  { key: "seconds", label: "training time", value: (r) => r.seconds, show: (r) => duration(r.seconds), right: true },
   { key: "created", label: "begun", value: (r) => r.created_at, show: begun },
   {
     key: "differs",
@@ -172,10 +150,7 @@ export function runs(root, { props, trigger }) {
   }
   /** @param {string} id */
   function newRow(id) {
-    const tick = h("input", {
-      type: "checkbox",
-      "aria-label": `compare run ${id}`,
-    });
+    const tick = h("input", { type: "checkbox", "aria-label": `compare run ${id}` });
     tick.addEventListener("click", (event) => event.stopPropagation());
     tick.addEventListener("change", () => {
       if (tick.checked) ticked.add(id);
@@ -219,11 +194,7 @@ export function runs(root, { props, trigger }) {
     const now = JSON.stringify([chosen, run?.name, run?.state, run?.private]);
     if (now === told) return;
     told = now;
-    props.value = {
-      run: chosen,
-      name: run?.name ?? null,
-      private: Boolean(run?.private),
-    };
+    props.value = { run: chosen, name: run?.name ?? null, private: Boolean(run?.private) };
     const hide = document.getElementById("run-private");
     if (hide) hide.textContent = run?.private ? "Show to everybody" : "Make private";
     document.body.dataset.chosen = run ? run.state : "none";
@@ -286,9 +257,7 @@ function downloads(run) {
     download(`live/runs/${run.id}/${name}`, { class: "pg-button" }, text, run.private);
   const explain = () => (why.textContent = why.textContent ? "" : `${run.no_family}.`);
   const folder = run.no_family
-    ? button("transformers folder: not possible, why?", explain, {
-        "aria-disabled": "true",
-      })
+    ? button("transformers folder: not possible, why?", explain, { "aria-disabled": "true" })
     : link("transformers.zip", "transformers folder (zip)");
   return [
     h("span", {}, `${run.name}: `),
@@ -302,10 +271,7 @@ function downloads(run) {
 
 /** The plot of the ticked runs: drawn again only where something of it has changed. */
 function overlay() {
-  const axis = select(AXIS_OPTIONS, {
-    id: "overlay-x",
-    "aria-label": "horizontal axis",
-  });
+  const axis = select(AXIS_OPTIONS, { id: "overlay-x", "aria-label": "horizontal axis" });
   const measure = select(
     [
       ["loss", "loss"],
@@ -386,11 +352,7 @@ const changing = ({ id, name, step, final_val_loss }) => [id, name, step, final_
  * @param {Context["trigger"]} trigger
  */
 function offerToDelete(root, trigger) {
-  const full = h("div", {
-    class: "pg-warning pg-full",
-    hidden: true,
-    role: "status",
-  });
+  const full = h("div", { class: "pg-warning pg-full", hidden: true, role: "status" });
   let shown = "";
   /** @param {{bytes: number, share_bytes: number | null, offered: {id: string, name: string, bytes: number}[]}} me */
   function show({ bytes, share_bytes, offered }) {

@@ -32,15 +32,7 @@
  * @param {string | null} id
  * @returns {Run}
  */
-export const freshRun = (id) => ({
-  id,
-  mine: false,
-  generation: -1,
-  cursor: 0,
-  status: null,
-  series: {},
-  problem: "",
-});
+export const freshRun = (id) => ({ id, mine: false, generation: -1, cursor: 0, status: null, series: {}, problem: "" });
 
 /**
  * Put what is new of a run into what is known of it.
@@ -55,11 +47,7 @@ export function merge(run, delta) {
       known[name] = known[name] ? known[name].concat(values) : values;
     }
   }
-  Object.assign(run, {
-    status: delta.run,
-    generation: delta.generation,
-    cursor: delta.cursor,
-  });
+  Object.assign(run, { status: delta.run, generation: delta.generation, cursor: delta.cursor });
 }
 
 /** @typedef {"step" | "tokens" | "seconds" | "flops"} Axis */

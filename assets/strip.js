@@ -21,14 +21,8 @@ const NOTHING_YET = "Nothing recorded yet; the first probe comes with the first 
 
 /** @type {Mount} */
 export function layers(root) {
-  const what = select(Object.entries(WHAT), {
-    "aria-label": "what is shown of each layer",
-  });
-  const canvas = h("canvas", {
-    class: "pg-strip",
-    role: "img",
-    "aria-label": "size of activations by layer and time",
-  });
+  const what = select(Object.entries(WHAT), { "aria-label": "what is shown of each layer" });
+  const canvas = h("canvas", { class: "pg-strip", role: "img", "aria-label": "size of activations by layer and time" });
   const scale = h("div", { class: "pg-scale" });
   /** @type {Run | null} */
   let current = null;

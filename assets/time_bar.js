@@ -19,14 +19,9 @@ export function timeBar(root, { steps, step, go }) {
     id: "inside-step",
     "aria-label": "step to look at",
   });
-  const play = button("Play", () => (playing ? stop() : begin()), {
-    id: "inside-play",
-  });
+  const play = button("Play", () => (playing ? stop() : begin()), { id: "inside-play" });
   const at = h("span", { class: "pg-step-words", "aria-live": "off" });
-  const live = button("Live", newest, {
-    class: "pg-button pg-live",
-    id: "inside-live",
-  });
+  const live = button("Live", newest, { class: "pg-button pg-live", id: "inside-live" });
   const element = h("div", { class: "pg-time" }, play, slider, at, live);
   let playing = 0;
 

@@ -92,13 +92,7 @@ export function scaleOf({ scale, top }, values) {
     if (value === null || value === undefined || (log && value <= 0)) return 0;
     return to > from ? Math.max(0, Math.min(1, (bend(value) - from) / (to - from))) : 0.5;
   }
-  return {
-    low,
-    high,
-    at,
-    colour: (value) => cividisCss(at(value)),
-    ink: (value) => inkOn(at(value)),
-  };
+  return { low, high, at, colour: (value) => cividisCss(at(value)), ink: (value) => inkOn(at(value)) };
 }
 
 /** @typedef {{rows: Value[][], names: string[]}} Strip one row per probe, one value per place */
@@ -113,13 +107,7 @@ export function stripOf(probes, quantity) {
   const all = probes.map((values) => values[quantity] || {});
   const last = all.at(-1) || {};
   const places = Object.keys(last)
-    .flatMap((node) =>
-      last[node].map((_, layer) => ({
-        node,
-        layer,
-        once: last[node].length === 1,
-      })),
-    )
+    .flatMap((node) => last[node].map((_, layer) => ({ node, layer, once: last[node].length === 1 })))
     .sort((x, y) => (x.once ? -1 : x.layer) - (y.once ? -1 : y.layer));
   const part = (/** @type {string} */ node) =>
     node.startsWith("attn") ? "attention" : node.startsWith("mlp") ? "MLP" : "block";

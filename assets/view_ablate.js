@@ -19,9 +19,7 @@ import { graphOf } from "./side.js";
  */
 export function ablate(place, side) {
   const grid = h("div", { class: "pg-parts-grid" });
-  const measure = button("Measure what each part is worth", worth, {
-    class: "pg-button pg-worth",
-  });
+  const measure = button("Measure what each part is worth", worth, { class: "pg-button pg-worth" });
   const all = button("Switch all on", () => {
     side.off.clear();
     ask();

@@ -45,11 +45,7 @@ export function curves(place, side, shared) {
     }
     const x = along(side.run, probe, shared.axis);
     const changes = x.filter((_, i) => i > 0 && probe.text_hash[i] !== probe.text_hash[i - 1]);
-    const dotted = {
-      dash: "dot",
-      width: 1,
-      color: css("--body-text-color-subdued"),
-    };
+    const dotted = { dash: "dot", width: 1, color: css("--body-text-color-subdued") };
     const shapes = changes.map((at) => placeLine(at, dotted));
     if (shared.step !== null && side.moment) {
       const now = x[indexUpTo(probe.step, side.moment.step)];
@@ -58,10 +54,7 @@ export function curves(place, side, shared) {
     const traces = tracesOf(side, shared, quantity, x);
     const look = layout({
       hovermode: "closest",
-      xaxis: {
-        title: { text: AXES[shared.axis] },
-        type: shared.logX ? "log" : "linear",
-      },
+      xaxis: { title: { text: AXES[shared.axis] }, type: shared.logX ? "log" : "linear" },
       yaxis: {
         title: { text: quantity.unit },
         type: log ? "log" : "linear",
@@ -79,28 +72,17 @@ export function curves(place, side, shared) {
       });
     legend.replaceChildren(...legendOf(side, quantity, changes.length > 0));
   }
-  return {
-    draw,
-    table: () => [["series", shared.axis, "value"], ...plotRows(plot).slice(1)],
-  };
+  return { draw, table: () => [["series", shared.axis, "value"], ...plotRows(plot).slice(1)] };
 }
 
 /** What is chosen holds for both sides.
  * @param {Shared} shared
  */
 function curveTools(shared) {
-  const axis = select(Object.entries(AXES), {
-    "aria-label": "horizontal axis",
-  });
+  const axis = select(Object.entries(AXES), { "aria-label": "horizontal axis" });
   const logX = h("input", { type: "checkbox" });
   const logY = h("input", { type: "checkbox" });
-  const smooth = h("input", {
-    type: "range",
-    min: "0",
-    max: "0.95",
-    step: "0.05",
-    "aria-label": "smoothing",
-  });
+  const smooth = h("input", { type: "range", min: "0", max: "0.95", step: "0.05", "aria-label": "smoothing" });
   const layer = select([], { "aria-label": "layer" });
   const layerLabel = h("label", {}, "layer ", layer);
   const element = h(
@@ -209,15 +191,7 @@ function tracesOf(side, shared, quantity, x) {
         if (y.every((value) => value === null)) continue;
         const name = `${nodeWords(graph, node.id, layer)}${heads ? `, head ${head + 1}` : ""}`;
         const hovertemplate = `${name}: %{y:.3g}<extra></extra>`;
-        traces.push({
-          type: "scatter",
-          mode: "lines",
-          name,
-          x,
-          y,
-          line,
-          hovertemplate,
-        });
+        traces.push({ type: "scatter", mode: "lines", name, x, y, line, hovertemplate });
       }
     }
   }
@@ -240,22 +214,10 @@ function bands(rows, quantity, x, layer, weight) {
     const values = entries.map((entry) => /** @type {Value} */ (Array.isArray(entry) ? (entry[i] ?? null) : null));
     return smoothed(values, weight);
   }
-  const edge = {
-    type: "scatter",
-    mode: "lines",
-    x,
-    line: { width: 0 },
-    hoverinfo: "skip",
-  };
+  const edge = { type: "scatter", mode: "lines", x, line: { width: 0 }, hoverinfo: "skip" };
   const band = (/** @type {number} */ low, /** @type {number} */ high, /** @type {number} */ opacity) => [
     { ...edge, y: quantile(low), name: `${layer + 1} low` },
-    {
-      ...edge,
-      y: quantile(high),
-      name: `${layer + 1} high`,
-      fill: "tonexty",
-      fillcolor: translucent(colour, opacity),
-    },
+    { ...edge, y: quantile(high), name: `${layer + 1} high`, fill: "tonexty", fillcolor: translucent(colour, opacity) },
   ];
   const median = {
     type: "scatter",

@@ -53,11 +53,7 @@ export function diagram(place, side, shared) {
     svg.style.maxHeight = "none";
     if (drawing.first !== null) {
       for (let layer = 0; layer < n; layer++) {
-        const where = {
-          x: at(layer) + wide / 2,
-          y: drawing.first - 13,
-          class: "pg-cell-head",
-        };
+        const where = { x: at(layer) + wide / 2, y: drawing.first - 13, class: "pg-cell-head" };
         svg.append(s("text", where, n > 8 ? `${layer + 1}` : `layer ${layer + 1}`));
       }
     }
@@ -83,12 +79,7 @@ export function diagram(place, side, shared) {
    * @returns {Cell}
    */
   function cell(node, layer, wide) {
-    const group = s("g", {
-      class: "pg-cell",
-      tabindex: "0",
-      role: "button",
-      "data-cell": `${node.id} ${layer}`,
-    });
+    const group = s("g", { class: "pg-cell", tabindex: "0", role: "button", "data-cell": `${node.id} ${layer}` });
     const back = s("rect", { width: wide, height: TALL, rx: 5 });
     const text = s("text", { x: wide / 2, y: 11 });
     const history = s("path", { class: "pg-cell-history" });
@@ -222,12 +213,7 @@ function headBars(entry, scale, wide) {
 function box(entry, scale, wide) {
   const [, low, first, median, third, high] = entry.map((value) => 3 + scale.at(value) * (wide - 6));
   const middle = TALL / 2;
-  const quartiles = {
-    x: first,
-    y: middle - 6,
-    width: Math.max(1.5, third - first),
-    height: 12,
-  };
+  const quartiles = { x: first, y: middle - 6, width: Math.max(1.5, third - first), height: 12 };
   return [
     s("path", { class: "pg-cell-box", d: `M${low} ${middle}H${high}` }),
     s("rect", { class: "pg-cell-quartiles", ...quartiles }),

@@ -88,10 +88,7 @@ function pairUnder(event, canvas, moment, layer, head) {
 export function headRow(moment, layer) {
   const maps = Array.from({ length: moment.n_head }, (_, head) => {
     const label = `layer ${layer + 1}, head ${head + 1}`;
-    const canvas = mapCanvas(() => moment, layer, head, {
-      role: "img",
-      "aria-label": label,
-    });
+    const canvas = mapCanvas(() => moment, layer, head, { role: "img", "aria-label": label });
     paint(canvas, moment, layer, head);
     return canvas;
   });
@@ -118,10 +115,7 @@ export function heads(place, side, shared) {
   const caption = h("p", { class: "pg-faint pg-heads-empty" }, "This model has no attention to show.");
   const grid = h("div", { class: "pg-heads" });
   const large = h("div", { class: "pg-large", hidden: true });
-  const score = select([], {
-    class: "pg-score",
-    "aria-label": "score of the heads",
-  });
+  const score = select([], { class: "pg-score", "aria-label": "score of the heads" });
   const sorted = h("input", { type: "checkbox" });
   place.append(
     h(
@@ -202,10 +196,7 @@ export function heads(place, side, shared) {
   /** A role that a head plays beyond doubt. @param {Cell} cell */
   function role(cell) {
     return scores()
-      .map((quantity) => ({
-        quantity,
-        score: value(quantity.name, cell) ?? -1,
-      }))
+      .map((quantity) => ({ quantity, score: value(quantity.name, cell) ?? -1 }))
       .filter(({ quantity, score }) => quantity.decisive && score >= quantity.decisive)
       .sort((x, y) => y.score - x.score)[0];
   }
@@ -239,10 +230,7 @@ export function heads(place, side, shared) {
   /** @param {number} layer @param {number} head @param {string[]} tokens @param {string} text */
   function enlarge(layer, head, tokens, text) {
     const label = `attention of layer ${layer + 1}, head ${head + 1}`;
-    const canvas = mapCanvas(() => side.moment, layer, head, {
-      role: "img",
-      "aria-label": label,
-    });
+    const canvas = mapCanvas(() => side.moment, layer, head, { role: "img", "aria-label": label });
     const numbers = h("dl", { class: "pg-facts" });
     const close = button("Close", () => {
       shared.head = null;
@@ -351,10 +339,7 @@ function mapRows(moment, { layer, head }) {
  */
 function pictureOf(maps, size, n) {
   const pitch = size + GAP;
-  const canvas = h("canvas", {
-    width: n * pitch + GAP,
-    height: Math.ceil(maps.length / n) * pitch + GAP,
-  });
+  const canvas = h("canvas", { width: n * pitch + GAP, height: Math.ceil(maps.length / n) * pitch + GAP });
   const to = pen(canvas);
   to.fillStyle = css("--block-background-fill") || "white";
   to.fillRect(0, 0, canvas.width, canvas.height);

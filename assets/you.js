@@ -30,10 +30,7 @@ function rememberAsked() {
 let typedKey = null;
 
 /** Gradio's answer to the panel's "rekey": what this browser keeps from now on. */
-export const rekeyed = () => ({
-  key: typedKey || who().key,
-  host: typedKey ? who().host : null,
-});
+export const rekeyed = () => ({ key: typedKey || who().key, host: typedKey ? who().host : null });
 
 /** Once it has been kept. */
 export function reloadSoon() {
@@ -43,14 +40,8 @@ export function reloadSoon() {
 
 /** @type {Mount} */
 export function you(root, { props, trigger, watch }) {
-  const dialog = h("dialog", {
-    class: "pg-dialog",
-    "aria-label": "who you are here",
-  });
-  const opener = button("You", open, {
-    class: "pg-button pg-you-button",
-    id: "you-open",
-  });
+  const dialog = h("dialog", { class: "pg-dialog", "aria-label": "who you are here" });
+  const opener = button("You", open, { class: "pg-button pg-you-button", id: "you-open" });
   root.append(opener, dialog);
   /** @returns {{name?: string, host?: boolean}} */
   const value = () => props.value || {};
