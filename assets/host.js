@@ -1,145 +1,375 @@
-"use strict";
 /* The Host tab: everyone's runs on one wall, the queue, the machine, the limits, and what only the host may do. */
-(() => {
-  const pg = window.playground, { h, number, compact, duration, svg } = pg;
-  const REFRESH_MS = 1500;
-  const GOING = ["starting", "running"];
+/** @import { Mount } from "./open_run.js" */
+/** @import { Status } from "./series.js" */
 
-  pg.kinds.host = (root, { trigger }) => {
-    const act = (what, more = {}) => trigger("act", { do: what, ...more });
-    const sure = (words, what, more) => window.confirm(words) && act(what, more);
-    const button = (text, press, id = null) => h("button", { type: "button", class: "pg-button", onclick: press, ...(id ? { id } : {}) }, text);
-    const facts = h("dl", { class: "pg-facts" }), fact = (label) => { const value = h("dd", {}, "–"); facts.append(h("div", {}, h("dt", {}, label), value)); return value; };
-    const parts = { training: fact("training now"), waiting: fact("waiting"), pages: fact("pages open"), load: fact("machine load, of its cores"), memory: fact("memory free"), disk: fact("disk used, and left") };
-    const tools = h("div", { class: "pg-tools" }, button("Pause all", () => sure("Pause everything that trains or waits? Each run saves a checkpoint.", "pause_all"), "host-pause-all"), button("Resume all", () => act("resume_all"), "host-resume-all"), button("Clear what is idle", () => sure("Pause every run that no page has looked at for a minute?", "clear_idle"), "host-clear-idle"), button("All results (CSV)", () => results.click(), "host-results"));
-    const results = pg.download("live/host/results.csv", { hidden: true }, "", true);
-    const wall = h("div", { class: "pg-wall" }), empty = h("p", { class: "pg-empty" }, "Nobody has trained anything yet. Give out the address of the room.");
-    const room = h("div", { class: "pg-room" }), limits = h("form", { class: "pg-limits" }), problem = h("p", { class: "pg-reason", role: "alert" });
-    root.append(
-      pg.head("The room", "Everyone's runs: what trains first, then what waits, then what has ended. Curves share their vertical axis, so the lowest is the best; thin: training, thick: held out.", tools, results), facts, problem, empty, wall,
-      h("div", { class: "pg-host-grid" }, h("section", {}, pg.head("The address of the room", "For everybody: whoever opens it gets a page of their own, and never this tab."), room), h("section", {}, pg.head("Limits", "They hold at once, for whatever starts from now on; time limits also for what trains already. Empty: no limit."), limits)));
+import { button, css, h, head, onTheme, pen, s, setChildren, setText, slot, visible } from "./dom.js";
+import { compact, duration, number } from "./format.js";
+import { address, copy, download, get, statusOf } from "./net.js";
+import { stateText } from "./status.js";
 
-    /* Cards are kept and only what they show changes, so that nothing jumps under the pointer. */
-    const cards = new Map();
-    function card(run) {
-      let made = cards.get(run.id);
-      if (!made) {
-        const name = h("strong"), by = h("span", { class: "pg-faint" }), state = h("span", { class: "pg-state" }), dot = h("span", { class: "pg-dot" }), figure = h("span", { class: "pg-now" });
-        const canvas = h("canvas", { role: "img" });
-        const buttons = { pause: button("Pause", () => act("pause", { run: run.id })), resume: button("Resume", () => act("resume", { run: run.id })), stop: button("Stop", () => act("stop", { run: run.id })), remove: button("Remove", () => sure(`Remove “${name.textContent}” with all its checkpoints? This cannot be undone.`, "remove", { run: run.id })) };
-        const box = h("article", { class: "pg-card", "data-run": run.id }, h("div", { class: "pg-card-head" }, dot, name, by), canvas, h("div", { class: "pg-card-line" }, state, figure), h("div", { class: "pg-tools" }, button("Open", () => act("open", { run: run.id })), ...Object.values(buttons)));
-        cards.set(run.id, (made = { box, name, by, state, figure, canvas, buttons, painted: "" }));
+const REFRESH_MS = 1500;
+
+/**
+ * @typedef {[step: number, loss: number | null]} Point
+ * @typedef {Status & {train: Point[], val: Point[], generation: number}} Carded
+ * @typedef {{name: string, label: string, unit: string, help: string, value: number | null, optional: boolean}} Limit
+ * @typedef {{
+ *   pages: number, load: number, cores: number, memory: {available: number, total: number} | null, disk_bytes: number,
+ *   free_bytes: number,
+ * }} Machine
+ * @typedef {{runs: Carded[], machine: Machine, places: number, limits: Limit[], link: string, code: string[]}} Seen
+ * @typedef {(what: string, more?: object) => void} Act
+ */
+
+/** @param {{state: string}} run */
+const isGoing = ({ state }) => state === "starting" || state === "running";
+
+/** @type {Mount} */
+export function host(root, { trigger }) {
+  /** @type {Act} */
+  const act = (what, more = {}) => trigger("act", { do: what, ...more });
+  const facts = machineFacts();
+  const wall = cardWall(act);
+  const room = roomAddress();
+  const limits = limitsForm(act);
+  const problem = h("p", { class: "pg-reason", role: "alert" });
+  const results = download("live/host/results.csv", { hidden: true }, "", true);
+  root.append(
+    head(
+      "The room",
+      "Everyone's runs: what trains first, then what waits, then what has ended. Curves share their vertical axis, so the lowest is the best; thin: training, thick: held out.",
+      ...actions(act, () => results.click()),
+    ),
+    results,
+    facts.element,
+    problem,
+    ...wall.elements,
+    h(
+      "div",
+      { class: "pg-host-grid" },
+      h(
+        "section",
+        {},
+        head(
+          "The address of the room",
+          "For everybody: whoever opens it gets a page of their own, and never this tab.",
+        ),
+        room.element,
+      ),
+      h(
+        "section",
+        {},
+        head(
+          "Limits",
+          "They hold at once, for whatever starts from now on; time limits also for what trains already. Empty: no limit.",
+        ),
+        limits.element,
+      ),
+    ),
+  );
+
+  let timer = 0;
+  async function refresh() {
+    clearTimeout(timer);
+    if (visible(root)) {
+      const here = address(".").href.split("?")[0];
+      try {
+        /** @type {Seen} */
+        const seen = await get(`live/host?address=${encodeURIComponent(here)}`);
+        for (const part of [facts, wall, room, limits]) part.draw(seen);
+        problem.textContent = "";
+      } catch (error) {
+        problem.textContent =
+          statusOf(error) === 403
+            ? "You are not the host any more. Open the page by the host's link again."
+            : "The playground does not answer; trying again.";
       }
-      return made;
     }
+    timer = setTimeout(refresh, REFRESH_MS);
+  }
+  refresh();
+  new IntersectionObserver(refresh).observe(root);
+}
 
-    function paint(made, run, low, high) {
-      const canvas = made.canvas, wide = canvas.clientWidth, tall = canvas.clientHeight, scale = window.devicePixelRatio || 1;
-      const key = [wide, tall, low, high, run.train.length, run.val.length, run.step, run.generation, document.body.className].join();
-      if (!wide || key === made.painted) return;
-      made.painted = key;
-      canvas.width = wide * scale;
-      canvas.height = tall * scale;
-      const pen = canvas.getContext("2d"), last = Math.max(1, run.max_steps || 0, run.train.at(-1)?.[0] || 0);
-      pen.scale(scale, scale);
-      const x = (step) => 34 + (step / last) * (wide - 40), y = (loss) => 6 + (1 - (loss - low) / (high - low || 1)) * (tall - 12);
-      pen.font = "11px system-ui, sans-serif";
-      pen.fillStyle = pg.css("--body-text-color-subdued");
-      pen.textAlign = "right";
-      for (const [loss, base] of [[high, "top"], [low, "bottom"]]) { pen.textBaseline = base; pen.fillText(number(loss, 1), 29, base === "top" ? 2 : tall - 2); }
-      pen.strokeStyle = pg.css("--border-color-primary");
-      pen.strokeRect(33.5, 3.5, wide - 38, tall - 7);
-      for (const [points, colour, width] of [[run.train, pg.css("--pg-train"), 1], [run.val, "#D55E00", 2.4]]) {
-        pen.strokeStyle = colour;
-        pen.lineWidth = width;
-        pen.beginPath();
-        points.forEach(([step, loss], i) => loss !== null && (i ? pen.lineTo(x(step), y(loss)) : pen.moveTo(x(step), y(loss))));
-        pen.stroke();
-      }
-    }
+/** What may be done to all runs.
+ * @param {Act} act
+ * @param {() => void} saveResults
+ */
+function actions(act, saveResults) {
+  const sure = (/** @type {string} */ words, /** @type {string} */ what) => window.confirm(words) && act(what);
+  const pauseAll = () => sure("Pause everything that trains or waits? Each run saves a checkpoint.", "pause_all");
+  const clearIdle = () => sure("Pause every run that no page has looked at for a minute?", "clear_idle");
+  return [
+    button("Pause all", pauseAll, { id: "host-pause-all" }),
+    button("Resume all", () => act("resume_all"), { id: "host-resume-all" }),
+    button("Clear what is idle", clearIdle, { id: "host-clear-idle" }),
+    button("All results (CSV)", saveResults, { id: "host-results" }),
+  ];
+}
 
-    function draw(seen) {
-      const { runs, machine } = seen, losses = runs.flatMap((run) => [...run.train, ...run.val].map(([, loss]) => loss)).filter((loss) => loss !== null && loss < 50);
-      const low = Math.floor(Math.min(...losses, Infinity) * 10) / 10, high = Math.ceil(Math.max(...losses, -Infinity) * 10) / 10;
-      const training = runs.filter((run) => GOING.includes(run.state)).length, waiting = runs.filter((run) => run.state === "queued").length;
-      parts.training.textContent = `${number(training)} of ${number(seen.places)}`;
-      parts.waiting.textContent = number(waiting);
-      parts.pages.textContent = number(machine.pages);
-      parts.load.textContent = `${number((100 * machine.load) / machine.cores)}% of ${number(machine.cores)}`;
-      parts.memory.textContent = machine.memory ? `${compact(machine.memory.available)}B of ${compact(machine.memory.total)}B` : "–";
-      parts.disk.textContent = `${compact(machine.disk_bytes)}B, ${compact(machine.free_bytes)}B`;
-      empty.hidden = runs.length > 0;
-      for (const id of cards.keys()) if (!runs.some((run) => run.id === id)) cards.delete(id);
-      const wanted = runs.map((run) => {
-        const made = card(run), set = (element, text) => element.textContent !== text && (element.textContent = text);
-        set(made.name, run.name);
-        set(made.by, [run.by ? `by ${run.by}` : "", run.private ? "private" : ""].filter(Boolean).join(", "));
-        set(made.state, run.state === "queued" && typeof run.starts_in_s === "number" ? `${pg.stateText(run)}, in about ${duration(run.starts_in_s)}` : `${pg.stateText(run)}, step ${number(run.step)}${run.max_steps ? ` of ${number(run.max_steps)}` : ""}`);
-        const loss = run.final_val_loss ?? run.val_loss;
-        set(made.figure, loss === null ? "" : `${number(loss, 3)} nats per token`);
-        made.canvas.setAttribute("aria-label", `losses of ${run.name}, now ${number(loss, 3)} nats per token held out`);
-        made.box.dataset.state = run.state;
-        made.box.title = run.reason || "";
-        const going = GOING.includes(run.state), queued = run.state === "queued";
-        made.buttons.pause.hidden = !going && !queued;
-        made.buttons.stop.hidden = !going && !queued && run.state !== "paused";
-        made.buttons.resume.hidden = !["paused", "stopped", "interrupted", "failed"].includes(run.state);
-        made.buttons.remove.hidden = going;
-        return made.box;
-      });
-      if (wanted.some((box, i) => wall.children[i] !== box) || wall.children.length !== wanted.length) wall.replaceChildren(...wanted);
-      runs.forEach((run) => paint(cards.get(run.id), run, low, high));
-      drawRoom(seen);
-      drawLimits(seen.limits);
-    }
+function machineFacts() {
+  const element = h("dl", { class: "pg-facts" });
+  const training = slot(element, "training now");
+  const waiting = slot(element, "waiting");
+  const pages = slot(element, "pages open");
+  const load = slot(element, "machine load, of its cores");
+  const memory = slot(element, "memory free");
+  const disk = slot(element, "disk used, and left");
+  /** @param {Seen} seen */
+  function draw({ runs, places, machine }) {
+    training.textContent = `${number(runs.filter(isGoing).length)} of ${number(places)}`;
+    waiting.textContent = number(runs.filter((run) => run.state === "queued").length);
+    pages.textContent = number(machine.pages);
+    load.textContent = `${number((100 * machine.load) / machine.cores)}% of ${number(machine.cores)}`;
+    const free = machine.memory;
+    memory.textContent = free ? `${compact(free.available)}B of ${compact(free.total)}B` : "–";
+    disk.textContent = `${compact(machine.disk_bytes)}B, ${compact(machine.free_bytes)}B`;
+  }
+  return { element, draw };
+}
 
-    let address = null;
-    function drawRoom({ link, code }) {
-      if (link === address) return;
-      address = link;
-      const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(link), n = code.length;
-      const cells = code.flatMap((row, y) => [...row].map((bit, x) => (bit === "1" ? `M${x} ${y}h1v1h-1z` : ""))).join("");
-      const copy = button("Copy", async () => { try { await navigator.clipboard.writeText(link); copy.textContent = "Copied"; } catch { window.prompt("Copy this address:", link); } });
-      const picture = svg("svg", { viewBox: `-2 -2 ${n + 4} ${n + 4}`, class: "pg-qr", role: "img", "aria-label": `QR code of ${link}` });
-      picture.append(svg("rect", { x: -2, y: -2, width: n + 4, height: n + 4, fill: "#fff" }), svg("path", { d: cells, fill: "#000" }));
-      room.replaceChildren(picture,
-        h("div", {}, h("p", { class: "pg-room-address" }, link), copy, ...(local ? [h("p", { class: "pg-faint" }, "Only this machine can open it. To let others in, start the page with GRADIO_SERVER_NAME=0.0.0.0.")] : [])));
-    }
+/* ---- the wall ---- */
 
-    /* What is being typed is left alone until it is set. */
-    let shown = "";
-    function drawLimits(all) {
-      const now = JSON.stringify(all);
-      if (now === shown || limits.contains(document.activeElement)) return;
-      shown = now;
-      const fields = all.map((limit) => {
-        const input = h("input", { type: "text", inputmode: "numeric", id: `limit-${limit.name}`, value: limit.value === null ? "" : number(limit.value), placeholder: limit.optional ? "no limit" : "" });
-        return { limit, input, row: h("label", { for: input.id, title: limit.help }, h("span", {}, limit.label, h("small", { class: "pg-faint" }, new RegExp(`\\b${limit.unit}\\b`).test(limit.label) ? "" : `, ${limit.unit}`)), input) };
-      });
-      const changed = () => Object.fromEntries(fields.filter(({ limit, input }) => input.value.replace(/[\s,]/g, "") !== (limit.value === null ? "" : String(limit.value))).map(({ limit, input }) => [limit.name, input.value.replace(/[\s,]/g, "")]));
-      limits.onsubmit = (event) => {
-        event.preventDefault();
-        document.activeElement.blur();
-        act("limits", { limits: changed() });
-      };
-      limits.replaceChildren(...fields.map(({ row }) => row), h("button", { class: "pg-button", id: "host-set-limits" }, "Set these limits"));
-    }
+/** Cards are kept and only what they show changes, so that nothing jumps under the pointer.
+ * @param {Act} act
+ */
+function cardWall(act) {
+  const wall = h("div", { class: "pg-wall" });
+  const empty = h("p", { class: "pg-empty" }, "Nobody has trained anything yet. Give out the address of the room.");
+  /** @type {Map<string, ReturnType<typeof card>>} */
+  const cards = new Map();
+  /** @param {string} id */
+  function cardOf(id) {
+    const made = cards.get(id) ?? card(id, act);
+    cards.set(id, made);
+    return made;
+  }
+  /** @param {Seen} seen */
+  function draw({ runs }) {
+    empty.hidden = runs.length > 0;
+    for (const id of cards.keys()) if (!runs.some((run) => run.id === id)) cards.delete(id);
+    for (const run of runs) cardOf(run.id).say(run);
+    setChildren(
+      wall,
+      runs.map(({ id }) => cardOf(id).element),
+    );
+    const range = lossRange(runs);
+    for (const run of runs) cardOf(run.id).paint(run, range);
+  }
+  onTheme(() => cards.forEach((made) => made.forget()));
+  return { elements: [empty, wall], draw };
+}
 
-    let timer = 0;
-    async function refresh() {
-      clearTimeout(timer);
-      if (pg.visible(root)) {
-        try {
-          draw(await pg.get(`live/host?address=${encodeURIComponent(pg.address(".").href.split("?")[0])}`));
-          problem.textContent = "";
-        } catch (error) {
-          problem.textContent = error.status === 403 ? "You are not the host any more. Open the page by the host's link again." : "The playground does not answer; trying again.";
-        }
-      }
-      timer = setTimeout(refresh, REFRESH_MS);
-    }
-    refresh();
-    new IntersectionObserver(refresh).observe(root);
-    pg.onTheme.push(() => cards.forEach((made) => (made.painted = "")));
-  };
-})();
+/** The losses of all curves, outliers left out, rounded outwards.
+ * @param {Carded[]} runs
+ * @returns {[low: number, high: number]}
+ */
+function lossRange(runs) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const [, loss] of runs.flatMap(({ train, val }) => [...train, ...val])) {
+    if (loss === null || loss >= 50) continue;
+    low = Math.min(low, loss);
+    high = Math.max(high, loss);
+  }
+  return [Math.floor(low * 10) / 10, Math.ceil(high * 10) / 10];
+}
+
+/** @param {string} id @param {Act} act */
+function card(id, act) {
+  const name = h("strong");
+  const by = h("span", { class: "pg-faint" });
+  const state = h("span", { class: "pg-state" });
+  const figure = h("span", { class: "pg-now" });
+  const canvas = h("canvas", { role: "img" });
+  const does = (/** @type {string} */ text, /** @type {string} */ what) => button(text, () => act(what, { run: id }));
+  const pause = does("Pause", "pause");
+  const resume = does("Resume", "resume");
+  const stop = does("Stop", "stop");
+  const remove = button("Remove", () => {
+    const words = `Remove “${name.textContent}” with all its checkpoints? This cannot be undone.`;
+    if (window.confirm(words)) act("remove", { run: id });
+  });
+  const element = h(
+    "article",
+    { class: "pg-card", "data-run": id },
+    h("div", { class: "pg-card-head" }, h("span", { class: "pg-dot" }), name, by),
+    canvas,
+    h("div", { class: "pg-card-line" }, state, figure),
+    h("div", { class: "pg-tools" }, does("Open", "open"), pause, resume, stop, remove),
+  );
+  let painted = "";
+
+  /** @param {Carded} run */
+  function say(run) {
+    const loss = run.final_val_loss ?? run.val_loss;
+    setText(name, run.name);
+    setText(by, [run.by ? `by ${run.by}` : "", run.private ? "private" : ""].filter(Boolean).join(", "));
+    setText(state, cardState(run));
+    setText(figure, loss === null ? "" : `${number(loss, 3)} nats per token`);
+    canvas.setAttribute("aria-label", `losses of ${run.name}, now ${number(loss, 3)} nats per token held out`);
+    element.dataset.state = run.state;
+    element.title = run.reason || "";
+    const [going, queued] = [isGoing(run), run.state === "queued"];
+    pause.hidden = !going && !queued;
+    stop.hidden = !going && !queued && run.state !== "paused";
+    resume.hidden = !["paused", "stopped", "interrupted", "failed"].includes(run.state);
+    remove.hidden = going;
+  }
+  /** Only where something of it has changed.
+   * @param {Carded} run
+   * @param {[low: number, high: number]} range
+   */
+  function paint(run, range) {
+    const size = [canvas.clientWidth, canvas.clientHeight];
+    const lengths = [run.train.length, run.val.length, run.step, run.generation];
+    const key = [...size, ...range, ...lengths, document.body.className].join();
+    if (!size[0] || key === painted) return;
+    painted = key;
+    paintLosses(canvas, run, range);
+  }
+  const forget = () => (painted = "");
+  return { element, say, paint, forget };
+}
+
+/** @param {Carded} run */
+function cardState(run) {
+  if (run.state === "queued" && typeof run.starts_in_s === "number") {
+    return `${stateText(run)}, in about ${duration(run.starts_in_s)}`;
+  }
+  return `${stateText(run)}, step ${number(run.step)}${run.max_steps ? ` of ${number(run.max_steps)}` : ""}`;
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Carded} run
+ * @param {[low: number, high: number]} range
+ */
+function paintLosses(canvas, { train, val, max_steps }, [low, high]) {
+  const [wide, tall] = [canvas.clientWidth, canvas.clientHeight];
+  const density = window.devicePixelRatio || 1;
+  canvas.width = wide * density;
+  canvas.height = tall * density;
+  const to = pen(canvas);
+  to.scale(density, density);
+  const last = Math.max(1, max_steps || 0, train.at(-1)?.[0] || 0);
+  const x = (/** @type {number} */ step) => 34 + (step / last) * (wide - 40);
+  const y = (/** @type {number} */ loss) => 6 + (1 - (loss - low) / (high - low || 1)) * (tall - 12);
+
+  to.font = "11px system-ui, sans-serif";
+  to.fillStyle = css("--body-text-color-subdued");
+  to.textAlign = "right";
+  to.textBaseline = "top";
+  to.fillText(number(high, 1), 29, 2);
+  to.textBaseline = "bottom";
+  to.fillText(number(low, 1), 29, tall - 2);
+  to.strokeStyle = css("--border-color-primary");
+  to.strokeRect(33.5, 3.5, wide - 38, tall - 7);
+
+  /** @param {Point[]} points @param {string} colour @param {number} width */
+  function curve(points, colour, width) {
+    to.strokeStyle = colour;
+    to.lineWidth = width;
+    to.beginPath();
+    points.forEach(([step, loss], i) => {
+      if (loss === null) return;
+      if (i) to.lineTo(x(step), y(loss));
+      else to.moveTo(x(step), y(loss));
+    });
+    to.stroke();
+  }
+  curve(train, css("--pg-train"), 1);
+  curve(val, css("--pg-val"), 2.4);
+}
+
+/* ---- the address of the room ---- */
+
+function roomAddress() {
+  const element = h("div", { class: "pg-room" });
+  let shown = "";
+  /** @param {Seen} seen */
+  function draw({ link, code }) {
+    if (link === shown) return;
+    shown = link;
+    const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(link);
+    const take = button("Copy", async () => {
+      if (await copy(link, () => window.prompt("Copy this address:", link))) take.textContent = "Copied";
+    });
+    const alone = "Only this machine can open it. To let others in, start the page with GRADIO_SERVER_NAME=0.0.0.0.";
+    element.replaceChildren(
+      qrPicture(link, code),
+      h(
+        "div",
+        {},
+        h("p", { class: "pg-room-address" }, link),
+        take,
+        local ? h("p", { class: "pg-faint" }, alone) : null,
+      ),
+    );
+  }
+  return { element, draw };
+}
+
+/** @param {string} link @param {string[]} code rows of 0 and 1 */
+function qrPicture(link, code) {
+  const size = code.length + 4;
+  const cells = code.flatMap((row, y) => [...row].map((bit, x) => (bit === "1" ? `M${x} ${y}h1v1h-1z` : "")));
+  const picture = s("svg", {
+    viewBox: `-2 -2 ${size} ${size}`,
+    class: "pg-qr",
+    role: "img",
+    "aria-label": `QR code of ${link}`,
+  });
+  picture.append(
+    s("rect", { x: -2, y: -2, width: size, height: size, fill: "white" }),
+    s("path", { d: cells.join(""), fill: "black" }),
+  );
+  return picture;
+}
+
+/* ---- the limits ---- */
+
+/** What is being typed is left alone until it is set.
+ * @param {Act} act
+ */
+function limitsForm(act) {
+  const element = h("form", { class: "pg-limits" });
+  /** @type {{limit: Limit, input: HTMLInputElement}[]} */
+  let fields = [];
+  let shown = "";
+  const typed = (/** @type {HTMLInputElement} */ input) => input.value.replace(/[\s,]/g, "");
+  const differs = (/** @type {{limit: Limit, input: HTMLInputElement}} */ { limit, input }) =>
+    typed(input) !== (limit.value === null ? "" : String(limit.value));
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
+    const changed = fields.filter(differs).map(({ limit, input }) => [limit.name, typed(input)]);
+    act("limits", { limits: Object.fromEntries(changed) });
+  });
+  /** @param {Seen} seen */
+  function draw({ limits }) {
+    const now = JSON.stringify(limits);
+    if (now === shown || element.contains(document.activeElement)) return;
+    shown = now;
+    fields = limits.map((limit) => ({ limit, input: limitInput(limit) }));
+    const set = h("button", { class: "pg-button", id: "host-set-limits" }, "Set these limits");
+    element.replaceChildren(...fields.map(limitRow), set);
+  }
+  return { element, draw };
+}
+
+/** @param {Limit} limit */
+const limitInput = ({ name, value, optional }) =>
+  h("input", {
+    type: "text",
+    inputmode: "numeric",
+    id: `limit-${name}`,
+    value: value === null ? "" : number(value),
+    placeholder: optional ? "no limit" : "",
+  });
+
+/** @param {{limit: Limit, input: HTMLInputElement}} field */
+function limitRow({ limit, input }) {
+  const named = new RegExp(`\\b${limit.unit}\\b`).test(limit.label); // the label has the unit already
+  const label = h("span", {}, limit.label, h("small", { class: "pg-faint" }, named ? "" : `, ${limit.unit}`));
+  return h("label", { for: input.id, title: limit.help }, label, input);
+}

@@ -1,368 +1,561 @@
-"use strict";
-/* The Inside tab: one or two runs, one step of each, and a view that asks one question of them.
+/* The Inside tab: one or two runs, one step of each, and a view that asks one question of them. */
+/** @import { Change, Mount } from "./open_run.js" */
+/** @import { Run } from "./series.js" */
+/** @import { Chosen, Shared, Side, ViewKind } from "./side.js" */
 
-   A view is a function(place, side, shared) in `pg.views`; it returns {draw()} and reads what it shows from
-   its side: {run, graph, moment, off}. What all sides and views share is in `shared`. */
-(() => {
-  const pg = window.playground, { h, number } = pg;
-  const OBSERVE_MS = 3000, OTHER_MS = 1000, PLAY_MS = 350;
-  pg.views = {};
+import { h, head, onTheme, select, visible } from "./dom.js";
+import { drawDetail } from "./detail.js";
+import { exportButton, saveCsv, savePng } from "./export.js";
+import { number, visibleToken } from "./format.js";
+import { download, get } from "./net.js";
+import { ask } from "./open_run.js";
+import { freshRun, indexUpTo, merge } from "./series.js";
+import { count, fetchSide, graphOf, newSide, valuesOf } from "./side.js";
+import { isActive } from "./status.js";
+import { timeBar } from "./time_bar.js";
+import { scaleOf } from "./values.js";
+import { ablate } from "./view_ablate.js";
+import { curves } from "./view_curves.js";
+import { diagram } from "./view_diagram.js";
+import { heads } from "./view_heads.js";
+import { lens } from "./view_lens.js";
 
-  const VIEWS = [
-    ["diagram", "Diagram", "The architecture with one quantity at each of its parts, layer by layer. Click a part to see more of it."],
-    ["curves", "Over time", "The same quantity as it develops, one line per layer."],
-    ["heads", "Heads", "Each square is one head: row by row the token that looks, column by column the tokens it looks at. Bright means much."],
-    ["lens", "Logit lens", "What the model would say if it stopped after each layer: the likeliest next token, brighter the likelier the right one is."],
-    ["ablate", "Switch off", "Switch off heads, MLPs or whole layers, and see what is lost in the loss and in the text."],
-  ];
-  const WITH_QUANTITY = ["diagram", "curves"];
+const OBSERVE_MS = 3000;
+const OTHER_MS = 1000;
+const MOST_CHARACTERS = 2000;
 
-  /* ---- numbers ---- */
+/** @type {Record<string, {label: string, words: string, make: ViewKind, ofQuantity?: boolean}>} */
+const VIEWS = {
+  diagram: {
+    label: "Diagram",
+    words: "The architecture with one quantity at each of its parts, layer by layer. Click a part to see more of it.",
+    make: diagram,
+    ofQuantity: true,
+  },
+  curves: {
+    label: "Over time",
+    words: "The same quantity as it develops, one line per layer.",
+    make: curves,
+    ofQuantity: true,
+  },
+  heads: {
+    label: "Heads",
+    words:
+      "Each square is one head: row by row the token that looks, column by column the tokens it looks at. Bright means much.",
+    make: heads,
+  },
+  lens: {
+    label: "Logit lens",
+    words:
+      "What the model would say if it stopped after each layer: the likeliest next token, brighter the likelier the right one is.",
+    make: lens,
+  },
+  ablate: {
+    label: "Switch off",
+    words: "Switch off heads, MLPs or whole layers, and see what is lost in the loss and in the text.",
+    make: ablate,
+  },
+};
 
-  pg.short = (value) => {
-    if (value === null || value === undefined) return "–";
-    const size = Math.abs(value);
-    if (size === 0) return "0";
-    if (size >= 1e5 || size < 1e-3) return Number(value).toExponential(1).replace("e+", "e");
-    return size >= 100 ? String(Math.round(value)) : Number(value).toPrecision(size >= 1 ? 3 : 2);
+/** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
+let box = { lookAt: () => {}, lookAgain: () => {} };
+
+/** Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
+ * @param {unknown} visitor
+ * @param {unknown} wired
+ * @param {string | null} text
+ */
+export function lookAt(visitor, wired, text) {
+  box.lookAt((text || "").slice(0, MOST_CHARACTERS));
+  return [visitor, wired, text];
+}
+/** And after the server: ask again what can be looked at. */
+export function lookAgain() {
+  box.lookAgain();
+}
+
+/** @type {Mount} */
+export function inside(root) {
+  /** @type {Shared} */
+  const shared = {
+    view: "diagram",
+    quantity: "stream_rms",
+    step: null,
+    text: "",
+    chosen: null,
+    axis: "step",
+    logX: false,
+    logY: null,
+    smooth: 0,
+    layer: 0,
+    score: "attn_previous",
+    sorted: false,
+    head: null,
+    quantities: {},
+    choose,
+    redraw,
+    /** Over all that both runs recorded, for colours and axes that do not jump. */
+    range: (quantity) =>
+      scaleOf(
+        quantity,
+        both().flatMap((side) => valuesOf(side, quantity)),
+      ),
+    sides: both,
   };
+  /** The open run, and one beside it. @type {Side | null} */
+  let a = null;
+  /** @type {Side | null} */
+  let b = null;
+  /** The recorded text that b was last looked at with. @type {string | null | undefined} */
+  let probed = null;
 
-  /* From a value to 0 … 1 and back to a colour: logarithmic where ratios matter, from 0 to `top` where there is one. */
-  pg.scaleOf = (quantity, values) => {
-    const finite = values.filter((v) => v !== null && v !== undefined && Number.isFinite(v) && (quantity.scale !== "log" || v > 0));
-    const bend = quantity.scale === "log" ? Math.log : (v) => v;
-    let low = quantity.top ? Math.min(0, ...finite) : finite.reduce((a, b) => Math.min(a, b), Infinity), high = quantity.top ?? finite.reduce((a, b) => Math.max(a, b), -Infinity);
-    if (!finite.length) [low, high] = [quantity.scale === "log" ? 0.1 : 0, 1];
-    const [from, to] = [bend(low), bend(high)];
-    const at = (v) => (v === null || v === undefined || (quantity.scale === "log" && v <= 0) ? 0 : to > from ? Math.max(0, Math.min(1, (bend(v) - from) / (to - from))) : 0.5);
-    return { low, high, at, colour: (v) => `rgb(${pg.cividis(at(v)).join(" ")})`, ink: (v) => (at(v) > 0.52 ? "#10131a" : "#ffffff") };
-  };
+  const empty = h("div", { class: "pg-empty" });
+  const tabs = h("div", { class: "pg-views", role: "tablist", "aria-label": "views" });
+  tabs.append(
+    ...Object.entries(VIEWS).map(([name, { label }]) =>
+      h("button", { type: "button", role: "tab", "data-view": name, onclick: () => view(name) }, label),
+    ),
+  );
+  const quantity = select([], { id: "inside-quantity", "aria-label": "quantity" });
+  const other = select([["", "no other run"]], { id: "inside-other", "aria-label": "a second run beside this one" });
+  const quantityLabel = h("label", { class: "pg-quantity" }, "show ", quantity);
+  const about = h("p", { class: "pg-about" });
+  const sides = h("div", { class: "pg-sides" });
+  const detail = h("div", { class: "pg-detail", hidden: true });
+  const kept = h("p", { class: "pg-faint pg-kept" });
+  const time = timeBar(root, { steps, step: () => shared.step, go });
+  const observations = observationList(follow);
+  const full = h(
+    "div",
+    { hidden: true },
+    head(
+      "What stands out",
+      "Plain observations, each by a rule with a stated threshold; a click shows where it comes from.",
+    ),
+    observations.element,
+    h("div", { class: "pg-inside-tools pg-tools" }, tabs, quantityLabel, h("label", {}, "beside ", other)),
+    about,
+    sides,
+    detail,
+    time.element,
+    kept,
+  );
+  root.append(empty, full);
 
-  pg.layerColour = (layer, n) => `rgb(${pg.cividis((document.body.classList.contains("dark") ? 0.3 : 0.05) + 0.75 * (n > 1 ? layer / (n - 1) : 0.3)).join(" ")})`;
+  /** @returns {Side[]} */
+  function both() {
+    return [a, b].filter((side) => side !== null);
+  }
 
-  /* ---- the panel ---- */
+  /* ---- what is looked at ---- */
 
-  const side = (run) => ({ run, graph: null, moments: null, moment: null, listed: "", shown: "", problem: "", busy: false, again: false, view: null, made: "", off: new Set() });
+  /** @param {string} name */
+  function view(name) {
+    shared.view = name;
+    redraw(true);
+  }
+  quantity.addEventListener("change", () => {
+    shared.quantity = quantity.value;
+    shared.logY = null;
+    redraw();
+  });
+  /** @param {number | null} step */
+  function go(step) {
+    shared.step = step;
+    showTime();
+    both().forEach(refresh);
+  }
+  function steps() {
+    return a?.moments?.steps ?? [];
+  }
+  function showTime() {
+    time.show(Boolean(a?.run.status && isActive(a.run.status.state)), a?.moment?.step);
+  }
+  /** The text on which a side is looked at, where it is not the one that the run records.
+   * @param {Side} side
+   */
+  function textFor(side) {
+    const wanted = shared.text || (side === b && a ? a.run.status?.probe_text : "");
+    return wanted && wanted !== side.run.status?.probe_text ? wanted : "";
+  }
+  const needsMaps = () => shared.view === "heads" || shared.chosen?.kind === "attention";
 
-  pg.kinds.inside = (root) => {
-    const shared = { view: "diagram", quantity: "stream_rms", step: null, text: "", chosen: null, axis: "step", logX: false, logY: null, smooth: 0, quantities: {}, choose, redraw };
-    let a = null, b = null, playing = 0, otherTimer = 0, observed = 0, sentences = "", listed = "", probed = null;
-
-    const empty = h("div", { class: "pg-empty" });
-    const said = h("ul", { class: "pg-observations", "aria-label": "what stands out" });
-    const views = h("div", { class: "pg-views", role: "tablist", "aria-label": "views" }, ...VIEWS.map(([name, label]) => h("button", { type: "button", role: "tab", "data-view": name, onclick: () => { shared.view = name; redraw(true); } }, label)));
-    const quantity = h("select", { id: "inside-quantity", "aria-label": "quantity", onchange: () => { shared.quantity = quantity.value; shared.logY = null; redraw(); } });
-    const other = h("select", { id: "inside-other", "aria-label": "a second run beside this one", onchange: () => beside(other.value) }, h("option", { value: "" }, "no other run"));
-    const about = h("p", { class: "pg-about" }), sides = h("div", { class: "pg-sides" }), detail = h("div", { class: "pg-detail", hidden: true });
-    const play = h("button", { type: "button", class: "pg-button", id: "inside-play", onclick: () => (playing ? stop() : begin()) }, "Play");
-    const slider = h("input", { type: "range", min: "0", max: "0", value: "0", id: "inside-step", "aria-label": "step to look at" });
-    const at = h("span", { class: "pg-step-words", "aria-live": "off" }), live = h("button", { type: "button", class: "pg-button pg-live", id: "inside-live", onclick: () => { stop(); go(null); } }, "Live");
-    const kept = h("p", { class: "pg-faint pg-kept" });
-    const time = h("div", { class: "pg-time" }, play, slider, at, live);
-    const full = h("div", { hidden: true },
-      pg.head("What stands out", "Plain observations, each by a rule with a stated threshold; a click shows where it comes from."), said,
-      h("div", { class: "pg-inside-tools pg-tools" }, views, h("label", { class: "pg-quantity" }, "show ", quantity), h("label", {}, "beside ", other)), about, sides, detail, time, kept);
-    root.append(empty, full);
-
-    const both = () => [a, b].filter(Boolean);
-
-    /* ---- time ---- */
-
-    const steps = () => (a && a.moments ? a.moments.steps : []);
-    function go(step) {
-      shared.step = step;
+  /** @param {Side} side */
+  async function refresh(side) {
+    if (side.busy) {
+      side.again = true;
+      return;
+    }
+    side.busy = true;
+    const retry = await fetchSide(side, () => ({ text: textFor(side), step: shared.step, maps: needsMaps() }));
+    side.busy = false;
+    if (retry !== null) setTimeout(() => both().includes(side) && refresh(side), retry);
+    if (!both().includes(side)) return;
+    drawSide(side);
+    if (side === a) {
       showTime();
-      both().forEach(refresh);
+      showKept(side);
     }
-    function showTime() {
-      const all = steps(), i = shared.step === null ? all.length - 1 : all.findLastIndex((step) => step <= shared.step);
-      slider.max = Math.max(0, all.length - 1);
-      slider.value = Math.max(0, i);
-      slider.disabled = play.disabled = all.length < 2;
-      const running = a && ["running", "starting", "queued"].includes(a.run.status.state);
-      const shown = a && a.moment ? a.moment.step : all[i];
-      at.textContent = all.length ? `step ${number(shared.step === null ? shown : all[Math.max(0, i)])}${shared.step === null && running ? ", live" : ""}` : "";
-      live.textContent = running ? "Live" : "Last";
-      live.classList.toggle("pg-on", shared.step === null);
-      slider.setAttribute("aria-valuetext", at.textContent);
+    if (side.again) {
+      side.again = false;
+      refresh(side);
     }
-    function begin() {
-      const all = steps();
-      if (all.length < 2) return;
-      let i = shared.step === null || shared.step >= all.at(-1) ? 0 : all.findIndex((step) => step >= shared.step);
-      play.textContent = "Stop playing";
-      const next = () => {
-        const now = steps();
-        if (!pg.visible(root) || i >= now.length) return stop();
-        go(now[i++]);
-      };
-      next();
-      playing = setInterval(next, PLAY_MS);
-    }
-    function stop() {
-      clearInterval(playing);
-      playing = 0;
-      play.textContent = "Play";
-    }
-    slider.addEventListener("input", () => { stop(); go(steps()[Number(slider.value)] ?? null); });
+  }
 
-    /* ---- what is fetched ---- */
+  /* ---- what stands out ---- */
 
-    /* The text on which a side is looked at, where it is not the one that the run records. */
-    function textFor(s) {
-      const wanted = shared.text || (s === b && a ? a.run.status.probe_text : "");
-      return wanted && wanted !== s.run.status.probe_text ? wanted : "";
+  /** To where an observation comes from.
+   * @param {Observation} observation
+   */
+  function follow({ view: name, quantity }) {
+    if (name === "train") {
+      /** @type {NodeListOf<HTMLElement>} */
+      const pageTabs = document.querySelectorAll('#tabs button[role="tab"]');
+      [...pageTabs].find((tab) => tab.textContent.trim() === "Train")?.click();
+      return;
     }
-    const needsMaps = () => shared.view === "heads" || (shared.chosen && shared.chosen.kind === "attention");
+    if (quantity) shared.quantity = quantity;
+    view(name);
+    tabs.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
 
-    async function refresh(s) {
-      if (s.busy) { s.again = true; return; }
-      s.busy = true;
-      const base = `live/runs/${encodeURIComponent(s.run.id)}`;
+  /* ---- a second run ---- */
+
+  let listed = "";
+  async function offer() {
+    if (!visible(root) || !a) return;
+    const mine = a.run.id;
+    try {
+      /** @type {{id: string, name: string}[]} */
+      const runs = await get("live/runs");
+      const others = runs.filter(({ id }) => id !== mine);
+      const names = JSON.stringify(others.map(({ id, name }) => [id, name]));
+      if (names === listed) return;
+      listed = names;
+      other.replaceChildren(
+        h("option", { value: "" }, "no other run"),
+        ...others.map(({ id, name }) => h("option", { value: id }, name)),
+      );
+      other.value = b?.run.id ?? "";
+    } catch {
+      /* tried again when the list is opened */
+    }
+  }
+  other.addEventListener("pointerdown", offer);
+  other.addEventListener("focus", offer);
+  other.addEventListener("change", () => beside(other.value));
+
+  let otherTimer = 0;
+  /** @param {string} id */
+  function beside(id) {
+    clearTimeout(otherTimer);
+    b = id ? newSide(freshRun(id)) : null;
+    arrange();
+    if (a) drawSide(a);
+    if (b) pollOther(b);
+  }
+  /** @param {Side} side */
+  async function pollOther(side) {
+    clearTimeout(otherTimer);
+    if (side !== b) return;
+    if (visible(root)) {
       try {
-        s.graph ??= await pg.get(`${base}/graph`);
-        const text = (s.text = textFor(s)), words = text ? `text=${encodeURIComponent(text)}` : "", probe = s.run.series.probe, saved = s.run.series.checkpoint;
-        const news = `${s.run.generation} ${text} ${s.run.status.probe_text} ${probe ? probe.step.length : 0} ${text && saved ? saved.step.length : 0}`;
-        if (news !== s.listed || (s.moments && s.moments.busy)) {
-          s.moments = await pg.get(`${base}/moments?${words}`);
-          if (s.moments.busy) setTimeout(() => both().includes(s) && refresh(s), 800);
-          s.listed = news;
+        const answer = await ask(side.run);
+        if (side !== b) return;
+        if (answer.gone) {
+          other.value = "";
+          beside("");
+          return;
         }
-        const at = shared.step === null ? "" : `&step=${shared.step}`, maps = needsMaps() ? "&maps=1" : "";
-        const shown = `${at} ${text} ${shared.step === null ? news : ""} ${s.moments.steps.length}`;
-        if (shown !== s.shown || (maps && s.moment && s.moment.maps === undefined)) {
-          const moment = await pg.get(`${base}/moment?${words}${at}${maps}`);
-          if (moment && moment.problem) throw new Error(moment.problem);
-          s.moment = moment;
-          s.shown = shown;
-        }
-        s.problem = s.moment ? "" : s.run.status.state === "queued" ? "This run waits in the queue; there is something to see from its first step." : "Nothing has been recorded yet; the first look comes with the first step.";
-      } catch (error) {
-        const busy = error.status === 503; // what is shown stays, and it is asked again
-        if (busy) setTimeout(() => both().includes(s) && refresh(s), 1500);
-        if (!busy || !s.moment) { s.problem = error.message; s.moment = null; }
-        s.shown = "";
-      } finally {
-        s.busy = false;
+        const before = side.run.series.probe ? count(side.run, "probe") : -1;
+        merge(side.run, answer);
+        if (answer.reset || count(side.run, "probe") !== before) refresh(side);
+      } catch {
+        /* tried again */
       }
-      if (!both().includes(s)) return;
-      drawSide(s);
-      if (s === a) showTime(), showKept();
-      if (s.again) { s.again = false; refresh(s); }
     }
+    if (side === b) otherTimer = setTimeout(() => pollOther(side), OTHER_MS);
+  }
 
-    async function observe() {
-      if (!a || Date.now() - observed < OBSERVE_MS) return;
-      observed = Date.now();
-      const run = a.run;
-      try {
-        const found = await pg.get(`live/runs/${encodeURIComponent(run.id)}/observations`);
-        if (!a || a.run !== run || JSON.stringify(found) === sentences) return;
-        sentences = JSON.stringify(found);
-        said.replaceChildren(...(found.length ? found.map((each) => h("li", { "data-rule": each.name, "data-weight": each.weight }, h("button", { type: "button", title: `Rule: ${each.rule}`, onclick: () => follow(each) }, each.sentence))) : [h("li", { class: "pg-faint" }, "Nothing stands out yet.")]));
-      } catch (error) { /* the bar says that the playground does not answer */ }
-    }
-    function follow(each) {
-      if (each.view === "train") {
-        [...document.querySelectorAll('#tabs button[role="tab"]')].find((button) => button.textContent.trim() === "Train")?.click();
-        return;
-      }
-      shared.view = each.view;
-      if (each.quantity) shared.quantity = each.quantity;
-      redraw(true);
-      views.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    }
+  /* ---- drawing ---- */
 
-    /* ---- a second run ---- */
+  function arrange() {
+    sides.classList.toggle("pg-two-sides", Boolean(b));
+    sides.replaceChildren(
+      ...both().map((side) => {
+        const title = h("div", { class: "pg-side-title" });
+        const place = h("div", { class: "pg-view" });
+        const words = h("div", { class: "pg-wrote" });
+        side.places = { title, place, words };
+        side.made = "";
+        return h("section", { class: "pg-inside-side", "data-side": side === a ? "a" : "b" }, title, place, words);
+      }),
+    );
+  }
 
-    async function offer() {
-      if (!pg.visible(root) || !a) return;
-      try {
-        const runs = (await pg.get("live/runs")).filter((run) => run.id !== a.run.id);
-        const names = JSON.stringify(runs.map((run) => [run.id, run.name]));
-        if (names === listed) return;
-        listed = names;
-        const chosen = b ? b.run.id : "";
-        other.replaceChildren(h("option", { value: "" }, "no other run"), ...runs.map((run) => h("option", { value: run.id }, run.name)));
-        other.value = chosen;
-      } catch (error) { /* tried again when the list is opened */ }
-    }
-    other.addEventListener("pointerdown", offer);
-    other.addEventListener("focus", offer);
+  /** @param {Side} side */
+  function offerQuantities(side) {
+    const all = graphOf(side).quantities;
+    shared.quantities = Object.fromEntries(all.map((each) => [each.name, each]));
+    if (quantity.childElementCount) return;
+    const groups = [...new Set(all.map(({ group }) => group))];
+    const options = (/** @type {string} */ wanted) =>
+      all.filter(({ group }) => group === wanted).map(({ name, label }) => h("option", { value: name }, label));
+    quantity.replaceChildren(...groups.map((label) => h("optgroup", { label }, ...options(label))));
+  }
 
-    function beside(id) {
-      clearTimeout(otherTimer);
-      b = id ? side({ ...pg.fresh(id) }) : null;
-      arrange();
-      drawSide(a);
-      if (b) pollOther(b);
+  /** @param {Side} side */
+  function drawSide(side) {
+    const { run, places } = side;
+    if (!side.graph || !run.status || !places) return;
+    if (side === a) offerQuantities(side);
+    if (!shared.quantities[shared.quantity]) return;
+    if (side.made !== shared.view) {
+      side.made = shared.view;
+      places.place.replaceChildren();
+      places.place.className = `pg-view pg-view-${shared.view}`;
+      side.view = VIEWS[shared.view].make(places.place, side, shared);
     }
-    async function pollOther(s) {
-      clearTimeout(otherTimer);
-      if (s !== b) return;
-      if (pg.visible(root)) {
-        try {
-          const answer = await pg.asked(s.run);
-          if (s !== b) return;
-          if (answer.gone) { other.value = ""; return beside(""); }
-          const before = s.run.series.probe ? s.run.series.probe.step.length : -1, first = !s.run.status;
-          pg.merge(s.run, answer);
-          if (first || answer.reset || (s.run.series.probe ? s.run.series.probe.step.length : 0) !== before) refresh(s);
-        } catch (error) { /* tried again */ }
-      }
-      if (s === b) otherTimer = setTimeout(() => pollOther(s), OTHER_MS);
-    }
+    showTitle(side, places.title);
+    if (side.problem) {
+      side.made = "";
+      places.place.replaceChildren(h("p", { class: "pg-empty" }, side.problem));
+    } else side.view?.draw();
+    showWritten(side, places.words);
+    if (side === a) showAbout(side);
+    if (shared.chosen?.side === side) showDetail();
+    else if (shared.chosen && !both().includes(shared.chosen.side)) choose(null);
+  }
 
-    /* ---- drawing ---- */
+  /** @param {Side} side @param {HTMLElement} title */
+  function showTitle(side, title) {
+    const step = side.moment ? `step ${number(side.moment.step)}` : "";
+    const words = side.moment && textFor(side) ? `${step}, from a checkpoint` : step;
+    title.replaceChildren(
+      h("strong", {}, side.run.status?.name),
+      h("code", {}, graphOf(side).formulas.join("   ")),
+      h("span", {}, words),
+      h("span", { class: "pg-exports" }, ...exportsOf(side)),
+    );
+  }
+  /** @param {Side} side */
+  function exportsOf(side) {
+    const { run, places } = side;
+    const name = () => `${run.status?.name}-${shared.view}-${side.moment?.step ?? 0}`;
+    const csv = () => side.view && saveCsv(name(), side.view.table());
+    const png = () => places && savePng(name(), places.place, side.view?.picture?.());
+    const all = { class: "pg-export", title: "everything measured in this run, all steps" };
+    return [
+      exportButton("CSV", csv),
+      exportButton("PNG", png),
+      download(`live/runs/${run.id}/measures.csv`, all, "all measures", Boolean(run.status?.private)),
+    ];
+  }
 
-    function arrange() {
-      sides.classList.toggle("pg-two-sides", Boolean(b));
-      sides.replaceChildren(...both().map((s) => {
-        s.title = h("div", { class: "pg-side-title" });
-        s.place = h("div", { class: "pg-view" });
-        s.words = h("div", { class: "pg-wrote" });
-        s.made = "";
-        return h("section", { class: "pg-inside-side", "data-side": s === a ? "a" : "b" }, s.title, s.place, s.words);
-      }));
-    }
+  /** The text of the sample nearest before the step shown.
+   * @param {Side} side
+   * @param {HTMLElement} place
+   */
+  function showWritten({ run, moment }, place) {
+    const sample = run.series.sample;
+    place.hidden = !sample || shared.view === "ablate";
+    if (!sample || place.hidden || !moment) return;
+    const i = indexUpTo(sample.step, moment.step);
+    const text = (sample.prompt[i] + sample.text[i]).trim();
+    const words = `It wrote, at step ${number(sample.step[i])}: `;
+    if (place.textContent === words + text) return;
+    place.replaceChildren(h("span", { class: "pg-faint" }, words), h("span", { class: "pg-wrote-text" }, text));
+  }
 
-    /* Values of one quantity over all that both runs recorded, for colours and axes that do not jump. */
-    shared.range = (quantity) => pg.scaleOf(quantity, both().flatMap((s) => everyValue(s, quantity.name)));
-    shared.sides = both;
-    function everyValue(s, name) {
-      const probe = s.run.series.probe, rows = probe ? probe.values : [], cache = (s.extremes ??= {});
-      const key = `${s.run.generation} ${rows.length}`;
-      if (cache[name]?.key !== key) cache[name] = { key, ends: ends(rows.flatMap((row) => numbersOf(row[name])), shared.quantities[name].scale) };
-      return [...cache[name].ends, ...(s.moment ? numbersOf(s.moment.values[name]) : [])];
+  /** @param {Side} side */
+  function showAbout({ moment }) {
+    const q = shared.quantities[shared.quantity];
+    const { words, ofQuantity } = VIEWS[shared.view];
+    quantityLabel.hidden = !ofQuantity;
+    quantity.value = shared.quantity;
+    for (const tab of tabs.children) {
+      const selected = /** @type {HTMLElement} */ (tab).dataset.view === shared.view;
+      tab.setAttribute("aria-selected", String(selected));
     }
-    const numbersOf = (nodes) => (nodes ? Object.values(nodes).flat(2) : []);
-    function ends(values, scale) {
-      let low = Infinity, high = -Infinity;
-      for (const v of values) if (v !== null && Number.isFinite(v) && (scale !== "log" || v > 0)) { low = Math.min(low, v); high = Math.max(high, v); }
-      return low <= high ? [low, high] : [];
-    }
+    const line = ofQuantity
+      ? [h("span", {}, q.help, " "), h("code", {}, q.formula), h("span", { class: "pg-faint" }, ` ${q.paper}`)]
+      : [h("span", {}, words)];
+    const said = line.map(({ textContent }) => textContent).join("") + (moment ? moment.tokens.join("") : "");
+    if (about.dataset.said === said) return;
+    about.dataset.said = said;
+    about.replaceChildren(...line, ...(moment ? probeText(moment.tokens) : []));
+  }
 
-    function offerQuantities() {
-      const all = a.graph.quantities;
-      shared.quantities = Object.fromEntries(all.map((q) => [q.name, q]));
-      if (quantity.childElementCount) return;
-      const groups = [...new Set(all.map((q) => q.group))];
-      quantity.replaceChildren(...groups.map((group) => h("optgroup", { label: group }, ...all.filter((q) => q.group === group).map((q) => h("option", { value: q.name }, q.label)))));
-    }
+  /** How much of what was recorded can be looked at.
+   * @param {Side} side
+   */
+  function showKept({ run, moments }) {
+    if (!moments) return;
+    const probe = run.series.probe;
+    const recorded = probe ? new Set(probe.step.filter((_, i) => probe.text_hash[i] === moments.hash)).size : 0;
+    const steps = moments.steps.length;
+    const thinned = `Of ${number(recorded)} recorded, ${number(steps)} are kept, evenly spread: a run's may take ${moments.budget_mb} MB.`;
+    const slides = moments.recorded
+      ? "The slider moves through what the run has recorded."
+      : "This text is yours alone: the slider moves through the run's checkpoints.";
+    const words = moments.recorded && steps < recorded ? `${slides} ${thinned}` : slides;
+    kept.textContent = moments.busy ? `This text is new: ${moments.busy.words}.` : words;
+  }
 
-    function drawSide(s) {
-      if (!s.graph || !s.run.status) return;
-      if (s === a) offerQuantities();
-      if (!shared.quantities[shared.quantity]) return;
-      if (s.made !== shared.view) {
-        s.made = shared.view;
-        s.place.replaceChildren();
-        s.place.className = `pg-view pg-view-${shared.view}`;
-        s.view = pg.views[shared.view](s.place, s, shared);
-      }
-      const own = textFor(s), step = s.moment ? `step ${number(s.moment.step)}` : "";
-      s.title.replaceChildren(h("strong", {}, s.run.status.name), h("code", {}, s.graph.formulas.join("   ")), h("span", {}, own && s.moment ? `${step}, from a checkpoint` : step), h("span", { class: "pg-exports" }, ...exportsOf(s)));
-      if (s.problem) {
-        s.made = "";
-        s.place.replaceChildren(h("p", { class: "pg-empty" }, s.problem));
-      } else s.view.draw();
-      wrote(s);
-      if (s === a) showAbout();
-      if (shared.chosen && shared.chosen.side === s) drawDetail();
-      else if (shared.chosen && !both().includes(shared.chosen.side)) choose(null);
+  function redraw(fetches = false) {
+    if (!a?.graph) return;
+    for (const side of both()) {
+      drawSide(side);
+      if (fetches || needsMaps()) refresh(side);
     }
-    function exportsOf(s) {
-      const name = () => `${s.run.status.name}-${shared.view}-${s.moment ? s.moment.step : 0}`;
-      return [h("button", { type: "button", class: "pg-export", onclick: () => s.view && pg.saveCsv(name(), s.view.table()) }, "CSV"), h("button", { type: "button", class: "pg-export", onclick: () => pg.savePng(name(), s.place, s.view?.picture?.()) }, "PNG"),
-        pg.download(`live/runs/${s.run.id}/measures.csv`, { class: "pg-export", title: "everything measured in this run, all steps" }, "all measures", s.run.status.private)];
-    }
+  }
 
-    /* The text of the sample nearest before the step shown. */
-    function wrote(s) {
-      const sample = s.run.series.sample;
-      s.words.hidden = !sample || shared.view === "ablate";
-      if (s.words.hidden || !s.moment) return;
-      const i = Math.max(0, sample.step.findLastIndex((step) => step <= s.moment.step)), text = (sample.prompt[i] + sample.text[i]).trim();
-      const words = `It wrote, at step ${number(sample.step[i])}: `;
-      if (s.words.textContent !== words + text) s.words.replaceChildren(h("span", { class: "pg-faint" }, words), h("span", { class: "pg-wrote-text" }, text));
-    }
+  /* ---- one part, in detail ---- */
 
-    function showAbout() {
-      const q = shared.quantities[shared.quantity], [, , words] = VIEWS.find(([name]) => name === shared.view), shows = WITH_QUANTITY.includes(shared.view);
-      quantity.parentElement.hidden = !shows;
-      quantity.value = shared.quantity;
-      for (const button of views.children) button.setAttribute("aria-selected", button.dataset.view === shared.view);
-      const line = shows ? [h("span", {}, q.help, " "), h("code", {}, q.formula), h("span", { class: "pg-faint" }, ` ${q.paper}`)] : [h("span", {}, words)];
-      const tokens = a.moment ? [h("br"), h("span", { class: "pg-faint" }, `On ${number(a.moment.tokens.length)} tokens: `), h("code", { class: "pg-probe-text" }, a.moment.tokens.map(pg.visibleToken).join(""))] : [];
-      const now = line.map((e) => e.textContent).join("") + (a.moment ? a.moment.tokens.join("") : "");
-      if (about.dataset.said !== now) { about.dataset.said = now; about.replaceChildren(...line, ...tokens); }
+  /** @param {Chosen | null} chosen */
+  function choose(chosen) {
+    shared.chosen = chosen;
+    detail.hidden = !chosen;
+    redraw(Boolean(chosen) && needsMaps());
+    if (!chosen) {
+      detail.replaceChildren();
+      return;
     }
-    function showKept() {
-      const m = a.moments, probe = a.run.series.probe;
-      if (!m) return;
-      const recorded = probe ? new Set(probe.step.filter((_, i) => probe.text_hash[i] === m.hash)).size : 0;
-      const thinned = m.recorded && m.steps.length < recorded ? ` Of ${number(recorded)} recorded, ${number(m.steps.length)} are kept, evenly spread: a run's may take ${m.budget_mb} MB.` : "";
-      kept.textContent = m.busy ? `This text is new: ${m.busy.words}.` : (m.recorded ? "The slider moves through what the run has recorded." : "This text is yours alone: the slider moves through the run's checkpoints.") + thinned;
-    }
+    showDetail();
+    requestAnimationFrame(() => detail.scrollIntoView({ block: "nearest", behavior: "smooth" }));
+  }
+  function showDetail() {
+    if (shared.chosen) drawDetail(detail, shared.chosen, shared);
+  }
 
-    function redraw(fetches = false) {
-      if (!a || !a.graph) return;
-      for (const s of both()) fetches || needsMaps() ? (drawSide(s), refresh(s)) : drawSide(s);
-    }
+  /* ---- life ---- */
 
-    /* ---- one part, in detail ---- */
-
-    function choose(chosen) {
-      shared.chosen = chosen;
-      detail.hidden = !chosen;
-      if (!chosen) { detail.replaceChildren(); redraw(); return; }
-      redraw(needsMaps());
-      drawDetail();
-      requestAnimationFrame(() => detail.scrollIntoView({ block: "nearest", behavior: "smooth" }));
-    }
-    function drawDetail() {
-      const { side: s } = shared.chosen;
-      pg.drawDetail(detail, s, shared, () => choose(null));
-    }
-
-    /* ---- life ---- */
-
-    pg.lookAt = (text) => {
-      shared.text = (text || "").slice(0, 2000);
+  box = {
+    lookAt(text) {
+      shared.text = text;
       both().forEach(refresh);
-    };
-    pg.lookAgain = () => {
-      for (const s of both()) { s.listed = ""; refresh(s); }
-    };
-    pg.onTheme.push(() => both().forEach(drawSide));
-
-    function update(run, change) {
-      if (!run.status) {
-        stop();
-        a = b = null; shared.text = ""; shared.step = null;
-        full.hidden = true; empty.hidden = false;
-        empty.replaceChildren(h("h3", {}, "Nothing to look into yet"), h("p", {}, run.problem || "Press Train in Design, and see here what happens inside the model while it learns. Or open a run in Runs."));
-        return;
+    },
+    lookAgain() {
+      for (const side of both()) {
+        side.listed = "";
+        refresh(side);
       }
-      if (!a || a.run !== run) {
-        stop();
-        a = side(run); shared.text = ""; shared.step = null; shared.chosen = null; detail.hidden = true; sentences = ""; observed = 0; listed = "";
-        if (b && b.run.id === run.id) b = null;
-        arrange(); offer();
-        if (b) refresh(b);
-      }
-      full.hidden = false; empty.hidden = true;
-      if (change.reset) { a.listed = a.shown = ""; a.graph = a.graph && change.kinds.size ? null : a.graph; }
-      if (shared.text && shared.text === run.status.probe_text) { // now it is the run's own
-        shared.text = a.listed = a.shown = "";
-        refresh(a);
-      }
-      if (b && probed !== run.status.probe_text) refresh(b); // both are looked at on one text
-      probed = run.status.probe_text;
-      if (change.reset || change.kinds.has("probe") || (change.kinds.has("checkpoint") && textFor(a)) || (a.moments && !a.moments.busy && a.moments.text !== run.status.probe_text && !textFor(a))) refresh(a);
-      else showTime();
-      observe();
-    }
-    return { update };
+    },
   };
-})();
+  onTheme(() => both().forEach(drawSide));
+
+  /** No run is open. @param {Run} run */
+  function close(run) {
+    time.stop();
+    a = b = null;
+    shared.text = "";
+    shared.step = null;
+    full.hidden = true;
+    empty.hidden = false;
+    const advice =
+      "Press Train in Design, and see here what happens inside the model while it learns. Or open a run in Runs.";
+    empty.replaceChildren(h("h3", {}, "Nothing to look into yet"), h("p", {}, run.problem || advice));
+  }
+  /** Another run is open than before. @param {Run} run */
+  function begin(run) {
+    time.stop();
+    const side = newSide(run);
+    a = side;
+    shared.text = "";
+    shared.step = null;
+    shared.chosen = null;
+    detail.hidden = true;
+    listed = "";
+    observations.forget();
+    if (b?.run.id === run.id) b = null;
+    arrange();
+    offer();
+    if (b) refresh(b);
+    return side;
+  }
+  /** @param {Run} run @param {Change} change */
+  function update(run, { reset, kinds }) {
+    const status = run.status;
+    if (!status) {
+      close(run);
+      return;
+    }
+    const side = a?.run === run ? a : begin(run);
+    full.hidden = false;
+    empty.hidden = true;
+    if (reset) {
+      side.listed = side.shown = "";
+      if (kinds.size) side.graph = null;
+    }
+    if (shared.text && shared.text === status.probe_text) {
+      shared.text = side.listed = side.shown = ""; // now it is the run's own
+      refresh(side);
+    }
+    if (b && probed !== status.probe_text) refresh(b); // both are looked at on one text
+    probed = status.probe_text;
+    const own = textFor(side);
+    const { moments } = side;
+    const outdated = moments && !moments.busy && moments.text !== status.probe_text && !own;
+    if (reset || kinds.has("probe") || (kinds.has("checkpoint") && own) || outdated) refresh(side);
+    else showTime();
+    observations.refresh(run);
+  }
+  return { update };
+}
+
+/** @param {string[]} tokens */
+const probeText = (tokens) => [
+  h("br"),
+  h("span", { class: "pg-faint" }, `On ${number(tokens.length)} tokens: `),
+  h("code", { class: "pg-probe-text" }, tokens.map(visibleToken).join("")),
+];
+
+/**
+ * @typedef {{
+ *   name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null,
+ * }} Observation
+ */
+
+/**
+ * What a person should notice, in plain words.
+ * @param {(observation: Observation) => void} follow
+ */
+function observationList(follow) {
+  const element = h("ul", { class: "pg-observations", "aria-label": "what stands out" });
+  let asked = 0;
+  let shown = "";
+  /** @type {Run | null} */
+  let current = null;
+  /** @param {Observation} observation */
+  function line(observation) {
+    const { name, weight, rule, sentence } = observation;
+    const press = () => follow(observation);
+    return h(
+      "li",
+      { "data-rule": name, "data-weight": weight },
+      h("button", { type: "button", title: `Rule: ${rule}`, onclick: press }, sentence),
+    );
+  }
+  /** Not more often than every few seconds. @param {Run} run */
+  async function refresh(run) {
+    current = run;
+    if (Date.now() - asked < OBSERVE_MS) return;
+    asked = Date.now();
+    try {
+      /** @type {Observation[]} */
+      const found = await get(`live/runs/${encodeURIComponent(run.id ?? "")}/observations`);
+      const now = JSON.stringify(found);
+      if (current !== run || now === shown) return;
+      shown = now;
+      const none = h("li", { class: "pg-faint" }, "Nothing stands out yet.");
+      element.replaceChildren(...(found.length ? found.map(line) : [none]));
+    } catch {
+      /* the bar says that the playground does not answer */
+    }
+  }
+  function forget() {
+    asked = 0;
+    shown = "";
+  }
+  return { element, refresh, forget };
+}

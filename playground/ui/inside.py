@@ -6,10 +6,7 @@ import gradio as gr
 
 from playground.runs import lookup, store
 from playground.ui.common import EVENT, Services, run_of, told
-from playground.ui.panel import Panel
-
-LOOK = "(visitor, wire, text) => { window.playground.lookAt(text); return [visitor, wire, text]; }"
-LOOK_AGAIN = "() => window.playground.lookAgain()"
+from playground.ui.panel import Panel, calls
 
 
 class Inside:
@@ -31,8 +28,8 @@ class Inside:
 
     def wire(self, visitor: gr.BrowserState, wire: Panel) -> None:
         for event in (self.use.click, self.text.submit):
-            looked = event(self.look, [visitor, wire, self.text], None, js=LOOK, **EVENT)
-            looked.then(None, None, None, js=LOOK_AGAIN, api_visibility="private")  # by now the work it began can be asked about
+            looked = event(self.look, [visitor, wire, self.text], None, js=calls("lookAt"), **EVENT)
+            looked.then(None, None, None, js=calls("lookAgain"), api_visibility="private")  # by now the work it began can be asked about
 
     def look(self, kept: object, wire: object, text: str) -> None:
         """The owner's run records the text from now on, and its checkpoints are looked at once more in the background."""

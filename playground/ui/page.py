@@ -5,23 +5,21 @@ from __future__ import annotations
 import gradio as gr
 
 from playground.runs.store import NoSuchRun
-from playground.system.files import ASSETS
 from playground.ui import api, train
 from playground.ui.blocks import Blocks
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.design import Design
 from playground.ui.host import HostTab
 from playground.ui.inside import Inside
-from playground.ui.panel import Panel
+from playground.ui.panel import Panel, calls
 from playground.ui.runs import Runs, opened
 from playground.ui.sample import Sample
 from playground.ui.you import You
+from playground.web.assets import assets
 
 # The key that obfuscates what the browser keeps is in the page's source in any case; a fixed one
 # lets the browser read its own secret again after the app has restarted.
 STORAGE_KEY, STORAGE_SECRET = "gpt-playground-visitor", "gpt-playground-1"
-IDENTIFY = (ASSETS / "identify.js").read_text()
-COPY_LINK = "(wire) => window.playground.copyLink(wire)"
 
 
 def build(services: Services) -> gr.Blocks:
@@ -68,7 +66,7 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    return (ASSETS / "page.css").read_text()
+    return assets().text("page.css")
 
 
 def _bar(you: You) -> dict[str, gr.Button]:
@@ -95,7 +93,7 @@ def _wire_bar(services: Services, buttons: dict[str, gr.Button], visitor: gr.Bro
 
     for name in ("Pause", "Resume", "Stop"):
         buttons[name].click(steer(name), [visitor, wire], None, **EVENT)
-    buttons["Copy link"].click(None, wire, None, js=COPY_LINK, api_visibility="private")
+    buttons["Copy link"].click(None, wire, None, js=calls("copyLink"), api_visibility="private")
 
 
 def _wire_load(
@@ -115,4 +113,5 @@ def _wire_load(
             return [{"run": None, "mine": False, "missing": run_id[:40]}, gr.skip(), *rest]
         return [opened(run, who), gr.Tabs(selected="train"), *rest]
 
-    page.load(None, visitor, visitor, js=IDENTIFY, api_visibility="private").then(greet, visitor, [wire, tabs, you, host_tab], **EVENT)
+    identified = page.load(None, visitor, visitor, js=calls("identify"), api_visibility="private")
+    identified.then(greet, visitor, [wire, tabs, you, host_tab], **EVENT)

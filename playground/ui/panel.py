@@ -1,33 +1,29 @@
-"""A live panel: a place in the page that its own JavaScript (in assets/) fills and keeps up to date."""
+"""A live panel: a place in the page that its own JavaScript (in assets/) fills and keeps up to date.
+
+Gradio runs `js_on_load` as a plain function and waits for nothing: a panel is mounted when the module is there, and reads the newest
+value then.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 
 import gradio as gr
 
-from playground.system.files import ASSETS
+from playground.web.assets import assets
 
-SCRIPTS = (
-    "core.js", "tools.js", "charts.js", "data.js", "design.js", "inside.js", "views.js", "heads.js", "lens.js", "sample.js", "runs.js",
-    "you.js", "host.js",
-)  # fmt: skip
+# By its whole address: code that Gradio makes from text has Gradio's own script for its base.
+MODULE = f"import(new URL({json.dumps(assets().url('main.js'))}, document.baseURI))"
 
 
-def asset_url(name: str) -> str:
-    """Address of an asset, relative so that it works under a sub-path; it changes with the content."""
-    digest = hashlib.sha256((ASSETS / name).read_bytes()).hexdigest()[:10]
-    return f"live/assets/{name}?v={digest}"
-
-
-def script_tags() -> str:
-    return "".join(f'<script src="{asset_url(name)}"></script>' for name in SCRIPTS)
+def calls(name: str) -> str:
+    """The `js=` of an event: what the page's module exports under this name gets the inputs and gives the outputs."""
+    return f"async (...inputs) => (await {MODULE}).{name}(...inputs)"
 
 
 class Panel(gr.HTML):
-    """`kind` names the function in assets/ that mounts it; `events` what it may report to Python.
+    """`kind` names the panel in assets/main.js; `events` what it may report to Python.
 
     The template never mentions the value, so what a person typed is never read as HTML and the
     browser's own elements survive every update.
@@ -39,8 +35,7 @@ class Panel(gr.HTML):
             value,
             html_template=f'<div class="pg pg-{kind}"></div>',
             css_template="",
-            js_on_load=f"window.playground.mount({json.dumps(kind)}, {{element, props, trigger, watch}}); // {quoted}",
-            head=script_tags(),
+            js_on_load=f"{MODULE}.then((page) => page.mount({json.dumps(kind)}, {{element, props, trigger, watch}})); // {quoted}",
             apply_default_css=False,
             **options,
         )

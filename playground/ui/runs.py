@@ -9,7 +9,7 @@ from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.design import Design
-from playground.ui.panel import Panel
+from playground.ui.panel import Panel, calls
 
 
 class Runs:
@@ -45,7 +45,7 @@ class Runs:
         self.table.clear(self.delete_offered, visitor, None, **EVENT)
         self.delete.click(
             self.delete_run, [*chosen, wire], wire,
-            js="(visitor, table, wire) => [visitor, window.playground.confirmDelete(table), wire]", **EVENT,
+            js=calls("confirmDelete"), **EVENT,
         )  # fmt: skip
 
     def wire_copy(self, button: gr.Button, chosen: list, tabs: gr.Tabs, design: Design) -> None:

@@ -22,8 +22,9 @@ from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
+from playground.web.assets import assets
 from playground.web.computing import Computing
-from playground.web.live import Live, asset_path, compressed
+from playground.web.live import Live
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
 
@@ -58,7 +59,7 @@ def run(settings: Settings) -> None:
     services = Services(settings, db, supervisor, Access(db, token), computing=computing)
     blocks = page.build(services)
     supervisor.start()
-    threading.Thread(target=_compress_plotly, daemon=True).start()
+    threading.Thread(target=assets().compress, daemon=True).start()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -105,15 +106,12 @@ def _port(text: str) -> int:
 
 
 def _head() -> str:
-    icon = asset_path("icon.svg").read_text().replace("#", "%23").replace('"', "'").replace("\n", "")
+    icon = assets().text("icon.svg").replace("#", "%23").replace('"', "'").replace("\n", "")
     style = f"<style>{page.css()}</style>"  # launch(css=...) would add a copy with a prefix that wins over every state
-    return style + f'<link rel="icon" href="data:image/svg+xml,{icon}"><meta name="viewport" content="width=device-width, initial-scale=1">'
-
-
-def _compress_plotly() -> None:
-    """Ahead of the first visitor, who would otherwise wait for it."""
-    path = asset_path("plotly.min.js")
-    compressed(path, path.stat().st_mtime_ns)
+    links = f'<link rel="icon" href="data:image/svg+xml,{icon}"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    # Side by side with Gradio's own scripts: an import alone would begin when Gradio has made the page, and go from module to module.
+    modules = "".join(f'<link rel="modulepreload" href="{assets().url(name)}">' for name in assets().modules())
+    return style + links + modules
 
 
 def _say_goodbye(running: list[Run], settings: Settings) -> None:

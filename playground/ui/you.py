@@ -5,10 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from playground.ui.common import EVENT, Services, told
-from playground.ui.panel import Panel
-
-REKEYED = "() => window.playground.rekeyed()"
-RELOAD = "() => window.playground.reloadSoon()"
+from playground.ui.panel import Panel, calls
 
 
 class You:
@@ -22,8 +19,8 @@ class You:
 
     def wire(self, visitor: gr.BrowserState) -> None:
         self.panel.name(self.name, visitor, self.panel, **EVENT)
-        self.panel.rekey(None, None, visitor, js=REKEYED, api_visibility="private").then(
-            None, None, None, js=RELOAD, api_visibility="private"
+        self.panel.rekey(None, None, visitor, js=calls("rekeyed"), api_visibility="private").then(
+            None, None, None, js=calls("reloadSoon"), api_visibility="private"
         )
 
     def name(self, kept: object, event: gr.EventData) -> dict:

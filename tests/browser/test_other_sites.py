@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from playground.web.assets import assets
+
 
 @pytest.fixture
 def elsewhere(app):
@@ -56,7 +58,9 @@ def test_another_site_can_neither_start_a_run_nor_frame_the_page(chromium, app, 
     [
         "/gradio_api/file=/etc/passwd", "/gradio_api/file=app.py", "/gradio_api/file=requirements.txt", "/gradio_api/file=../app.py",
         "/gradio_api/file=%2Fetc%2Fpasswd", "/file=/etc/passwd", "/static/../app.py", "/live/assets/../app.py",
-        "/live/assets/%2e%2e%2fapp.py", "/live/assets/..%2f..%2fetc%2fpasswd", "/live/runs/..%2f..%2fapp.py/config.json",
+        "/live/assets/%2e%2e%2fapp.py", "/live/assets/..%2f..%2fetc%2fpasswd", "/live/assets/../../app.py",
+        f"/live/assets/{assets().version}/../../app.py", f"/live/assets/{assets().version}/..%2f..%2f..%2fapp.py",
+        "/live/runs/..%2f..%2fapp.py/config.json",
     ],
 )  # fmt: skip
 def test_no_file_of_the_machine_can_be_read(app, path):

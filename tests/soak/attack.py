@@ -168,7 +168,7 @@ class Attacker:
     def _path(self, template: str) -> str:
         def fill(match: re.Match) -> str:
             text = self.hostile.run_id() if match[0] == "{run}" else self.hostile.text()
-            return self._quoted(text if match[0] != "{name}" or self.dice.random() < 0.7 else "core.js")
+            return self._quoted(text if match[0] != "{name}" or self.dice.random() < 0.7 else "main.js")
 
         path = re.sub(r"\{\w+\}", fill, template)
         words = [f"{self.dice.choice(QUERIES)}={self._quoted(str(self._word()))}" for _ in range(self.dice.choice([0, 1, 1, 3, 6]))]

@@ -21,7 +21,7 @@ from tests.soak.browser import LIKE_A_BROWSER, load
 from tests.soak.client import Client, NoAnswer
 from tests.soak.page import Page, Told, call, stream
 
-# As in assets/core.js and assets/runs.js.
+# As in assets/status.js and assets/runs.js.
 EAGER_POLL_S, POLL_S, IDLE_POLL_S, TABLE_S = 0.12, 0.4, 2.0, 1.5
 ACTIVE = ("queued", "starting", "running")
 FULL = ("runs are waiting already", "others are looking", "models are writing", "has no checkpoint yet")
@@ -45,7 +45,7 @@ class Diary:
 
 @dataclass
 class Seen:
-    """A run as a page knows it: what assets/core.js holds."""
+    """A run as a page knows it: what assets/series.js holds."""
 
     run_id: str
     mine: bool = False

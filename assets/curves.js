@@ -1,0 +1,415 @@
+/* The curves of the Train tab, all over the same horizontal axis: loss, gradient norm, learning rate, speed,
+   accuracy. */
+/** @import { Change, Mount } from "./open_run.js" */
+/** @import { Points, Source } from "./plot.js" */
+/** @import { Axis, Columns, Run } from "./series.js" */
+
+import { css, h, head, onTheme, select } from "./dom.js";
+import { exportButtons } from "./export.js";
+import { number } from "./format.js";
+import { growing, layout, levelLine, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
+import { along, AXES, AXIS_OPTIONS, movingAverage, newest } from "./series.js";
+
+/* ---- the common axis ---- */
+
+/** @type {Axis} */
+let axis = "step";
+/** @type {(() => void)[]} */
+const followers = [];
+
+export const trainAxis = () => axis;
+/** Draw again when another axis is chosen. @param {() => void} draw */
+export const onTrainAxis = (draw) => followers.push(draw);
+const axisTitle = () => ({ text: AXES[axis] });
+
+/* ---- where the points come from ---- */
+
+/** @type {Points} */
+const NONE = { x: [], y: [] };
+
+/**
+ * A recorded column.
+ * @param {string} kind
+ * @param {string} name
+ */
+const column = (kind, name) => (/** @type {Run} */ run, /** @type {number} */ start) => {
+  const columns = run.series[kind];
+  return columns ? { x: along(run, columns, axis).slice(start), y: columns[name].slice(start) } : NONE;
+};
+
+/**
+ * The same smoothed, which goes on where it stopped. A loss that is no number leaves a gap.
+ * @param {string} kind
+ * @param {string} name
+ * @param {() => number} weight
+ */
+function smoothColumn(kind, name, weight) {
+  /** @type {(number | null)[]} */
+  let kept = [];
+  let average = movingAverage(0);
+  /** @type {Run | null} */
+  let source = null;
+  return (/** @type {Run} */ run, /** @type {number} */ start) => {
+    const columns = run.series[kind];
+    if (!columns) return NONE;
+    if (start === 0 || source !== run) [kept, average, source] = [[], movingAverage(weight()), run];
+    for (const value of columns[name].slice(kept.length)) kept.push(value === null ? null : average(value));
+    return { x: along(run, columns, axis).slice(start), y: kept.slice(start) };
+  };
+}
+
+/**
+ * Losses on held-out data: of the whole text, or of a part of it.
+ * @param {boolean} whole
+ */
+const validations = (whole) => (/** @type {Run} */ run, /** @type {number} */ start) => {
+  const all = run.series.validation;
+  if (!all) return NONE;
+  /** @type {Columns} */
+  const columns = {};
+  for (const [name, values] of Object.entries(all)) columns[name] = values.filter((_, i) => all.whole[i] === whole);
+  return { x: along(run, columns, axis).slice(start), y: columns.loss.slice(start) };
+};
+
+/* ---- panels ---- */
+
+/**
+ * What plots of this tab have in common: they are drawn again when the theme or the axis changes.
+ * @param {(run: Run, reset: boolean) => void} draw
+ * @param {() => Run | null} current
+ */
+function drawnAgain(draw, current) {
+  const again = () => {
+    const run = current();
+    if (run) draw(run, true);
+  };
+  onTheme(again);
+  onTrainAxis(again);
+  return again;
+}
+
+/** @type {Mount} */
+export function loss(root) {
+  const logX = h("input", { type: "checkbox", id: "loss-log-x" });
+  const logY = h("input", { type: "checkbox", id: "loss-log-y" });
+  const smooth = h("input", {
+    type: "range",
+    min: "0",
+    max: "0.98",
+    step: "0.02",
+    value: "0.8",
+    id: "loss-smooth",
+    "aria-label": "smoothing of the training loss",
+  });
+  const over = select(AXIS_OPTIONS, { id: "train-x", "aria-label": "horizontal axis of all curves" });
+  const place = plotPlace("pg-plot-big");
+  const { legend, showFloor } = lossLegend();
+  /** @type {Run | null} */
+  let current = null;
+  root.append(
+    head(
+      "Loss",
+      "How surprised the model is by the next token, in nats per token. Lower is better.",
+      h("label", {}, "smoothing ", smooth),
+      h("label", {}, logX, " log x"),
+      h("label", {}, logY, " log y"),
+      h("label", {}, "over ", over),
+      exportButtons(
+        () => `${nameOf(current)}-loss`,
+        root,
+        () => plotRows(place),
+      ),
+    ),
+    place,
+    legend,
+  );
+
+  /** The loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible one, where the
+   * data come from a known definition. A floor of zero has no place on a logarithmic axis. */
+  function levels() {
+    if (!current?.status) return [];
+    const floor = newest(current, "facts", "floor");
+    const below = floor === 0 && logY.checked;
+    showFloor(floor, below);
+    const blind = levelLine(Math.log(current.status.vocab_size), {
+      color: css("--body-text-color-subdued"),
+      width: 1.2,
+      dash: "dash",
+    });
+    if (floor === null || below) return [blind];
+    return [blind, levelLine(floor, { color: css("--pg-floor"), width: 2, dash: "dot" })];
+  }
+  const smoothed = smoothColumn("progress", "loss", () => Number(smooth.value));
+  /** @returns {Source[]} */
+  function sources() {
+    const train = css("--pg-train");
+    const val = css("--pg-val");
+    return [
+      {
+        columns: column("progress", "loss"),
+        name: "training",
+        line: { color: train, width: 1 },
+        opacity: 0.45,
+        hoverinfo: "skip",
+      },
+      { columns: smoothed, name: "training", line: { color: train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
+      {
+        columns: validations(true),
+        name: "whole held-out text",
+        mode: "markers",
+        marker: { size: 12, symbol: "star", color: val, line: { color: css("--body-text-color"), width: 1 } },
+        hovertemplate: "%{y:.3f}",
+      },
+      {
+        columns: validations(false),
+        name: "held out",
+        mode: "lines+markers",
+        line: { color: val, width: 2.2 },
+        marker: { size: 7, symbol: "diamond" },
+        hovertemplate: "%{y:.3f}",
+      },
+    ];
+  }
+  /** @param {HTMLInputElement} log */
+  const scale = (log) => (log.checked ? { type: "log" } : { type: "linear", rangemode: "tozero" });
+  const draw = growing(place, "train", sources, () => ({
+    xaxis: { title: axisTitle(), ...scale(logX) },
+    yaxis: { title: { text: "nats per token" }, ...scale(logY) },
+    shapes: levels(),
+    uirevision: `${axis}${logX.checked}${logY.checked}`,
+  }));
+  const again = drawnAgain(draw, () => current);
+  logX.addEventListener("change", again);
+  logY.addEventListener("change", again);
+  smooth.addEventListener("input", again);
+  over.addEventListener("change", () => {
+    axis = /** @type {Axis} */ (over.value);
+    for (const follow of followers) follow();
+  });
+
+  /** @param {Run} run @param {Change} change */
+  function update(run, { reset, kinds }) {
+    current = run.status ? run : null;
+    if (current && (reset || kinds.has("progress") || kinds.has("validation"))) draw(run, reset || kinds.has("facts"));
+  }
+  return { update };
+}
+
+function lossLegend() {
+  const floor = h("span", {
+    class: "pg-dotted",
+    style: "--c:var(--pg-floor)",
+    title:
+      "the entropy of what cannot be predicted, on the very held-out tokens, all of them; on a part of them a loss may lie a little below by chance",
+    hidden: true,
+  });
+  const legend = h(
+    "div",
+    { class: "pg-legend" },
+    h("span", { style: "--c:var(--pg-train)" }, "training, smoothed"),
+    h("span", { style: "--c:color-mix(in srgb, var(--pg-train) 45%, transparent)" }, "training, each point"),
+    h("span", { style: "--c:var(--pg-val)" }, "held out, a part (star: all of it, at the end)"),
+    h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"),
+    floor,
+  );
+  /** @param {number | null} level @param {boolean} below */
+  function showFloor(level, below) {
+    floor.hidden = level === null;
+    const where = below ? " (below a logarithmic axis)" : "";
+    floor.textContent = level === null ? "" : `best possible, ${Number(level).toFixed(3)}${where}`;
+  }
+  return { legend, showFloor };
+}
+
+/** The name of the run that is shown, for a file.
+ * @param {Run | null} run
+ */
+export const nameOf = (run) => run?.status?.name ?? "";
+
+/**
+ * A small plot of one column of the progress.
+ * @param {{
+ *   title: string, question: string, name: string, unit: string, colour: string, format: string, axis: object,
+ *   said: (value: number) => string,
+ * }} what `colour` a custom property of the style sheet, `format` that of d3
+ * @returns {Mount}
+ */
+const small = (what) => (root) => {
+  const now = h("span", { class: "pg-now" });
+  const place = plotPlace("pg-plot-small");
+  /** @type {Run | null} */
+  let current = null;
+  const exports = exportButtons(
+    () => `${nameOf(current)}-${what.name}`,
+    root,
+    () => plotRows(place),
+  );
+  root.append(head(what.title, what.question, now, exports), place);
+  /** @returns {Source[]} */
+  const sources = () => [
+    {
+      columns: column("progress", what.name),
+      line: { color: css(what.colour), width: 1.8 },
+      name: what.title,
+      hovertemplate: `%{y:${what.format}} ${what.unit}<extra></extra>`,
+    },
+  ];
+  const draw = growing(place, "train", sources, () => ({
+    xaxis: { title: axisTitle(), rangemode: "tozero" },
+    yaxis: { ...what.axis, title: { text: what.unit } },
+    uirevision: axis,
+  }));
+  drawnAgain(draw, () => current);
+  return {
+    update(run, { reset, kinds }) {
+      current = run.status ? run : null;
+      const last = newest(run, "progress", what.name);
+      now.textContent = last === null ? "" : what.said(last);
+      if (current && (reset || kinds.has("progress"))) draw(run, reset);
+    },
+  };
+};
+
+/** @param {number} value */
+const threeDigits = (value) => Number(value).toPrecision(3);
+
+export const gradnorm = small({
+  title: "Gradient norm",
+  question: "How hard the loss pulls on the weights, before clipping.",
+  name: "grad_norm",
+  unit: "",
+  colour: "--pg-grad",
+  format: ".3f",
+  axis: { type: "log" },
+  said: threeDigits,
+});
+export const rate = small({
+  title: "Learning rate",
+  question: "How far each step follows that pull.",
+  name: "lr",
+  unit: "",
+  colour: "--pg-rate",
+  format: ".2e",
+  axis: { tickformat: "~e" },
+  said: threeDigits,
+});
+export const speed = small({
+  title: "Speed",
+  question: "How much text is learnt from per second.",
+  name: "tokens_per_s",
+  unit: "tokens/s",
+  colour: "--pg-speed",
+  format: ",.0f",
+  axis: { rangemode: "tozero" },
+  said: (value) => `${number(value)} tokens/s`,
+});
+
+/** Of a task: how often it is right on unseen examples, over time and by size.
+ * @type {Mount}
+ */
+export function accuracy(root) {
+  const now = h("span", { class: "pg-now" });
+  const place = plotPlace("pg-plot-middle");
+  const wholes = h("span", { style: "--c:var(--pg-val)" }, "whole answers right");
+  const ceiling = h(
+    "span",
+    { class: "pg-dotted", style: "--c:var(--pg-floor)", hidden: true },
+    "best possible, tokens",
+  );
+  const tokens = h("span", { style: "--c:var(--pg-tokens)" }, "tokens of the answers right");
+  const byTime = h("div", {}, place, h("div", { class: "pg-legend" }, wholes, tokens, ceiling));
+  const bySize = accuracyBySize();
+  /** @type {Run | null} */
+  let current = null;
+  root.append(
+    head(
+      "Accuracy on unseen examples",
+      "How often it is right. None of these examples was ever trained on.",
+      now,
+      exportButtons(
+        () => `${nameOf(current)}-accuracy`,
+        byTime,
+        () => plotRows(place),
+      ),
+    ),
+    h("div", { class: "pg-accuracy-grid" }, byTime, bySize.element),
+  );
+  /** Where chance decides, a whole answer is right by luck alone: then only tokens are counted. */
+  const exact = () => !current || newest(current, "facts", "exact") !== false;
+  /** @returns {Source[]} */
+  const sources = () => [
+    {
+      columns: column("accuracy", "token"),
+      name: "tokens",
+      mode: "lines+markers",
+      line: { color: css("--pg-tokens"), width: 2 },
+      marker: { size: 5 },
+      hovertemplate: "%{y:.1%}",
+    },
+    {
+      columns: column("accuracy", "answer"),
+      visible: exact(),
+      name: "answers",
+      mode: "lines+markers",
+      line: { color: css("--pg-val"), width: 2.2 },
+      marker: { size: 6, symbol: "diamond" },
+      hovertemplate: "%{y:.1%}",
+    },
+  ];
+  const curves = growing(place, "train", sources, () => {
+    wholes.hidden = !exact();
+    const best = current && !exact() ? newest(current, "facts", "ceiling") : null;
+    ceiling.hidden = best === null;
+    return {
+      xaxis: { title: axisTitle(), rangemode: "tozero" },
+      uirevision: axis,
+      yaxis: { tickformat: ".0%", range: [-0.02, 1.02] },
+      shapes: best === null ? [] : [levelLine(best, { color: css("--pg-floor"), width: 2, dash: "dot" })],
+    };
+  });
+  /** @param {Run} run @param {boolean} reset */
+  function draw(run, reset) {
+    if (!run.series.accuracy) return;
+    curves(run, reset);
+    bySize.draw(run);
+  }
+  drawnAgain(draw, () => current);
+  return {
+    update(run, { reset, kinds }) {
+      current = run.status ? run : null;
+      const right = newest(run, "accuracy", exact() ? "answer" : "token");
+      now.textContent = right === null ? "" : `${(100 * right).toFixed(1)}% of ${exact() ? "answers" : "tokens"}`;
+      if (current && (reset || kinds.has("accuracy"))) draw(run, reset);
+    },
+  };
+}
+
+function accuracyBySize() {
+  const place = plotPlace("pg-plot-middle");
+  const words = h("p", { class: "pg-faint pg-size-words" });
+  const element = h("div", { hidden: true }, place, words);
+  /** @param {Run} run */
+  async function draw(run) {
+    /** @type {number[]} */
+    const x = newest(run, "accuracy", "sizes");
+    const y = newest(run, "accuracy", "by_size");
+    const trained = newest(run, "facts", "trained_size");
+    const unit = newest(run, "facts", "unit");
+    element.hidden = !x.length;
+    if (!x.length) return;
+    const Plotly = await plotly();
+    const color = x.map((size) => css(size <= trained ? "--pg-val" : "--pg-beyond"));
+    const hovertemplate = `%{x} ${unit}: %{y:.0%} of answers right<extra></extra>`;
+    const look = layout({
+      hovermode: "closest",
+      xaxis: { title: { text: `${unit} in the prompt` } },
+      yaxis: { tickformat: ".0%", range: [0, 1.02] },
+      bargap: 0.25,
+    });
+    await Plotly.react(place, [{ type: "bar", x, y, marker: { color }, hovertemplate }], look, PLOT_CONFIG);
+    words.textContent = x.some((size) => size > trained)
+      ? `Whole answers right, by size. Orange: sizes it was trained on, up to ${trained}. Grey: longer than it has ever seen.`
+      : "Whole answers right, by size. A larger context would also test longer ones.";
+  }
+  return { element, draw };
+}

@@ -1,0 +1,134 @@
+/* Saving what a panel shows, as numbers or as a picture. */
+
+import { css, h, pen, s } from "./dom.js";
+import { csv, fileName } from "./format.js";
+import { save } from "./net.js";
+import { plotly } from "./plot.js";
+
+/** Pixels of a picture per pixel of the page. */
+const SCALE = 2;
+const STYLES = [
+  "fill",
+  "stroke",
+  "stroke-width",
+  "stroke-dasharray",
+  "opacity",
+  "font",
+  "text-anchor",
+  "dominant-baseline",
+  "display",
+];
+
+/**
+ * @param {string} name
+ * @param {unknown[][]} rows
+ */
+export const saveCsv = (name, rows) => save(fileName(name, "csv"), new Blob([csv(rows)], { type: "text/csv" }));
+
+/**
+ * The picture in `place`: what a view paints for it, a plot, a drawing, a canvas, or else its words.
+ * @param {string} name
+ * @param {HTMLElement} place
+ * @param {HTMLCanvasElement | null} picture
+ */
+export async function savePng(name, place, picture = null) {
+  const file = fileName(name, "png");
+  const plot = /** @type {PlotlyElement | null} */ (place.querySelector(".js-plotly-plot"));
+  const drawing = place.querySelector("svg");
+  const canvas = picture || place.querySelector("canvas");
+  if (!picture && plot?.offsetParent) await saveUrl(file, await imageOf(plot));
+  else if (!picture && drawing) await saveDrawing(file, drawing);
+  else if (canvas) saveCanvas(file, canvas);
+  else await saveText(file, place);
+}
+
+/** @param {PlotlyElement} plot */
+async function imageOf(plot) {
+  const Plotly = await plotly();
+  return Plotly.toImage(plot, { format: "png", width: plot.clientWidth, height: plot.clientHeight, scale: SCALE });
+}
+
+/** @param {string} file @param {string} url */
+async function saveUrl(file, url) {
+  save(file, await (await fetch(url)).blob());
+}
+
+/** @param {string} file @param {HTMLCanvasElement} canvas */
+function saveCanvas(file, canvas) {
+  canvas.toBlob((blob) => blob && save(file, blob));
+}
+
+/** A drawing takes its look from the page's style sheet: the copy gets it written into its elements.
+ * @param {string} file
+ * @param {SVGSVGElement} drawing
+ */
+function saveDrawing(file, drawing) {
+  const copy = /** @type {SVGSVGElement} */ (drawing.cloneNode(true));
+  const box = drawing.viewBox.baseVal;
+  /** @type {NodeListOf<SVGElement>} */
+  const copies = copy.querySelectorAll("*");
+  [drawing, ...drawing.querySelectorAll("*")].forEach((element, i) => {
+    const style = getComputedStyle(element);
+    const target = i ? copies[i - 1] : copy;
+    for (const property of STYLES) target.style.setProperty(property, style.getPropertyValue(property));
+  });
+  copy.setAttribute("width", String(box.width));
+  copy.setAttribute("height", String(box.height));
+  copy.removeAttribute("style");
+  return saveSvg(file, copy, box.width, box.height);
+}
+
+/** Where there are only words and buttons: their lines as a picture.
+ * @param {string} file
+ * @param {HTMLElement} place
+ */
+function saveText(file, place) {
+  const lines = place.innerText.split("\n").filter((line) => line.trim());
+  const style = "font: 13px ui-monospace, monospace";
+  const svg = s("svg");
+  lines.forEach((line, i) =>
+    svg.append(s("text", { x: 12, y: 24 + i * 20, fill: css("--body-text-color"), style }, line)),
+  );
+  return saveSvg(file, svg, Math.max(200, ...lines.map((line) => line.length * 8)) + 24, lines.length * 20 + 24);
+}
+
+/**
+ * @param {string} file
+ * @param {SVGSVGElement} svg
+ * @param {number} width
+ * @param {number} height
+ */
+async function saveSvg(file, svg, width, height) {
+  const image = new Image();
+  const canvas = h("canvas", { width: Math.round(width * SCALE), height: Math.round(height * SCALE) });
+  svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
+  await image.decode();
+  const to = pen(canvas);
+  to.fillStyle = getComputedStyle(document.body).backgroundColor;
+  to.fillRect(0, 0, canvas.width, canvas.height);
+  to.drawImage(image, 0, 0, canvas.width, canvas.height);
+  saveCanvas(file, canvas);
+}
+
+/**
+ * Buttons for a panel that shows one plot.
+ * @param {() => string} name
+ * @param {HTMLElement} place
+ * @param {() => unknown[][]} rows
+ */
+export const exportButtons = (name, place, rows) =>
+  h(
+    "span",
+    { class: "pg-exports" },
+    exportButton("CSV", () => saveCsv(name(), rows()), "save the numbers"),
+    exportButton("PNG", () => savePng(name(), place), "save the picture"),
+  );
+
+/**
+ * @param {string} text
+ * @param {() => void} press
+ * @param {string} [title]
+ */
+export const exportButton = (text, press, title) =>
+  h("button", { type: "button", class: "pg-export", title, onclick: press }, text);

@@ -1,0 +1,135 @@
+/* One run in the Inside tab, beside another or alone: what is fetched of it, and what it shares with all views. */
+/** @import { RunGraph } from "./diagram.js" */
+/** @import { Axis, Run } from "./series.js" */
+/** @import { Maybe } from "./format.js" */
+/** @import { Moment, Quantity, Scale } from "./values.js" */
+
+import { get, messageOf, statusOf } from "./net.js";
+import { extremes, numbersOf } from "./values.js";
+
+/**
+ * The steps that can be looked at; `recorded` those of the run's own text, else its checkpoints.
+ * @typedef {{
+ *   text: string | null, hash: string, recorded: boolean, steps: number[], budget_mb: number,
+ *   busy: {share: number | null, words: string} | null,
+ * }} Moments
+ * @typedef {{draw: () => void, table: () => unknown[][], picture?: () => HTMLCanvasElement}} View
+ * @typedef {(place: HTMLElement, side: Side, shared: Shared) => View} ViewKind
+ * @typedef {{title: HTMLElement, place: HTMLElement, words: HTMLElement}} Places of a side in the page
+ * @typedef {{
+ *   run: Run, graph: RunGraph | null, moments: Moments | null, moment: Moment | null, text: string, off: Set<string>,
+ *   problem: string, listed: string, shown: string, busy: boolean, again: boolean, view: View | null, made: string,
+ *   places: Places | null, extremes: Record<string, {key: string, ends: number[]}>,
+ * }} Side `listed` and `shown` say what `moments` and `moment` were fetched for, `made` which view stands in its place
+ * @typedef {{side: Side, node: string, layer: number, kind: string}} Chosen a part of a model
+ * @typedef {{
+ *   view: string, quantity: string, step: number | null, text: string, chosen: Chosen | null, axis: Axis,
+ *   logX: boolean, logY: boolean | null, smooth: number, layer: number, score: string, sorted: boolean,
+ *   head: {layer: number, head: number} | null, quantities: Record<string, Quantity>,
+ *   choose: (chosen: Chosen | null) => void, redraw: (fetches?: boolean) => void,
+ *   range: (quantity: Quantity) => Scale, sides: () => Side[],
+ * }} Shared what sides and views share; a step of null is the newest
+ */
+
+/** What a view is given: there is a graph, and a moment where it needs one.
+ * @typedef {Side & {graph: RunGraph}} Drawn
+ */
+
+const BUSY_MS = 800;
+const FULL_MS = 1500;
+
+/**
+ * @param {Run} run
+ * @returns {Side}
+ */
+export const newSide = (run) => ({
+  run,
+  graph: null,
+  moments: null,
+  moment: null,
+  text: "",
+  off: new Set(),
+  problem: "",
+  listed: "",
+  shown: "",
+  busy: false,
+  again: false,
+  view: null,
+  made: "",
+  places: null,
+  extremes: {},
+});
+
+/** @param {Side} side */
+export const graphOf = (side) => /** @type {RunGraph} */ (side.graph);
+
+/**
+ * Fetch what a side shows and hasn't got yet. Returns after how long to ask again, where something is under way.
+ * @param {Side} side
+ * @param {() => {text: string, step: number | null, maps: boolean}} wanted asked again after each answer: it may
+ *   change meanwhile
+ * @returns {Promise<number | null>}
+ */
+export async function fetchSide(side, wanted) {
+  const { run } = side;
+  const base = `live/runs/${encodeURIComponent(run.id ?? "")}`;
+  let retry = null;
+  try {
+    side.graph ??= await get(`${base}/graph`);
+    const { text } = wanted();
+    const words = text ? `text=${encodeURIComponent(text)}` : "";
+    const checkpoints = text ? count(run, "checkpoint") : 0;
+    const news = `${run.generation} ${text} ${run.status?.probe_text} ${count(run, "probe")} ${checkpoints}`;
+    side.text = text;
+    if (!side.moments || news !== side.listed || side.moments.busy) {
+      side.moments = /** @type {Moments} */ (await get(`${base}/moments?${words}`));
+      if (side.moments.busy) retry = BUSY_MS;
+      side.listed = news;
+    }
+    const { step, maps } = wanted();
+    const at = step === null ? "" : `&step=${step}`;
+    const shown = `${at} ${text} ${step === null ? news : ""} ${side.moments.steps.length}`;
+    if (shown !== side.shown || (maps && side.moment && side.moment.maps === undefined)) {
+      const moment = await get(`${base}/moment?${words}${at}${maps ? "&maps=1" : ""}`);
+      if (moment?.problem) throw new Error(moment.problem);
+      side.moment = moment;
+      side.shown = shown;
+    }
+    side.problem = side.moment ? "" : nothingYet(run);
+  } catch (error) {
+    const full = statusOf(error) === 503; // what is shown stays, and it is asked again
+    if (full) retry = FULL_MS;
+    if (!full || !side.moment) [side.problem, side.moment] = [messageOf(error), null];
+    side.shown = "";
+  }
+  return retry;
+}
+
+/** How much has been recorded of a kind.
+ * @param {Run} run
+ * @param {string} kind
+ */
+export const count = (run, kind) => run.series[kind]?.step.length ?? 0;
+
+/** @param {Run} run */
+const nothingYet = (run) =>
+  run.status?.state === "queued"
+    ? "This run waits in the queue; there is something to see from its first step."
+    : "Nothing has been recorded yet; the first look comes with the first step.";
+
+/**
+ * The smallest and the largest value of a quantity in all that a run recorded, and the values of the moment that is
+ * shown.
+ * @param {Side} side
+ * @param {Quantity} quantity
+ * @returns {Maybe[]}
+ */
+export function valuesOf(side, { name, scale }) {
+  const rows = side.run.series.probe?.values ?? [];
+  const key = `${side.run.generation} ${rows.length}`;
+  if (side.extremes[name]?.key !== key) {
+    const all = rows.flatMap((row) => numbersOf(row[name]));
+    side.extremes[name] = { key, ends: extremes(all, scale) };
+  }
+  return [...side.extremes[name].ends, ...(side.moment ? numbersOf(side.moment.values[name]) : [])];
+}
