@@ -136,7 +136,7 @@ class House:
 
         def arrived():
             run = self.db.run(run_id)
-            ended = run.state not in store.WAITING and run.state not in states
+            ended = run.state not in store.IN_PROGRESS and run.state not in states
             assert not ended, f"{run.state}: {run.reason}\n{self.folder(run_id).log_tail()}"
             return run if run.state in states else None
 

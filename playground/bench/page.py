@@ -62,11 +62,11 @@ class Played:
         self.tokens = data.tokenizer.encode(self.text)[:64]
 
     def _play(self) -> None:
-        """Every half second a moment of a model that drifts at random, and a point of each curve."""
+        """Every half second a probe of a model that drifts at random, and a point of each curve."""
         import torch
 
         from playground.inside.measures import measure
-        from playground.training.events import Probe, Progress
+        from playground.training.events import Probed, Progress
         from playground.training.probes import publish_probe
 
         generator, due = torch.Generator().manual_seed(0), time.monotonic()
@@ -75,14 +75,14 @@ class Played:
             with torch.no_grad():
                 for parameter in self.model.parameters():
                     parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
-            moment = measure(self.model, self.tokens)
-            publish_probe(self.folder.path, self.step, moment, self.text)
+            probe = measure(self.model, self.tokens)
+            publish_probe(self.folder.path, self.step, probe, self.text)
             seconds, tokens = self.step / 20, self.step * 768
             loss = float(4 / np.log(self.step + 3))
             facts = {"tokens": tokens, "seconds": seconds}
             events = [
                 Progress(self.step, **facts, loss=loss, grad_norm=1.0, lr=1e-3, tokens_per_s=15_000.0),
-                Probe(self.step, text_hash=text_hash(self.text), n_tokens=len(self.tokens), **facts, values=moment.values),
+                Probed(self.step, text_hash=text_hash(self.text), n_tokens=len(self.tokens), **facts, values=probe.values),
             ]
             self.db.append(self.run_id, events, {"step": self.step, "seconds": seconds, "train_loss": loss})
             self.step += 10

@@ -66,7 +66,7 @@ def first_loss(db: Store, run_id: str, began: float) -> float:
     while time.monotonic() - began < PATIENCE_S:
         if db.events(run_id, kinds=["progress"], limit=1):
             return time.monotonic() - began
-        if db.run(run_id).state not in store.WAITING:
+        if db.run(run_id).state not in store.IN_PROGRESS:
             break
         time.sleep(0.01)
     run = db.run(run_id)
@@ -91,7 +91,7 @@ def warm_starts(config: RunConfig, settings: Settings, times: int, ready_after_s
             run_id = supervisor.submit(config, HOST)
             found.append(first_loss(db, run_id, began))
             supervisor.stop(run_id, HOST)
-            while db.run(run_id).state in store.WAITING:
+            while db.run(run_id).state in store.IN_PROGRESS:
                 time.sleep(0.05)
     finally:
         supervisor.shutdown()

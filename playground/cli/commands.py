@@ -105,7 +105,7 @@ def stop(typed: Typed) -> int:
     if typed.positionals:
         typed.problems.append(Problem("--all", f"stops every run; leave out {typed.positionals[0]!r} or --all"))
     settings = _settings(typed)
-    runs = _existing(settings, lambda db: db.runs_in(store.WAITING)) or []
+    runs = _existing(settings, lambda db: db.runs_in(store.IN_PROGRESS)) or []
     db = Store(settings.root)
     # Those that wait first, so that none of them takes the place of one that ends.
     for run in sorted(runs, key=lambda run: run.state != store.QUEUED):

@@ -34,7 +34,7 @@ SMOOTH = 0.9
 
 
 @dataclass(frozen=True)
-class Seen:
+class History:
     """What is known of a run so far: its config, and its recorded rows, oldest first; each row is an event's fields and its `step`.
     `facts` are those of its data."""
 
@@ -82,14 +82,14 @@ class Rule:
     view: str
     quantity: str
     weight: int
-    say: Callable[[Seen], str | None]
+    say: Callable[[History], str | None]
 
 
-def observe(seen: Seen, at_most: int = 6) -> list[dict]:
+def findings(history: History, at_most: int = 6) -> list[dict]:
     """The sentences that apply, the most important first: name, sentence, rule, view, quantity and weight."""
     found = []
     for rule in sorted(RULES, key=lambda rule: -rule.weight):
-        sentence = rule.say(seen)
+        sentence = rule.say(history)
         if sentence is not None:
             about = {name: getattr(rule, name) for name in ("name", "rule", "view", "quantity", "weight")}
             found.append(about | {"sentence": sentence})
@@ -99,8 +99,8 @@ def observe(seen: Seen, at_most: int = 6) -> list[dict]:
 # Gradients and updates.
 
 
-def _vanishing(seen: Seen) -> str | None:
-    gradients = seen.stream("grad_stream")
+def _vanishing(history: History) -> str | None:
+    gradients = history.stream("grad_stream")
     if len(gradients) < 2:
         return None
     (first, low), (last, high) = gradients[0], gradients[-1]
@@ -108,22 +108,22 @@ def _vanishing(seen: Seen) -> str | None:
         return f"No gradient reaches the embedding; {_place(last)} it is {high:.2g} nats per unit: it vanishes on its way down."
     if low <= 0 or high / low <= VANISHES:
         return None
-    model, optim = seen.config.model, seen.config.optim
+    model, optim = history.config.model, history.config.optim
     is_post = PLACEMENTS[model.norm_placement].after
     why = " Post-norm without warm-up does this." if is_post and optim.warmup_steps < SHORT_WARMUP else ""
     return f"The gradient {_place(first)} is {_times(high / low)} smaller than {_place(last)}: it vanishes on its way down.{why}"
 
 
-def _exploding(seen: Seen) -> str | None:
-    gradients = seen.stream("grad_stream")
+def _exploding(history: History) -> str | None:
+    gradients = history.stream("grad_stream")
     if len(gradients) < 2 or gradients[-1][1] <= 0 or gradients[0][1] / gradients[-1][1] <= VANISHES:
         return None
     (first, high), (last, low) = gradients[0], gradients[-1]
     return f"The gradient {_place(first)} is {_times(high / low)} larger than {_place(last)}: it grows on its way down."
 
 
-def _clipped(seen: Seen) -> str | None:
-    clip, last = seen.config.optim.grad_clip, seen.progress[-CLIPPED_ROWS:]
+def _clipped(history: History) -> str | None:
+    clip, last = history.config.optim.grad_clip, history.progress[-CLIPPED_ROWS:]
     rows = [row["grad_norm"] for row in last if _is_number(row.get("grad_norm"))]
     if clip is None or len(rows) < CLIPPED_ROWS:
         return None
@@ -133,21 +133,21 @@ def _clipped(seen: Seen) -> str | None:
     return f"The gradient was above the clipping norm of {clip:g} in {_percent(share)} of the last points: clipping sets the steps' size."
 
 
-def _jumpy(seen: Seen) -> str | None:
-    optim = seen.config.optim
-    if not seen.measures or seen.measures[-1].get("step", 0) <= optim.warmup_steps:
+def _jumpy(history: History) -> str | None:
+    optim = history.config.optim
+    if not history.measures or history.measures[-1].get("step", 0) <= optim.warmup_steps:
         return None
     # Gains of residual branches start at zero, so that any step is large beside them.
-    ratios = ((v, node, layer) for node, layer, v in seen.layers("update_ratio") if not node.endswith("add"))
+    ratios = ((v, node, layer) for node, layer, v in history.layers("update_ratio") if not node.endswith("add"))
     value, node, layer = max(ratios, default=(0.0, "", 0))
     if value <= JUMPY:
         return None
     return f"One step changes the weights of {_part(node, layer)} by {_percent(value)}: the learning rate may be too high."
 
 
-def _stuck(seen: Seen) -> str | None:
-    ratios = [value for _, _, value in seen.layers("update_ratio")]
-    rate, optim = (seen.progress[-1].get("lr") if seen.progress else None), seen.config.optim
+def _stuck(history: History) -> str | None:
+    ratios = [value for _, _, value in history.layers("update_ratio")]
+    rate, optim = (history.progress[-1].get("lr") if history.progress else None), history.config.optim
     if not ratios or max(ratios) >= STUCK or not _is_number(rate) or rate < 0.5 * optim.lr:
         return None
     return f"One step changes no weights by more than {max(ratios):.1g} of their size: it hardly learns; try a higher learning rate."
@@ -156,35 +156,35 @@ def _stuck(seen: Seen) -> str | None:
 # The residual stream.
 
 
-def _grows(seen: Seen) -> str | None:
-    sizes = seen.stream("stream_rms")
+def _grows(history: History) -> str | None:
+    sizes = history.stream("stream_rms")
     if len(sizes) < 2 or sizes[0][1] <= 0 or sizes[-1][1] / sizes[0][1] <= GROWS:
         return None
-    place = PLACEMENTS[seen.config.model.norm_placement]
+    place = PLACEMENTS[history.config.model.norm_placement]
     why = " Under pre-norm nothing sets it back." if place.before and place.n_norms == 1 else ""
     return f"The stream grows {_times(sizes[-1][1] / sizes[0][1])} from the embedding to {_place(sizes[-1][0], the=True)}.{why}"
 
 
-def _forgotten(seen: Seen) -> str | None:
-    likeness = seen.stream("stream_cosine")
-    if seen.config.model.residual or len(likeness) < 2 or abs(likeness[-1][1]) >= FORGOTTEN:
+def _forgotten(history: History) -> str | None:
+    likeness = history.stream("stream_cosine")
+    if history.config.model.residual or len(likeness) < 2 or abs(likeness[-1][1]) >= FORGOTTEN:
         return None
     gone = next(passed for passed, value in likeness if abs(value) < FORGOTTEN)
     return f"Without residuals nothing of the embedding is left {_place(gone)}: each layer starts anew from what the one before made."
 
 
-def _kept(seen: Seen) -> str | None:
-    likeness = seen.stream("stream_cosine")
-    if not seen.config.model.residual or len(likeness) < 2 or likeness[-1][1] <= KEPT:
+def _kept(history: History) -> str | None:
+    likeness = history.stream("stream_cosine")
+    if not history.config.model.residual or len(likeness) < 2 or likeness[-1][1] <= KEPT:
         return None
     return f"The last layer still carries the embedding (cosine {likeness[-1][1]:.2f}): residuals preserve it."
 
 
-def _idle(seen: Seen) -> str | None:
-    if not seen.config.model.residual:  # there a sublayer replaces the stream, however small it is
+def _idle(history: History) -> str | None:
+    if not history.config.model.residual:  # there a sublayer replaces the stream, however small it is
         return None
     shares: dict[int, list[float]] = {}
-    for _, layer, value in seen.layers("sublayer_share"):
+    for _, layer, value in history.layers("sublayer_share"):
         shares.setdefault(layer, []).append(value)
     idle = [layer for layer, values in sorted(shares.items()) if max(values) < IDLE]
     if not idle:
@@ -193,10 +193,10 @@ def _idle(seen: Seen) -> str | None:
     return f"{_layers(idle)} {verb} the stream by less than {_percent(IDLE)}: the model could nearly do without."
 
 
-def _overwrites(seen: Seen) -> str | None:
-    if not seen.config.model.residual:
+def _overwrites(history: History) -> str | None:
+    if not history.config.model.residual:
         return None
-    value, node, layer = max(((v, node, layer) for node, layer, v in seen.layers("sublayer_share") if layer > 1), default=(0.0, "", 0))
+    value, node, layer = max(((v, node, layer) for node, layer, v in history.layers("sublayer_share") if layer > 1), default=(0.0, "", 0))
     if value <= OVERWRITES:
         return None
     return f"{_part(node, layer, capital=True)} adds {value:.2g} times the size of the stream: it overwrites rather than refines."
@@ -205,22 +205,22 @@ def _overwrites(seen: Seen) -> str | None:
 # Activations.
 
 
-def _dead(seen: Seen) -> str | None:
-    worst = max(((value, layer) for _, layer, value in seen.layers("dead_units")), default=(0.0, 0))
+def _dead(history: History) -> str | None:
+    worst = max(((value, layer) for _, layer, value in history.layers("dead_units")), default=(0.0, 0))
     if worst[0] <= DEAD:
         return None
     return f"{_percent(worst[0])} of the hidden units of layer {worst[1]} answer to no token of the probe text: they are dead here."
 
 
-def _saturated(seen: Seen) -> str | None:
-    worst = max(((value, layer) for _, layer, value in seen.layers("saturation")), default=(0.0, 0))
-    if seen.config.model.units_die or worst[0] <= SATURATED:
+def _saturated(history: History) -> str | None:
+    worst = max(((value, layer) for _, layer, value in history.layers("saturation")), default=(0.0, 0))
+    if history.config.model.units_die or worst[0] <= SATURATED:
         return None
     return f"{_percent(worst[0])} of the activations in layer {worst[1]} lie where the function is flat: little is learnt through them."
 
 
-def _outliers(seen: Seen) -> str | None:
-    worst = max(((value, passed) for passed, value in seen.stream("stream_kurtosis")), default=(0.0, 0))
+def _outliers(history: History) -> str | None:
+    worst = max(((value, passed) for passed, value in history.stream("stream_kurtosis")), default=(0.0, 0))
     if worst[0] <= OUTLIERS:
         return None
     return f"A few channels of the stream carry far larger numbers than the rest {_place(worst[1])} (excess kurtosis {worst[0]:.0f})."
@@ -229,32 +229,32 @@ def _outliers(seen: Seen) -> str | None:
 # Heads.
 
 
-def _sinks(seen: Seen) -> str | None:
-    heads = seen.heads("attn_first")
+def _sinks(history: History) -> str | None:
+    heads = history.heads("attn_first")
     sinks = [each for each in heads if each[0] > SINK]
     if len(sinks) < 2 or len(sinks) < SINK_HEADS * len(heads):
         return None
     return f"{len(sinks)} of {len(heads)} heads put over {_percent(SINK)} of their attention on the first token."
 
 
-def _previous(seen: Seen) -> str | None:
-    found = [each for each in seen.heads("attn_previous") if each[0] >= QUANTITIES["attn_previous"].decisive]
+def _previous(history: History) -> str | None:
+    found = [each for each in history.heads("attn_previous") if each[0] >= QUANTITIES["attn_previous"].decisive]
     if not found:
         return None
     return f"{_heads(found)} {'looks' if len(found) == 1 else 'look'} at the previous token ({found[0][0]:.2f})."
 
 
-def _induction(seen: Seen) -> str | None:
+def _induction(history: History) -> str | None:
     decisive = QUANTITIES["attn_induction"].decisive
-    found = [each for each in seen.heads("attn_induction") if each[0] >= decisive]
+    found = [each for each in history.heads("attn_induction") if each[0] >= decisive]
     if not found:
         return None
-    best = [max((value for value, _, _ in seen.heads("attn_induction", row)), default=0.0) for row in range(len(seen.measures))]
+    best = [max((value for value, _, _ in history.heads("attn_induction", row)), default=0.0) for row in range(len(history.measures))]
     since = max((i for i, value in enumerate(best) if value < decisive / 2), default=None)
     when = ""
     if since is not None:
         reached = next(i for i in range(since, len(best)) if best[i] >= decisive)
-        when = f" This appeared between steps {seen.measures[since]['step']:,} and {seen.measures[reached]['step']:,}."
+        when = f" This appeared between steps {history.measures[since]['step']:,} and {history.measures[reached]['step']:,}."
     what = "is an induction head" if len(found) == 1 else "are induction heads"
     copies = "it copies" if len(found) == 1 else "they copy"
     return f"{_heads(found)} {what} ({found[0][0]:.2f}): {copies} what followed the same token before.{when}"
@@ -263,31 +263,31 @@ def _induction(seen: Seen) -> str | None:
 # Losses.
 
 
-def _overfits(seen: Seen) -> str | None:
-    points = [(row["step"], row["loss"]) for row in seen.validation if not row.get("whole") and _is_number(row.get("loss"))]
+def _overfits(history: History) -> str | None:
+    points = [(row["step"], row["loss"]) for row in history.validation if not row.get("whole") and _is_number(row.get("loss"))]
     if len(points) <= OVERFIT_AFTER:
         return None
     best = min(range(len(points)), key=lambda i: points[i][1])
     (step, low), now = points[best], points[-1][1]
     if len(points) - 1 - best < OVERFIT_AFTER or now - low <= max(OVERFIT_NATS, OVERFIT_SHARE * low):
         return None
-    training = _smoothed(seen)
+    training = _smoothed(history)
     before = [loss for at, loss in training if at <= step]
     if not before or training[-1][1] >= before[-1]:
         return None
     return f"The training loss falls, the held-out loss rises since step {step:,}: over-fitting."
 
 
-def _blind(seen: Seen) -> str | None:
-    vocabulary, training = seen.config.model.vocab_size, _smoothed(seen)
+def _blind(history: History) -> str | None:
+    vocabulary, training = history.config.model.vocab_size, _smoothed(history)
     if not vocabulary or not training or training[-1][0] < BLIND_STEPS or training[-1][1] < (1 - BLIND) * math.log(vocabulary):
         return None
     step, loss = training[-1]
     return f"After {step:,} steps the loss is {loss:.2f} nats per token, that of guessing blindly: it has learnt nothing yet."
 
 
-def _spike(seen: Seen) -> str | None:
-    training = _smoothed(seen)
+def _spike(history: History) -> str | None:
+    training = _smoothed(history)
     if not training:
         return None
     step, low = min(training, key=lambda each: each[1])
@@ -297,9 +297,9 @@ def _spike(seen: Seen) -> str | None:
     return f"The training loss has risen from {low:.2f} nats per token at step {step:,} to {now:.2f}: training is not stable."
 
 
-def _at_floor(seen: Seen) -> str | None:
-    floor = (seen.facts or {}).get("floor")
-    losses = [row["loss"] for row in seen.validation if _is_number(row.get("loss"))]
+def _at_floor(history: History) -> str | None:
+    floor = (history.facts or {}).get("floor")
+    losses = [row["loss"] for row in history.validation if _is_number(row.get("loss"))]
     if not _is_number(floor) or not losses or losses[-1] - floor > AT_FLOOR:
         return None
     return f"The held-out loss is within {max(0.0, losses[-1] - floor):.3f} nats per token of the best possible."
@@ -308,8 +308,8 @@ def _at_floor(seen: Seen) -> str | None:
 # The logit lens.
 
 
-def _early(seen: Seen) -> str | None:
-    losses, n = dict(seen.stream("lens_loss")), seen.config.model.n_layer
+def _early(history: History) -> str | None:
+    losses, n = dict(history.stream("lens_loss")), history.config.model.n_layer
     if n not in losses or n < 2:
         return None
     enough = min(passed for passed, loss in losses.items() if loss <= losses[n] + LENS_NATS)
@@ -319,8 +319,8 @@ def _early(seen: Seen) -> str | None:
     return f"Stopping {where} would cost only {max(0.0, losses[enough] - losses[n]):.2g} nats per token: the layers after it add little."
 
 
-def _late(seen: Seen) -> str | None:
-    losses, n = dict(seen.stream("lens_loss")), seen.config.model.n_layer
+def _late(history: History) -> str | None:
+    losses, n = dict(history.stream("lens_loss")), history.config.model.n_layer
     if n < 2 or any(passed not in losses for passed in (0, n - 1, n)):
         return None
     drop, last = losses[0] - losses[n], losses[n - 1] - losses[n]
@@ -401,10 +401,10 @@ def _at(values: Mapping[str, Sequence], node: str, layer: int) -> float | None:
     return found[layer] if layer < len(found) and _is_number(found[layer]) else None
 
 
-def _smoothed(seen: Seen) -> list[tuple[int, float]]:
+def _smoothed(history: History) -> list[tuple[int, float]]:
     """(step, training loss) as an exponential average that is unbiased at its start."""
     found, total, weights = [], 0.0, 0.0
-    for row in seen.progress:
+    for row in history.progress:
         if _is_number(row.get("loss")):
             total, weights = SMOOTH * total + row["loss"], SMOOTH * weights + 1
             found.append((row["step"], total / weights))

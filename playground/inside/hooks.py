@@ -1,4 +1,4 @@
-"""Looking at a model from outside, by forward hooks; leaves the logits bit-identical.
+"""Traces of a model's forward passes, by forward hooks; they leave the logits bit-identical.
 
 Shapes: B batch, T tokens, C channels, F hidden units of the MLP, H heads.
 """
@@ -19,8 +19,8 @@ from models.gpt import GPT
 
 
 @dataclass
-class Observation:
-    """What one forward pass let through, in the order of computation.
+class Trace:
+    """The tensors of one forward pass, in the order of computation.
 
     `stream`: the residual stream, the embedding first, then after each sublayer (after each block where
     attention and MLP work side by side), (B, T, C); `before` and `change` by "attn" and "mlp": per layer the
@@ -36,32 +36,32 @@ class Observation:
 
 
 @contextmanager
-def observing(model: GPT) -> Iterator[Observation]:
+def tracing(model: GPT) -> Iterator[Trace]:
     """Record the forward passes made inside the `with`. Attention maps come from an explicit
     softmax over the very queries and keys that the fused kernel was given."""
-    seen = Observation()
-    hooks = [model.dropout.register_forward_hook(lambda module, inputs, output: seen.stream.append(output))]
+    trace = Trace()
+    hooks = [model.dropout.register_forward_hook(lambda module, inputs, output: trace.stream.append(output))]
     for block in model.blocks:
-        hooks += list(_watch(block, seen))
+        hooks += list(_watch(block, trace))
     try:
-        yield seen
+        yield trace
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _watch(block: Block, seen: Observation) -> Iterator:
+def _watch(block: Block, trace: Trace) -> Iterator:
     """The hooks on one block; in a parallel one both branches start from what the block is given."""
 
     def stream(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        seen.stream.append(output)
+        trace.stream.append(output)
 
     def keep_map(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         q, k, _ = inputs
-        seen.maps.append(module.weights(q.detach().float(), k.detach().float()))
+        trace.maps.append(module.weights(q.detach().float(), k.detach().float()))
 
     def keep_hidden(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        seen.hidden.append((inputs[0].detach(), output.detach()))
+        trace.hidden.append((inputs[0].detach(), output.detach()))
 
     branches = {name: branch for name, branch in (("attn", block.attn), ("mlp", block.mlp)) if branch is not None}
     if block.parallel:
@@ -69,8 +69,8 @@ def _watch(block: Block, seen: Observation) -> Iterator:
     for name, branch in branches.items():
         if not block.parallel:
             yield branch.register_forward_hook(stream)
-        yield (block if block.parallel else branch).register_forward_pre_hook(_keep_before(seen.before[name]))
-        yield branch.norm_out.register_forward_hook(_keep_change(branch, seen.change[name]))
+        yield (block if block.parallel else branch).register_forward_pre_hook(_keep_before(trace.before[name]))
+        yield branch.norm_out.register_forward_hook(_keep_change(branch, trace.change[name]))
     if block.attn is not None:
         yield block.attn.f.attend.register_forward_hook(keep_map)
     if block.mlp is not None:
@@ -98,24 +98,24 @@ def evaluating(model: GPT) -> Iterator[None]:
         model.train(was_training)
 
 
-def look(model: GPT, tokens: np.ndarray) -> Observation:
-    """Run the model in eval mode on (T,) ids and return what was seen, without gradients."""
-    with torch.no_grad(), evaluating(model), observing(model) as seen:
+def traced(model: GPT, tokens: np.ndarray) -> Trace:
+    """The trace of one forward pass in eval mode on (T,) ids, without gradients."""
+    with torch.no_grad(), evaluating(model), tracing(model) as trace:
         model(as_ids(model, tokens)[None])
-    return seen
+    return trace
 
 
-def look_with_gradients(model: GPT, tokens: np.ndarray) -> tuple[Observation, list[Tensor]]:
-    """As `look`, and for each entry of `stream` the gradient of the mean loss over the T - 1 predictions by it.
+def traced_with_gradients(model: GPT, tokens: np.ndarray) -> tuple[Trace, list[Tensor]]:
+    """As `traced`, and for each entry of `stream` the gradient of the mean loss over the T - 1 predictions by it.
 
     The parameters' own gradients are left alone. Needs two tokens at least.
     """
     ids = as_ids(model, tokens)
-    with torch.enable_grad(), evaluating(model), observing(model) as seen:
+    with torch.enable_grad(), evaluating(model), tracing(model) as trace:
         loss = F.cross_entropy(model(ids[None])[0, :-1].float(), ids[1:])
-        gradients = torch.autograd.grad(loss, seen.stream, allow_unused=True)
-    seen.stream = [x.detach() for x in seen.stream]
-    return seen, [torch.zeros_like(x) if g is None else g for x, g in zip(seen.stream, gradients, strict=True)]
+        gradients = torch.autograd.grad(loss, trace.stream, allow_unused=True)
+    trace.stream = [x.detach() for x in trace.stream]
+    return trace, [torch.zeros_like(x) if g is None else g for x, g in zip(trace.stream, gradients, strict=True)]
 
 
 def as_ids(model: GPT, tokens: np.ndarray) -> Tensor:

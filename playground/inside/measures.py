@@ -1,4 +1,4 @@
-"""From what was seen of a model to the numbers that `playground.inside.quantities` names.
+"""From the trace of a forward pass to a probe: the numbers that `playground.inside.quantities` names, and the tensors behind them.
 
 Shapes: B batch, T probe tokens, C channels, F hidden units, L layers, H heads, S places of the stream, V vocabulary.
 """
@@ -20,45 +20,29 @@ from models.config import ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
 from models.mlp import build_activation
-from playground.inside.hooks import Observation, as_ids, evaluating, look, look_with_gradients
-from playground.inside.quantities import FLAT_SLOPE, QUANTILES
-
-Values = dict[str, dict[str, list]]
+from playground.inside.hooks import Trace, as_ids, evaluating, traced, traced_with_gradients
+from playground.inside.quantities import FLAT_SLOPE, QUANTILES, Probe, Values
 
 N_TOP, N_BINS, MAX_INDUCTION = 5, 41, 32
 
 
-@dataclass
-class Moment:
-    """All that is known of a model at one step. `values` as in `playground.inside.quantities`; `tensors` on the CPU:
-
-    tokens (T,) int64; attention (L, H, T, T) float16; stream_rms and grad_stream (S, T) float32, by token;
-    lens_top (S', T, 5) int32 and lens_p (S', T, 5) float16, the likeliest next tokens after each layer (S': the
-    embedding and the L layers), lens_right (S', T - 1) float16, the probability of the right one; hidden_counts (L, 41)
-    and hidden_range (L, 2) float32, a histogram of the MLP's hidden activations; gain.NAME (C,) float16 of each norm.
-    """
-
-    values: Values
-    tensors: dict[str, Tensor]
-
-
-def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None) -> Moment:
-    """Everything about (T,) probe tokens; `step_taken` is what was measured of the last training step."""
+def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None) -> Probe[Tensor]:
+    """The probe of a model on (T,) tokens; `step_taken` is what was measured of the last training step."""
     if len(tokens) > 1:
-        seen, gradients = look_with_gradients(model, tokens)
+        trace, gradients = traced_with_gradients(model, tokens)
     else:
-        seen, gradients = look(model, tokens), None
+        trace, gradients = traced(model, tokens), None
     with torch.no_grad(), evaluating(model):
-        values, tensors = {}, {"tokens": torch.from_numpy(tokens.astype(np.int64)), "attention": attention_tensor(seen)}
-        _stream(model.config, seen, gradients, values, tensors)
-        _sublayers(seen, values)
-        _hidden(model.config, seen, values, tensors)
-        _attention(model, seen, values)
-        _lens(model, seen, tokens, values, tensors)
+        values, tensors = {}, {"tokens": torch.from_numpy(tokens.astype(np.int64)), "attention": attention_tensor(trace)}
+        _stream(model.config, trace, gradients, values, tensors)
+        _sublayers(trace, values)
+        _hidden(model.config, trace, values, tensors)
+        _attention(model, trace, values)
+        _lens(model, trace, tokens, values, tensors)
         for name, module in model.named_modules():
             if "norm" in name.rsplit(".", 1)[-1] and getattr(module, "weight", None) is not None:
                 tensors[f"gain.{name}"] = module.weight.detach().half().cpu()
-    return Moment(rounded(values | (step_taken or {})), tensors)
+    return Probe(rounded(values | (step_taken or {})), tensors)
 
 
 def stream_sites(config: ModelConfig) -> list[tuple[str, int]]:
@@ -67,12 +51,12 @@ def stream_sites(config: ModelConfig) -> list[tuple[str, int]]:
     return [(first, 0), *((node, layer) for layer in range(config.n_layer) for node in ends)]
 
 
-def attention_tensor(seen: Observation) -> Tensor:
+def attention_tensor(trace: Trace) -> Tensor:
     """(L, H, T, T) float16 on the CPU; with no attention L and H are 0."""
-    if not seen.maps:
-        T = seen.stream[0].size(1)
+    if not trace.maps:
+        T = trace.stream[0].size(1)
         return torch.zeros(0, 0, T, T, dtype=torch.float16)
-    return torch.stack([maps[0] for maps in seen.maps]).half().cpu()
+    return torch.stack([maps[0] for maps in trace.maps]).half().cpu()
 
 
 def _placed(config: ModelConfig, numbers: list[float]) -> dict[str, list]:
@@ -83,8 +67,8 @@ def _placed(config: ModelConfig, numbers: list[float]) -> dict[str, list]:
     return by_node
 
 
-def _stream(config: ModelConfig, seen: Observation, gradients: list[Tensor] | None, values: Values, tensors: dict) -> None:
-    x = _precise(torch.stack([each[0] for each in seen.stream]))  # (S, T, C)
+def _stream(config: ModelConfig, trace: Trace, gradients: list[Tensor] | None, values: Values, tensors: dict) -> None:
+    x = _precise(torch.stack([each[0] for each in trace.stream]))  # (S, T, C)
     tensors["stream_rms"] = x.square().mean(-1).sqrt().float().cpu()
     values["stream_rms"] = _placed(config, x.square().mean((1, 2)).sqrt().tolist())
     tiny = torch.finfo(x.dtype).tiny
@@ -103,21 +87,23 @@ def _precise(x: Tensor) -> Tensor:
     return x.float() if x.device.type == "mps" else x.double()
 
 
-def _sublayers(seen: Observation, values: Values) -> None:
+def _sublayers(trace: Trace, values: Values) -> None:
     shares = {
-        name: [(change.norm(dim=-1) / before.norm(dim=-1)).mean().item() for before, change in zip(seen.before[name], changes, strict=True)]
-        for name, changes in seen.change.items()
+        name: [
+            (change.norm(dim=-1) / before.norm(dim=-1)).mean().item() for before, change in zip(trace.before[name], changes, strict=True)
+        ]
+        for name, changes in trace.change.items()
         if changes
     }
     if shares:
         values["sublayer_share"] = shares
 
 
-def _hidden(config: ModelConfig, seen: Observation, values: Values, tensors: dict) -> None:
-    if not seen.hidden:
+def _hidden(config: ModelConfig, trace: Trace, values: Values, tensors: dict) -> None:
+    if not trace.hidden:
         return
     spread, flat, dead, counts, ranges = [], [], [], [], []
-    for before, after in seen.hidden:
+    for before, after in trace.hidden:
         numbers = after[0].float()  # (T, F)
         every = numbers.flatten()
         spread.append(np.quantile(every.cpu().numpy(), QUANTILES).tolist())
@@ -139,10 +125,10 @@ def slope(config: ModelConfig, before: Tensor) -> Tensor:
         return torch.autograd.grad(build_activation(config)(z).sum(), z)[0].abs()
 
 
-def _attention(model: GPT, seen: Observation, values: Values) -> None:
-    if not seen.maps:
+def _attention(model: GPT, trace: Trace, values: Values) -> None:
+    if not trace.maps:
         return
-    maps = torch.stack([each[0] for each in seen.maps])  # (L, H, T, T)
+    maps = torch.stack([each[0] for each in trace.maps])  # (L, H, T, T)
     values["attn_entropy"] = {"attn": entropy(maps).tolist()}
     values["attn_distance"] = {"attn": distance(maps).tolist()}
     if maps.size(-1) > 1:
@@ -169,16 +155,16 @@ def induction(model: GPT, half: int) -> Tensor:  # -> (L, H)
     """The mean weight that a head puts on the token after the earlier occurrence of the present one, where
     `half` random tokens are said twice. Olsson et al. 2022, arXiv:2209.11895."""
     once = np.random.default_rng(0).integers(model.config.vocab_size, size=half)
-    maps = torch.stack([each[0] for each in look(model, np.concatenate([once, once])).maps])  # (L, H, 2 half, 2 half)
+    maps = torch.stack([each[0] for each in traced(model, np.concatenate([once, once])).maps])  # (L, H, 2 half, 2 half)
     return maps.diagonal(1 - half, -2, -1)[..., 1:].mean(-1)
 
 
-def _lens(model: GPT, seen: Observation, tokens: np.ndarray, values: Values, tensors: dict) -> None:
+def _lens(model: GPT, trace: Trace, tokens: np.ndarray, values: Values, tensors: dict) -> None:
     """Read the stream after each layer as if it were the last. nostalgebraist 2020."""
     config, (first, ends) = model.config, stream_nodes(model.config)
     ids = as_ids(model, tokens)
     tops, chances, rights, losses = [], [], [], []
-    for x in seen.stream[:: max(1, len(ends))]:
+    for x in trace.stream[:: max(1, len(ends))]:
         logits = read_out(model, x[0])  # (T, V)
         logs = logits.float().log_softmax(-1)
         top = logs.topk(min(N_TOP, config.vocab_size), dim=-1)
@@ -235,7 +221,7 @@ def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[Step
     def timed(look):
         def hook(*_) -> None:
             start = time.perf_counter()
-            look()
+            traced()
             taken.cost_s += time.perf_counter() - start
 
         return hook

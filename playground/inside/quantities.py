@@ -1,6 +1,6 @@
 """What is measured inside a model while it learns: names, units, formulas and papers, once for all who use them.
 
-The values of one moment are `{quantity: {node: [layer, …]}}`: `node` is an id of `models.graph`, the list
+The values of one probe are `{quantity: {node: [layer, …]}}`: `node` is an id of `models.graph`, the list
 has one entry per layer for a node of the block and one entry otherwise. An entry is a number, a list with
 one number per head (`per="head"`), a list with one number per quantile of `QUANTILES` (`per="quantile"`), or
 None where there is nothing to measure. Imports no torch.
@@ -9,7 +9,7 @@ None where there is nothing to measure. Imports no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from models import choices
 
@@ -17,6 +17,25 @@ CAN_DIE = " and ".join(activation.short for activation in choices.ACTIVATIONS.va
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 FLAT_SLOPE = 0.05
 PROBE_BUDGET_MB = 64
+
+
+Values = dict[str, dict[str, list]]
+Array = TypeVar("Array")
+
+
+@dataclass(frozen=True)
+class Probe(Generic[Array]):
+    """All that is measured of a model at one step on one text. `values` as above; `tensors`, on the CPU:
+
+    tokens (T,) int64; attention (L, H, T, T) float16; stream_rms and grad_stream (S, T) float32, by token;
+    lens_top (S', T, 5) int32 and lens_p (S', T, 5) float16, the likeliest next tokens after each layer (S': the
+    embedding and the L layers), lens_right (S', T - 1) float16, the probability of the right one; hidden_counts (L, 41)
+    and hidden_range (L, 2) float32, a histogram of the MLP's hidden activations; gain.NAME (C,) float16 of each norm.
+    T probe tokens, C channels, L layers, H heads, S places of the stream.
+    """
+
+    values: Values
+    tensors: dict[str, Array]
 
 
 @dataclass(frozen=True)

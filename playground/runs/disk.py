@@ -93,7 +93,7 @@ def over_share(usage: Usage, runs: list[Run], share: int | None) -> dict[str, in
 
 def offered(usage: Usage, runs: list[Run], owner: str, over: int) -> list[Run]:
     """The oldest runs of a person that are over and whose deletion would make enough room."""
-    ended = [run for run in runs if run.owner == owner and run.state not in (*store.WAITING, store.PAUSED)]
+    ended = [run for run in runs if run.owner == owner and run.state not in (*store.IN_PROGRESS, store.PAUSED)]
     found, left = [], over
     for run in sorted(ended, key=lambda run: run.ended_at or run.created_at):
         if left <= 0:

@@ -1,4 +1,4 @@
-"""What goes on inside a run's model at one step: as it was recorded, or computed now from a checkpoint.
+"""The probe of a run's model at one step: as it was recorded, or computed now from a checkpoint.
 
 Imports torch only where something is computed. Always on the CPU.
 """
@@ -9,7 +9,6 @@ import base64
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from models.knobs import ConfigError, Problem
 from playground.data import dataset, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.tokenizers import Tokenizer
+from playground.inside.quantities import Probe
 from playground.runs import sampler
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import Loaded
@@ -28,18 +28,10 @@ from playground.training.errors import CheckpointError
 
 ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024
 
-Run = Callable[[Callable[[], Any]], Any]  # calls what it is given, when its turn comes, and returns what that returns
+Turn = Callable[[Callable[[], Any]], Any]  # calls the function that it is given when its turn comes, and returns its result
 
 
-@dataclass(frozen=True)
-class Moment:
-    """`values` as in `playground.inside.quantities`, `tensors` as in `training.measures.Moment`, but of numpy."""
-
-    values: dict
-    tensors: dict[str, np.ndarray]
-
-
-def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Moment] | None:
+def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Probe[np.ndarray]] | None:
     """The newest kept probe of this text at `step` or before it; None where there is none. Imports no torch."""
     folder = RunFolder(root, run_id)
     at = max((kept for kept in folder.probe_steps(text) if kept <= step), default=None)
@@ -50,12 +42,12 @@ def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Moment
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             values = orjson.loads((file.metadata() or {}).get("values", "{}"))
     except (SafetensorError, FileNotFoundError, orjson.JSONDecodeError):
-        return None  # thinned out this very moment
-    return at, Moment(values, tensors)
+        return None  # thinned out by the run meanwhile
+    return at, Probe(values, tensors)
 
 
-def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, Moment]:
-    """All that can be seen on any text at a checkpoint (None: the newest), and its step.
+def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, Probe[np.ndarray]]:
+    """The probe on any text at a checkpoint (None: the newest), and its step.
 
     Computed here and now from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
     """
@@ -63,8 +55,8 @@ def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int,
 
     step = sampler.newest(root, run_id) if step is None else step
     loaded = sampler.load(root, run_id, step)
-    seen = measure(deepcopy(loaded.model), probe_tokens(loaded, text))
-    return step, Moment(seen.values, {name: tensor.numpy() for name, tensor in seen.tensors.items()})
+    found = measure(deepcopy(loaded.model), probe_tokens(loaded, text))
+    return step, Probe(found.values, {name: tensor.numpy() for name, tensor in found.tensors.items()})
 
 
 def at_once(do: Callable[[], Any]) -> Any:
@@ -73,10 +65,10 @@ def at_once(do: Callable[[], Any]) -> Any:
 
 
 def reprobe(
-    root: Path, run_id: str, text: str, report: Callable[[float | None, str], None], wanted: Callable[[], bool], run: Run = at_once
+    root: Path, run_id: str, text: str, report: Callable[[float | None, str], None], wanted: Callable[[], bool], turn: Turn = at_once
 ) -> None:
-    """Look at every checkpoint of a run with this text and keep what was seen, as the run itself would have, for as long
-    as it is `wanted`; what is computed goes through `run`. Raises as `sample` does, and OSError."""
+    """Probe every checkpoint of a run with this text and keep the probes, as the run itself would have, for as long
+    as it is `wanted`; what is computed goes through `turn`. Raises as `sample` does, and OSError."""
     from playground.inside.measures import measure
     from playground.training.probes import publish_probe
 
@@ -90,7 +82,7 @@ def reprobe(
                 loaded = sampler.load(root, run_id, step)
             except CheckpointError:  # thinned out meanwhile by the run, which goes on
                 continue
-            publish_probe(folder.path, step, run(lambda at=loaded: measure(deepcopy(at.model), probe_tokens(at, text))), text)
+            publish_probe(folder.path, step, turn(lambda at=loaded: measure(deepcopy(at.model), probe_tokens(at, text))), text)
 
 
 def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> dict:
@@ -109,9 +101,9 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> di
     return {"step": step, "off": [str(part) for part in parts], "before": before, "after": after}
 
 
-def worth(root: Path, run_id: str, step: int | None, text: str, run: Run = at_once) -> dict:
+def worth(root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_once) -> dict:
     """For each part by itself how much the loss rises without it, in nats per token on some held-out data (on the
-    probe text where those are not on this machine). Each part goes through `run` by itself. Raises as `sample` does."""
+    probe text where those are not on this machine). Each part goes through `turn` by itself. Raises as `sample` does."""
     from playground.inside.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
@@ -120,7 +112,7 @@ def worth(root: Path, run_id: str, step: int | None, text: str, run: Run = at_on
     ids = probe_tokens(loaded, text)
 
     def loss() -> float | None:
-        return run(lambda: _loss(model, ids) if held_out is None else _chunks_loss(model, held_out))
+        return turn(lambda: _loss(model, ids) if held_out is None else _chunks_loss(model, held_out))
 
     whole, rises = loss(), {}
     for part in parts_of(model.config):
@@ -141,7 +133,7 @@ def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
 
 
 def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None) -> dict:
-    """Losses in nats per token, and a text of a few tokens, always with the same dice."""
+    """Losses in nats per token, and a text of a few tokens, always with the same seed."""
     import torch
 
     from models.decoding import generate
@@ -200,15 +192,15 @@ def _held_out(root: Path, run_id: str) -> list | None:
     return [(chunk.inputs, chunk.targets) for chunk in chunks]
 
 
-def as_json(step: int, moment: Moment, tokenizer: Tokenizer, maps: bool = True) -> dict:
-    """What the page draws of a moment; arrays are left to orjson. `maps` leaves out the attention, by far the largest part.
+def as_json(step: int, probe: Probe[np.ndarray], tokenizer: Tokenizer, maps: bool = True) -> dict:
+    """What the page draws of a probe; arrays are left to orjson. `maps` leaves out the attention, by far the largest part.
 
     The maps are base64 of their lower triangles row by row, one byte per weight (255: all of it).
     """
-    tensors = moment.tensors
+    tensors = probe.tensors
     ids = tensors["tokens"].tolist()
     n_layer, n_head = tensors["attention"].shape[:2]
-    answer = {"step": step, "tokens": [tokenizer.token(i) for i in ids], "values": moment.values, "n_layer": n_layer, "n_head": n_head}
+    answer = {"step": step, "tokens": [tokenizer.token(i) for i in ids], "values": probe.values, "n_layer": n_layer, "n_head": n_head}
     if maps:
         answer["maps"] = triangles(tensors["attention"])
     for name in ("stream_rms", "grad_stream", "hidden_counts", "hidden_range", "lens_p", "lens_right"):

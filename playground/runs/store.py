@@ -22,7 +22,7 @@ from typing import Any, Protocol
 QUEUED, STARTING, RUNNING, PAUSED = "queued", "starting", "running", "paused"
 STOPPED, FINISHED, DIVERGED, INTERRUPTED, FAILED = "stopped", "finished", "diverged", "interrupted", "failed"
 ACTIVE = (STARTING, RUNNING)
-WAITING = (QUEUED, *ACTIVE)
+IN_PROGRESS = (QUEUED, *ACTIVE)
 RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 
 LOCK_WAIT_S = 12.0
@@ -324,7 +324,7 @@ class Store:
         """Move a run to a state if it is still in one of these; says whether it was."""
         states = tuple(from_states)
         with self._writing() as db:
-            ended = {} if state in WAITING else {"ended_at": _now(db)}
+            ended = {} if state in IN_PROGRESS else {"ended_at": _now(db)}
             fields = {"state": state, "reason": reason, **values, **ended}
             done = db.execute(
                 f"UPDATE runs SET {_assignments(fields)} WHERE id=? AND state IN ({','.join('?' * len(states))})",

@@ -106,7 +106,7 @@ class Sample(Event):
 
 
 @dataclass(frozen=True)
-class Probe(Event):
+class Probed(Event):
     """A file `probes/TEXT_HASH/NNNNNN.safetensors` has been published. `values` is what was measured on the text's first
     `n_tokens` tokens, and of the last training step: see `playground.inside.quantities`."""
 
@@ -136,7 +136,7 @@ class Notice(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Progress, Validation, Accuracy, Answers, Facts, Sample, Probe, Checkpoint, Notice)
+    cls.kind: cls for cls in (Progress, Validation, Accuracy, Answers, Facts, Sample, Probed, Checkpoint, Notice)
 }
 
 

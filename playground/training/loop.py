@@ -34,7 +34,7 @@ from playground.training.events import (
     Event,
     Facts,
     Notice,
-    Probe,
+    Probed,
     Progress,
     Sample,
     Validation,
@@ -406,17 +406,17 @@ class Loop:
         if self.step_taken is not None:
             watched, norm = self.step_taken
             taken = watched.values(float(norm))
-        moment = measures.measure(self.state.model, self.probe_tokens, taken)
-        probes.publish_probe(self.folder, step, moment, self.probe_text)
+        probe = measures.measure(self.state.model, self.probe_tokens, taken)
+        probes.publish_probe(self.folder, step, probe, self.probe_text)
         self.n_probes += 1
         self.link.emit(
-            Probe(
+            Probed(
                 step,
                 text_hash=text_hash(self.probe_text),
                 n_tokens=len(self.probe_tokens),
                 tokens=self.state.tokens,
                 seconds=self.state.seconds,
-                values=moment.values,
+                values=probe.values,
             )
         )
 

@@ -1,6 +1,6 @@
-"""What was seen of a model at one step, as files: `probes/TEXT_HASH/NNNNNN.safetensors`.
+"""Probes as files: `probes/TEXT_HASH/NNNNNN.safetensors`.
 
-The tensors are those of `measures.Moment`; the text and the measured values are in the file's metadata. A run's
+The tensors are those of `quantities.Probe`; the text and the measured values are in the file's metadata. A run's
 probes take at most `BUDGET_BYTES`: older ones are thinned out evenly.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors.torch import save
+from torch import Tensor
 
-from playground.inside.measures import Moment
-from playground.inside.quantities import PROBE_BUDGET_MB
+from playground.inside.quantities import PROBE_BUDGET_MB, Probe
 from playground.system.files import evenly, publish, text_hash
 
 MAX_PROBE_TOKENS = 64
@@ -24,13 +24,13 @@ def probe_path(run_folder: Path, digest: str, step: int) -> Path:
     return run_folder / "probes" / digest / f"{step:06d}.safetensors"
 
 
-def publish_probe(run_folder: Path, step: int, moment: Moment, text: str) -> None:
+def publish_probe(run_folder: Path, step: int, probe: Probe[Tensor], text: str) -> None:
     """Write a probe of this text, and keep what is there within the budget. Raises OSError."""
     digest = text_hash(text)
     path = probe_path(run_folder, digest, step)
     for folder in (path.parent.parent, path.parent):  # not the run's own: one that was deleted must not come back
         folder.mkdir(exist_ok=True)
-    publish(path, save(moment.tensors, {"text": text, "values": json.dumps(moment.values, separators=(",", ":"))}))
+    publish(path, save(probe.tensors, {"text": text, "values": json.dumps(probe.values, separators=(",", ":"))}))
     thin(run_folder, digest)
 
 

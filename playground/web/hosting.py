@@ -24,7 +24,7 @@ class Host:
     def pause_all(self, visitor: Visitor) -> int:
         """Everything that trains or waits saves a checkpoint and holds; says how many."""
         visitor.must_be_host()
-        return self._each(self.db.runs_in(store.WAITING), lambda run: self.supervisor.pause(run.id, visitor, FOR_ALL))
+        return self._each(self.db.runs_in(store.IN_PROGRESS), lambda run: self.supervisor.pause(run.id, visitor, FOR_ALL))
 
     def resume_all(self, visitor: Visitor) -> int:
         """What `pause_all` has paused goes on; says how many."""
@@ -35,7 +35,7 @@ class Host:
     def clear_idle(self, visitor: Visitor) -> int:
         """Pause what trains or waits and nobody has looked at lately, the host's own left alone; says how many."""
         visitor.must_be_host()
-        waiting = [run for run in self.db.runs_in(store.WAITING) if run.owner != HOST.id and self.audience.unseen_s(run.id) > IDLE_S]
+        waiting = [run for run in self.db.runs_in(store.IN_PROGRESS) if run.owner != HOST.id and self.audience.unseen_s(run.id) > IDLE_S]
         why = "paused by the host because nobody looked at it; resume it to go on"
         return self._each(waiting, lambda run: self.supervisor.pause(run.id, visitor, why))
 

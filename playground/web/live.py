@@ -31,7 +31,7 @@ from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import tokenizers
-from playground.inside.findings import Seen, observe
+from playground.inside.findings import History, findings
 from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import disk, export, frames, lookup, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
@@ -397,7 +397,7 @@ class Live:
         for row in self.db.events(run_id, kinds=rows):
             rows[row.kind].append(row.body | {"step": row.step})
         facts = rows["facts"][-1] if rows["facts"] else None
-        return orjson.dumps(observe(Seen(config, rows["progress"], rows["validation"], rows["probe"], facts)))
+        return orjson.dumps(findings(History(config, rows["progress"], rows["validation"], rows["probe"], facts)))
 
 
 def seconds_left(run: Run) -> float | None:

@@ -80,7 +80,7 @@ class Enforcer:
         runs = self.db.runs()
         for owner in disk.over_share(self.scale.usage(), runs, settings.max_disk_each):
             for run in runs:
-                if run.owner == owner != HOST.id and run.state not in store.WAITING:
+                if run.owner == owner != HOST.id and run.state not in store.IN_PROGRESS:
                     disk.thin_probes(RunFolder(self.root, run.id).path)
         self.audience.forget({run.id for run in runs})
         self._disk_last = self.clock()

@@ -17,7 +17,7 @@ from playground.runs.store import Store
 
 def measure_once(root: Path, threads: int) -> None:
     """Measure once per root how fast this machine trains, where no run trains or waits; the result is kept in the root."""
-    if estimate.load(root) is None and not Store(root).runs_in(store.WAITING):
+    if estimate.load(root) is None and not Store(root).runs_in(store.IN_PROGRESS):
         estimate.save(root, measure(threads))
 
 

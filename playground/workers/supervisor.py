@@ -121,7 +121,7 @@ class Supervisor:
         self._check_disk(visitor, self.limits())
         if not self.db.enqueue(run_id, store.RESUMABLE):
             advice = "continue it as a new run" if run.state == store.FINISHED else "change the configuration and train a new one"
-            raise CannotDo(f"{run.name!r} is {run.state}" + ("" if run.state in store.WAITING else f"; {advice}"))
+            raise CannotDo(f"{run.name!r} is {run.state}" + ("" if run.state in store.IN_PROGRESS else f"; {advice}"))
         self._kick.set()
 
     def continue_run(self, run_id: str, visitor: Visitor, steps: int | None = None) -> str:

@@ -107,7 +107,7 @@ def nothing_goes_on(app):
     """What a test leaves training, perhaps because it failed, must not slow down those after it."""
     yield
     supervisor = Supervisor(Settings(app.root), Store(app.root))
-    for run in supervisor.db.runs_in(store.WAITING):
+    for run in supervisor.db.runs_in(store.IN_PROGRESS):
         with contextlib.suppress(CannotDo):
             supervisor.stop(run.id, HOST)
 

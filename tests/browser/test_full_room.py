@@ -15,7 +15,7 @@ from playground.runs.store import Store
 def test_the_page_asks_no_more_often_than_it_is_told(visit, app):
     config = RunConfig.model_validate({"model": {"n_layer": 1, "n_head": 1, "n_embd": 16}, "train": {"max_steps": 5}})
     run_id = create_run(Store(app.root), Settings(app.root), config, HOST, state=store.QUEUED, name="waits")
-    Store(app.root).change_state(run_id, store.PAUSED, store.WAITING)
+    Store(app.root).change_state(run_id, store.PAUSED, store.IN_PROGRESS)
     asked: list[str | None] = []
     wait_ms = 60
 

@@ -14,7 +14,7 @@ from models.gpt import GPT
 from models.interop import UnsupportedArchitecture, from_transformers, read_tensors, to_transformers
 from models.knobs import ConfigError, parse
 from models.presets import ARCHITECTURES
-from playground.inside.hooks import look
+from playground.inside.hooks import traced
 
 V, T = 13, 11
 NO_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
@@ -169,7 +169,7 @@ def test_logits_and_gradients_are_the_originals_in_float32(name):
 def test_attention_maps_are_the_originals(name):
     model = original(*CASES[name])
     (idx, _) = text()
-    maps = look(from_transformers(model), idx[0].numpy()).maps
+    maps = traced(from_transformers(model), idx[0].numpy()).maps
     theirs = model(idx[:1], output_attentions=True).attentions
     assert len(maps) == len(theirs) == 3
     for ours, wanted in zip(maps, theirs, strict=True):

@@ -56,7 +56,7 @@ async def watch(house: App, page: Page, files: list[str], pages: int, workers: i
     for run_id in runs:
         teacher.wire = {"run": run_id, "mine": True}
         await teacher.press("stop", {})
-    while house.db.runs_in(store.WAITING):
+    while house.db.runs_in(store.IN_PROGRESS):
         await asyncio.sleep(0.2)
     return room
 

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from models.knobs import flat, nested, parse
 from playground.config.run import RunConfig
-from playground.inside.findings import CLIPPED_ROWS, RULES, Seen, observe
+from playground.inside.findings import CLIPPED_ROWS, RULES, History, findings
 from playground.inside.quantities import QUANTITIES
 
 NAN = float("nan")
 
 
-def seen(values=None, *, progress=(), validation=(), facts=None, measures=None, **changes) -> Seen:
+def history(values=None, *, progress=(), validation=(), facts=None, measures=None, **changes) -> History:
     config = parse(RunConfig, nested(flat(RunConfig()) | {"model.n_layer": 3, "model.n_head": 4} | changes))
     config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 100})})
     rows = measures or ([{"step": 500, "values": values}] if values else [])
-    return Seen(config, list(progress), list(validation), rows, facts)
+    return History(config, list(progress), list(validation), rows, facts)
 
 
 def stream(quantity, *numbers, add="mlp.add"):
@@ -47,138 +47,138 @@ PAIRS = {
     "vanishing-gradient": (
         "The gradient at the embedding is 400 times smaller than after layer 3: it vanishes on its way down. "
         "Post-norm without warm-up does this.",
-        seen(stream("grad_stream", 0.001, 0.01, 0.1, 0.4, add="mlp.norm_after"), **POST),
-        seen(stream("grad_stream", 0.014, 0.1, 0.2, 0.4, add="mlp.norm_after"), **POST),
+        history(stream("grad_stream", 0.001, 0.01, 0.1, 0.4, add="mlp.norm_after"), **POST),
+        history(stream("grad_stream", 0.014, 0.1, 0.2, 0.4, add="mlp.norm_after"), **POST),
     ),
     "exploding-gradient": (
         "The gradient at the embedding is 31 times larger than after layer 3: it grows on its way down.",
-        seen(stream("grad_stream", 3.1, 1, 0.5, 0.1)),
-        seen(stream("grad_stream", 3.0, 1, 0.5, 0.1)),
+        history(stream("grad_stream", 3.1, 1, 0.5, 0.1)),
+        history(stream("grad_stream", 3.0, 1, 0.5, 0.1)),
     ),
     "over-fitting": (
         "The training loss falls, the held-out loss rises since step 200: over-fitting.",
-        seen(progress=FALLING, validation=validations(3.0, 2.0, 2.1, 2.2, 2.3)),
-        seen(progress=FALLING, validation=validations(3.0, 2.0, 2.0, 2.01, 2.019)),
+        history(progress=FALLING, validation=validations(3.0, 2.0, 2.1, 2.2, 2.3)),
+        history(progress=FALLING, validation=validations(3.0, 2.0, 2.0, 2.01, 2.019)),
     ),
     "nothing-learnt": (
         "After 100 steps the loss is 4.60 nats per token, that of guessing blindly: it has learnt nothing yet.",
-        seen(progress=progress(*[4.6] * 10)),
-        seen(progress=progress(*[4.5] * 10)),
+        history(progress=progress(*[4.6] * 10)),
+        history(progress=progress(*[4.5] * 10)),
     ),
     "unstable": (
         "The training loss has risen from 1.00 nats per token at step 10 to 1.58: training is not stable.",
-        seen(progress=progress(*[1.0] * 30, *[1.6] * 30)),
-        seen(progress=progress(*[1.0] * 30, *[1.3] * 30)),
+        history(progress=progress(*[1.0] * 30, *[1.6] * 30)),
+        history(progress=progress(*[1.0] * 30, *[1.3] * 30)),
     ),
     "updates-too-large": (
         "One step changes the weights of the MLP of layer 2 by 4%: the learning rate may be too high.",
-        seen({"update_ratio": {"attn": [0.01, 0.01, 0.01], "mlp": [0.01, 0.04, 0.01]}}),
-        seen({"update_ratio": {"attn": [0.01, 0.01, 0.01], "mlp": [0.01, 0.03, 0.01]}}),
+        history({"update_ratio": {"attn": [0.01, 0.01, 0.01], "mlp": [0.01, 0.04, 0.01]}}),
+        history({"update_ratio": {"attn": [0.01, 0.01, 0.01], "mlp": [0.01, 0.03, 0.01]}}),
     ),
     "updates-too-small": (
         "One step changes no weights by more than 9e-06 of their size: it hardly learns; try a higher learning rate.",
-        seen({"update_ratio": {"attn": [1e-6, 9e-6, 1e-6]}}, progress=progress(2.0, lr=1.0)),
-        seen({"update_ratio": {"attn": [1e-6, 1.1e-5, 1e-6]}}, progress=progress(2.0, lr=1.0)),
+        history({"update_ratio": {"attn": [1e-6, 9e-6, 1e-6]}}, progress=progress(2.0, lr=1.0)),
+        history({"update_ratio": {"attn": [1e-6, 1.1e-5, 1e-6]}}, progress=progress(2.0, lr=1.0)),
     ),
     "dead-units": (
         "31% of the hidden units of layer 3 answer to no token of the probe text: they are dead here.",
-        seen({"dead_units": {"mlp": [0.1, 0.2, 0.31]}}),
-        seen({"dead_units": {"mlp": [0.1, 0.2, 0.3]}}),
+        history({"dead_units": {"mlp": [0.1, 0.2, 0.31]}}),
+        history({"dead_units": {"mlp": [0.1, 0.2, 0.3]}}),
     ),
     "saturated-units": (
         "95% of the activations in layer 1 lie where the function is flat: little is learnt through them.",
-        seen({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "gelu"}),
-        seen({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "relu"}),
+        history({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "gelu"}),
+        history({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "relu"}),
     ),
     "induction-heads": (
         "Layer 2, head 3 is an induction head (0.81): it copies what followed the same token before. "
         "This appeared between steps 0 and 200.",
-        seen(measures=INDUCTION_APPEARS),
-        seen(attention("attn_induction", [0.1] * 4, [0.1, 0.1, 0.39, 0.1])),
+        history(measures=INDUCTION_APPEARS),
+        history(attention("attn_induction", [0.1] * 4, [0.1, 0.1, 0.39, 0.1])),
     ),
     "attention-sink": (
         "6 of 12 heads put over 90% of their attention on the first token.",
-        seen(attention("attn_first", [0.91] * 4, [0.92, 0.95, 0.1, 0.1], [0.2] * 4)),
-        seen(attention("attn_first", [0.91] * 4, [0.92, 0.9, 0.1, 0.1], [0.2] * 4)),
+        history(attention("attn_first", [0.91] * 4, [0.92, 0.95, 0.1, 0.1], [0.2] * 4)),
+        history(attention("attn_first", [0.91] * 4, [0.92, 0.9, 0.1, 0.1], [0.2] * 4)),
     ),
     "previous-token-heads": (
         "Layer 1, head 2; layer 1, head 1; layer 3, head 4 and 1 more look at the previous token (0.95).",
-        seen(attention("attn_previous", [0.94, 0.95, 0.1, 0.1], [0.1] * 4, [0.75, 0.1, 0.1, 0.9])),
-        seen(attention("attn_previous", [0.69, 0.6, 0.1, 0.1], [0.1] * 4, [0.1] * 4)),
+        history(attention("attn_previous", [0.94, 0.95, 0.1, 0.1], [0.1] * 4, [0.75, 0.1, 0.1, 0.9])),
+        history(attention("attn_previous", [0.69, 0.6, 0.1, 0.1], [0.1] * 4, [0.1] * 4)),
     ),
     "best-possible": (
         "The held-out loss is within 0.010 nats per token of the best possible.",
-        seen(validation=validations(1.0, 0.51), facts={"floor": 0.5}),
-        seen(validation=validations(1.0, 0.53), facts={"floor": 0.5}),
+        history(validation=validations(1.0, 0.51), facts={"floor": 0.5}),
+        history(validation=validations(1.0, 0.53), facts={"floor": 0.5}),
     ),
     "stops-early": (
         "Stopping after layer 2 of 3 would cost only 0.04 nats per token: the layers after it add little.",
-        seen(stream("lens_loss", 4.0, 3.0, 2.04, 2.0)),
-        seen(stream("lens_loss", 4.0, 3.0, 2.06, 2.0)),
+        history(stream("lens_loss", 4.0, 3.0, 2.04, 2.0)),
+        history(stream("lens_loss", 4.0, 3.0, 2.06, 2.0)),
     ),
     "answers-late": (
         "60% of what the model knows appears only in its last layer.",
-        seen(stream("lens_loss", 4.0, 3.5, 3.2, 2.0)),
-        seen(stream("lens_loss", 4.0, 3.5, 3.0, 2.0)),
+        history(stream("lens_loss", 4.0, 3.5, 3.2, 2.0)),
+        history(stream("lens_loss", 4.0, 3.5, 3.0, 2.0)),
     ),
     "embedding-lost": (
         "Without residuals nothing of the embedding is left after layer 2: each layer starts anew from what the one before made.",
-        seen({"stream_cosine": {"embedding": [1.0], "mlp": [0.3, 0.05, 0.01]}}, **{"model.residual": False}),
-        seen({"stream_cosine": {"embedding": [1.0], "mlp": [0.3, 0.2, 0.1]}}, **{"model.residual": False}),
+        history({"stream_cosine": {"embedding": [1.0], "mlp": [0.3, 0.05, 0.01]}}, **{"model.residual": False}),
+        history({"stream_cosine": {"embedding": [1.0], "mlp": [0.3, 0.2, 0.1]}}, **{"model.residual": False}),
     ),
     "overwrites": (
         "The attention of layer 2 adds 1.6 times the size of the stream: it overwrites rather than refines.",
-        seen({"sublayer_share": {"attn": [9.0, 1.6, 0.2], "mlp": [9.0, 0.3, 0.2]}}),
-        seen({"sublayer_share": {"attn": [9.0, 1.5, 0.2], "mlp": [9.0, 0.3, 0.2]}}),
+        history({"sublayer_share": {"attn": [9.0, 1.6, 0.2], "mlp": [9.0, 0.3, 0.2]}}),
+        history({"sublayer_share": {"attn": [9.0, 1.5, 0.2], "mlp": [9.0, 0.3, 0.2]}}),
     ),
     "idle-layers": (
         "Layers 2 and 3 change the stream by less than 3%: the model could nearly do without.",
-        seen({"sublayer_share": {"attn": [0.3, 0.02, 0.01], "mlp": [0.3, 0.01, 0.029]}}),
-        seen({"sublayer_share": {"attn": [0.3, 0.02, 0.01], "mlp": [0.3, 0.03, 0.03]}}),
+        history({"sublayer_share": {"attn": [0.3, 0.02, 0.01], "mlp": [0.3, 0.01, 0.029]}}),
+        history({"sublayer_share": {"attn": [0.3, 0.02, 0.01], "mlp": [0.3, 0.03, 0.03]}}),
     ),
     "outlier-channels": (
         "A few channels of the stream carry far larger numbers than the rest after layer 2 (excess kurtosis 31).",
-        seen(stream("stream_kurtosis", 0.1, 3, 31, 20)),
-        seen(stream("stream_kurtosis", 0.1, 3, 30, 20)),
+        history(stream("stream_kurtosis", 0.1, 3, 31, 20)),
+        history(stream("stream_kurtosis", 0.1, 3, 30, 20)),
     ),
     "stream-grows": (
         "The stream grows 9 times from the embedding to layer 3. Under pre-norm nothing sets it back.",
-        seen(stream("stream_rms", 0.1, 0.3, 0.5, 0.9)),
-        seen(stream("stream_rms", 0.1, 0.3, 0.5, 0.8)),
+        history(stream("stream_rms", 0.1, 0.3, 0.5, 0.9)),
+        history(stream("stream_rms", 0.1, 0.3, 0.5, 0.8)),
     ),
     "embedding-kept": (
         "The last layer still carries the embedding (cosine 0.51): residuals preserve it.",
-        seen(stream("stream_cosine", 1.0, 0.9, 0.7, 0.51)),
-        seen(stream("stream_cosine", 1.0, 0.9, 0.7, 0.5)),
+        history(stream("stream_cosine", 1.0, 0.9, 0.7, 0.51)),
+        history(stream("stream_cosine", 1.0, 0.9, 0.7, 0.5)),
     ),
     "always-clipped": (
         "The gradient was above the clipping norm of 1 in 90% of the last points: clipping sets the steps' size.",
-        seen(progress=progress(*[2.0] * 18, grad_norm=1.1) + progress(2.0, 2.0, grad_norm=0.9), **{"optim.grad_clip": 1.0}),
-        seen(progress=progress(*[2.0] * 17, grad_norm=1.1) + progress(2.0, 2.0, 2.0, grad_norm=0.9), **{"optim.grad_clip": 1.0}),
+        history(progress=progress(*[2.0] * 18, grad_norm=1.1) + progress(2.0, 2.0, grad_norm=0.9), **{"optim.grad_clip": 1.0}),
+        history(progress=progress(*[2.0] * 17, grad_norm=1.1) + progress(2.0, 2.0, 2.0, grad_norm=0.9), **{"optim.grad_clip": 1.0}),
     ),
 }
 
 
 def test_a_gradient_that_never_arrives_is_said():
-    found = observe(seen({"grad_stream": {"embedding": [0.0], "attn.add": [0.0, 0.1, 0.2], "mlp.add": [0.0, 0.1, 0.3]}}))
+    found = findings(history({"grad_stream": {"embedding": [0.0], "attn.add": [0.0, 0.1, 0.2], "mlp.add": [0.0, 0.1, 0.3]}}))
     assert found[0]["sentence"].startswith("No gradient reaches the embedding; after layer 3 it is 0.3 nats per unit")
 
 
 def test_without_residuals_small_sublayers_are_not_idle():
     shares = {"sublayer_share": {"attn": [0.004] * 3, "mlp": [0.004] * 3}}
-    names = [[each["name"] for each in observe(seen(shares, **{"model.residual": residual}))] for residual in (True, False)]
+    names = [[each["name"] for each in findings(history(shares, **{"model.residual": residual}))] for residual in (True, False)]
     assert ["idle-layers" in each for each in names] == [True, False]
 
 
 def test_gains_that_begin_at_zero_do_not_count_as_jumpy():
     ratios = {"update_ratio": {"attn.add": [0.5, 0.5, 0.5], "mlp": [0.001, 0.001, 0.001]}}
-    assert "updates-too-large" not in [each["name"] for each in observe(seen(ratios, **{"optim.warmup_steps": 0}))]
+    assert "updates-too-large" not in [each["name"] for each in findings(history(ratios, **{"optim.warmup_steps": 0}))]
 
 
 def test_what_the_last_probe_lacks_is_taken_from_the_one_before():
     before, last = {"update_ratio": {"mlp": [0.2, 0.001, 0.001]}}, {"stream_rms": {"embedding": [1.0]}}
     rows = [{"step": 100, "values": before}, {"step": 120, "values": last}]
-    assert "updates-too-large" in [each["name"] for each in observe(seen(measures=rows, **{"optim.warmup_steps": 0}))]
+    assert "updates-too-large" in [each["name"] for each in findings(history(measures=rows, **{"optim.warmup_steps": 0}))]
 
 
 def test_every_rule_has_a_pair():
@@ -191,7 +191,7 @@ def test_a_rule_speaks_where_it_should_and_is_silent_otherwise(rule):
     sentence, yes, no = PAIRS[rule.name]
     assert rule.say(yes) == sentence
     assert rule.say(no) is None
-    assert {"name": rule.name, "sentence": sentence}.items() <= next(e for e in observe(yes, 99) if e["name"] == rule.name).items()
+    assert {"name": rule.name, "sentence": sentence}.items() <= next(e for e in findings(yes, 99) if e["name"] == rule.name).items()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -204,10 +204,10 @@ def test_a_rule_is_stated_and_leads_somewhere(rule):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_is_silent_about_nothing(rule):
-    assert rule.say(seen()) is None
-    assert rule.say(seen({})) is None
+    assert rule.say(history()) is None
+    assert rule.say(history({})) is None
     nothing = [{"step": 1, "loss": NAN}]
-    assert rule.say(seen({name: {} for name in QUANTITIES}, progress=nothing, validation=nothing)) is None
+    assert rule.say(history({name: {} for name in QUANTITIES}, progress=nothing, validation=nothing)) is None
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=list(PAIRS))
@@ -222,7 +222,7 @@ def test_a_missing_number_is_no_reason_to_fail(pair):
                     for hole in (None, [NAN] * 4, [None] * 2) if many else (None, NAN, math.inf):
                         broken = {**nodes, node: [hole if i == layer else v for i, v in enumerate(layers)]}
                         rows = [*run.measures[:at], {**row, "values": {quantity: broken}}, *run.measures[at + 1 :]]
-                        observe(Seen(run.config, run.progress, run.validation, rows, run.facts))
+                        findings(History(run.config, run.progress, run.validation, rows, run.facts))
 
 
 NUMBERS = st.one_of(st.none(), st.floats(width=32))
@@ -244,13 +244,13 @@ VALUES = st.fixed_dictionaries(
 def test_whatever_was_recorded_is_read(values, losses, parallel):
     rows = [{"step": i, "loss": loss, "grad_norm": loss, "lr": loss, "whole": False} for i, loss in enumerate(losses)]
     layout = {"model.layout": "parallel"} if parallel else {}
-    for each in observe(seen(values, progress=rows, validation=rows, facts={"floor": None}, **layout), 99):
+    for each in findings(history(values, progress=rows, validation=rows, facts={"floor": None}, **layout), 99):
         assert each["sentence"].endswith(".")
 
 
 def test_trouble_comes_first_and_there_are_not_too_many():
     values = stream("grad_stream", 0.001, 0.01, 0.1, 0.4) | stream("stream_rms", 0.1, 0.3, 0.5, 9)
     values |= attention("attn_previous", *[[0.9] * 4] * 3)
-    found = observe(seen(values))
+    found = findings(history(values))
     assert [each["name"] for each in found] == ["vanishing-gradient", "previous-token-heads", "stream-grows"]
-    assert observe(seen(values), 2) == found[:2]
+    assert findings(history(values), 2) == found[:2]

@@ -14,7 +14,7 @@ from playground.training.events import (
     Answers,
     Checkpoint,
     Notice,
-    Probe,
+    Probed,
     Progress,
     Sample,
     Validation,
@@ -66,7 +66,7 @@ def test_looking_judging_and_saving_leave_the_weights_bit_identical(new_state, r
         changes = {**task_changes, "model.dropout": 0.2, **changes}
     watched = new_state(changes)
     _, link = run_loop(watched, tmp_path)
-    seen = [Probe, Validation, Checkpoint, *([Sample] if source == "text" else [Accuracy, Answers])]
+    seen = [Probed, Validation, Checkpoint, *([Sample] if source == "text" else [Accuracy, Answers])]
     assert all(len(link.of(kind)) >= 20 for kind in seen), [(kind, len(link.of(kind))) for kind in seen]
     alone = new_state(changes)
     outcome = Loop(alone, tmp_path / "alone", observe=False).run()
@@ -156,7 +156,7 @@ def test_broken_weights_are_neither_looked_at_nor_saved_nor_called_finished(new_
         assert f"a weight was no longer a finite number after step {step};" in outcome.reason and outcome.step == step
     else:
         assert f"the training loss was nan at step {step + 1};" in outcome.reason
-    assert not [event for event in link.events if isinstance(event, Probe | Sample | Validation | Checkpoint) and event.step >= step]
+    assert not [event for event in link.events if isinstance(event, Probed | Sample | Validation | Checkpoint) and event.step >= step]
     assert_checkpoints_are_finite(tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_samples_come_from_the_model_as_it_is_and_are_repeatable(new_state, run_
 
 def test_samples_can_be_switched_off(new_state, run_loop, tmp_path):
     _, link = run_loop(new_state({"probe.sample_tokens": 0}), tmp_path)
-    assert not link.of(Sample) and link.of(Probe)
+    assert not link.of(Sample) and link.of(Probed)
 
 
 def test_every_event_survives_storage(new_state, run_loop, tmp_path, task_changes):

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from models.knobs import ConfigError
 from playground.data.dataset import TextData
 from playground.data.tokenizers import ByteTokenizer
-from playground.inside.hooks import look, observing
-from playground.inside.measures import Moment, measure
-from playground.inside.quantities import PROBE_BUDGET_MB
+from playground.inside.hooks import traced, tracing
+from playground.inside.measures import measure
+from playground.inside.quantities import PROBE_BUDGET_MB, Probe
 from playground.system.files import text_hash
 from playground.training.checkpoints import Checkpoints, load_model
-from playground.training.events import Notice, Probe
+from playground.training.events import Notice, Probed
 from playground.training.loop import Loop, Wanted
 from playground.training.probes import probe_path, publish_probe, recorded_steps, thin
 
@@ -54,7 +54,7 @@ def test_a_probe_file_holds_the_tokens_and_the_attention_of_its_step(new_state, 
     _, link = run_loop(state, tmp_path)
     digest = text_hash(text + " bottles")
     for step in (0, 5, 10):
-        (event,) = [event for event in link.of(Probe) if event.step == step]
+        (event,) = [event for event in link.of(Probed) if event.step == step]
         assert (event.text_hash, event.n_tokens, event.tokens) == (digest, 8, step * state.config.tokens_per_step)
         path = probe_path(tmp_path, digest, step)
         assert path == tmp_path / "probes" / digest / f"{step:06d}.safetensors"
@@ -110,7 +110,7 @@ def test_every_probe_follows_a_step_that_was_watched_also_where_time_is_short(ne
     state, watched = new_state({"train.max_steps": 400, "probe.interval": 1, "probe.sample_tokens": 0}), []
     step = state.step
     monkeypatch.setattr(state, "step", lambda how: watched.append(how) or step(how))
-    probes = run_loop(state, tmp_path)[1].of(Probe)
+    probes = run_loop(state, tmp_path)[1].of(Probed)
     assert 3 < len(probes) < 300, "paced"
     assert all("update_ratio" in event.values for event in probes if event.step > 0)
     assert sum(watched) == len(probes) - 1, "and no step is watched for nothing"
@@ -130,7 +130,7 @@ def test_the_probe_text_can_be_changed_while_the_run_trains(new_state, run_loop,
     _, link = run_loop(state, tmp_path, {6: Wanted(probe_text="wall"), 13: Wanted(probe_text="green")})
     assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 13, 16, 20]
     assert recorded_steps(tmp_path, text_hash("wall")) == [6, 8, 12]
-    assert [event.text_hash for event in link.of(Probe)] == [text_hash(text) for text in ["green"] * 2 + ["wall"] * 3 + ["green"] * 3]
+    assert [event.text_hash for event in link.of(Probed)] == [text_hash(text) for text in ["green"] * 2 + ["wall"] * 3 + ["green"] * 3]
     assert load_file(probe_path(tmp_path, text_hash("wall"), 8))["attention"].shape == (2, 2, 4, 4)
 
 
@@ -144,7 +144,7 @@ def test_a_new_text_with_unknown_characters_is_noticed_once_and_the_old_one_kept
 
 def test_an_empty_new_text_changes_nothing(new_state, run_loop, tmp_path):
     _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Wanted(probe_text="")})
-    assert {event.text_hash for event in link.of(Probe)} == {text_hash("green")}
+    assert {event.text_hash for event in link.of(Probed)} == {text_hash("green")}
 
 
 def hooks_of(model):
@@ -154,7 +154,7 @@ def hooks_of(model):
 def test_observing_leaves_the_logits_bit_identical_and_no_hook_behind(new_state):
     model, idx = new_state().model.eval(), torch.arange(8)[None]
     before = model(idx)
-    with observing(model) as seen:
+    with tracing(model) as seen:
         during = model(idx)
         assert hooks_of(model)
     assert hooks_of(model) == []
@@ -164,7 +164,7 @@ def test_observing_leaves_the_logits_bit_identical_and_no_hook_behind(new_state)
 
 def test_hooks_are_removed_also_after_an_error(new_state):
     model = new_state().model
-    with pytest.raises(RuntimeError, match="inside"), observing(model):
+    with pytest.raises(RuntimeError, match="inside"), tracing(model):
         raise RuntimeError("inside")
     assert hooks_of(model) == []
 
@@ -173,7 +173,7 @@ def test_hooks_are_removed_also_after_an_error(new_state):
 def test_looking_is_without_dropout_and_restores_the_mode(new_state, training):
     model = new_state().model.train(training)
     tokens = new_state().data.held_out[:8]
-    one, other = look(model, tokens), look(model, tokens)
+    one, other = traced(model, tokens), traced(model, tokens)
     assert model.training == training
     assert all(torch.equal(a, b) for a, b in zip(one.stream, other.stream, strict=True))
 
@@ -183,7 +183,7 @@ def test_a_model_without_attention_has_an_empty_map(new_state, tmp_path):
     tokens = state.data.held_out[:5]
     publish_probe(tmp_path, 0, measure(state.model, tokens), "text")
     assert load_file(probe_path(tmp_path, text_hash("text"), 0))["attention"].shape == (0, 0, 5, 5)
-    seen = look(state.model, tokens)
+    seen = traced(state.model, tokens)
     assert (len(seen.change["attn"]), len(seen.change["mlp"]), len(seen.stream)) == (0, 2, 3)
 
 
@@ -219,7 +219,7 @@ def test_a_long_run_of_64_heads_stays_within_its_budget(tmp_path):
     """20,000 steps, a probe every 100: files as large as those of 8 layers x 8 heads on 64 tokens."""
     tensors = {"attention": torch.zeros(8, 8, 64, 64, dtype=torch.float16), "tokens": torch.zeros(64, dtype=torch.int64)}
     for step in range(0, 20_001, 100):
-        publish_probe(tmp_path, step, Moment({}, tensors), "text")
+        publish_probe(tmp_path, step, Probe({}, tensors), "text")
     files = list((tmp_path / "probes").rglob("*.safetensors"))
     assert sum(file.stat().st_size for file in files) <= PROBE_BUDGET_MB * 2**20
     kept = recorded_steps(tmp_path, text_hash("text"))

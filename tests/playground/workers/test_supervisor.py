@@ -34,7 +34,7 @@ def started(house, endless):
 
     yield start
     for run_id in ids:
-        if run_id in [run.id for run in house.db.runs_in(store.WAITING)]:
+        if run_id in [run.id for run in house.db.runs_in(store.IN_PROGRESS)]:
             house.supervisor.stop(run_id, HOST)
             house.wait(run_id, store.STOPPED, store.FINISHED)
 
