@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -215,13 +215,13 @@ class StepTaken:
 
 @contextmanager
 def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[StepTaken]:
-    """Look at the one optimiser step inside the `with`: what pulled, and how far each weight went."""
+    """Measure the one optimizer step inside the `with`: the gradients, and how far each weight went."""
     taken, before = StepTaken(model.config), {}
 
-    def timed(look):
+    def timed(observe: Callable[[], None]):
         def hook(*_) -> None:
             start = time.perf_counter()
-            traced()
+            observe()
             taken.cost_s += time.perf_counter() - start
 
         return hook
