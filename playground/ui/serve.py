@@ -22,8 +22,9 @@ from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
+from playground.web.assets import asset_path, compressed
 from playground.web.computing import Computing
-from playground.web.live import Live, asset_path, compressed
+from playground.web.live import Live
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
 

@@ -6,8 +6,6 @@ the cursor; answers are bytes, computed once for all who ask the same thing at t
 
 from __future__ import annotations
 
-import gzip
-import mimetypes
 import threading
 import time
 from collections import OrderedDict
@@ -39,9 +37,9 @@ from playground.runs import disk, export, frames, lookup, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
-from playground.system.files import ASSETS, text_hash
+from playground.system.files import text_hash
 from playground.training.errors import CheckpointError
-from playground.web import plots
+from playground.web import assets, plots
 from playground.web.computing import BUSY, Busy, Computing
 from playground.web.errands import Errands
 from playground.workers import queueing
@@ -109,7 +107,7 @@ class Live:
             routes=[
                 *more,
                 Route("/me", self.me),
-                Route("/assets/{name}", self.asset),
+                *assets.ROUTES,
                 Route("/runs", self.list),
                 Route("/overlay", self.overlay),
                 Route("/runs/{run_id}", self.run),
@@ -130,24 +128,6 @@ class Live:
                 StoreBusy: _problem(503), Busy: _problem(503), OSError: _problem(500),
             },
         )  # fmt: skip
-
-    def asset(self, request: Request) -> Response:
-        """A file of assets/, or plotly's script; kept by the browser, compressed once."""
-        name = request.path_params["name"]
-        path = asset_path(name)
-        if path is None:
-            raise HTTPException(404, f"there is no asset {name[:60]!r}")
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        stamp = path.stat().st_mtime_ns
-        etag = f'"{stamp:x}"'
-        headers = {"Cache-Control": "public, max-age=31536000, immutable" if "v" in request.query_params else "no-cache", "ETag": etag}
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", "") and kind.startswith(("text/", "application/javascript", "image/svg")):
-            return Response(
-                compressed(path, stamp), media_type=kind, headers={**headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-            )
-        return Response(path.read_bytes(), media_type=kind, headers=headers)
 
     def run(self, request: Request) -> Response:
         """A run's status and what was recorded since the cursor; all of it at a new generation."""
@@ -455,21 +435,6 @@ def file_name(run: Run) -> str:
     """A run's name made safe for a file, with its id."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in run.name).strip("-")
     return f"{safe[:40] or 'run'}-{run.id}"
-
-
-def asset_path(name: str) -> Path | None:
-    """Where an asset lies; None for anything that is not one."""
-    if name == "plotly.min.js":
-        import plotly
-
-        return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return next((path for path in ASSETS.iterdir() if path.name == name and path.is_file()), None)
-
-
-@lru_cache(maxsize=32)
-def compressed(path: Path, stamp: int) -> bytes:
-    """The file's bytes, gzipped; `stamp` makes a changed file a new one."""
-    return gzip.compress(path.read_bytes(), 6)
 
 
 def _json(data: bytes) -> Response:
