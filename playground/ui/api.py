@@ -19,7 +19,7 @@ from playground.runs import frames, lookup, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, answered
-from playground.web.live import Live
+from playground.web.routes import Live
 from playground.workers.supervisor import Supervisor
 
 MAX_TEXT = 20_000

@@ -24,7 +24,7 @@ from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
 from playground.web.assets import asset_path, compressed
 from playground.web.computing import Computing
-from playground.web.live import Live
+from playground.web.routes import Live
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
 

@@ -22,7 +22,7 @@ from playground.config.settings import LIMITS
 from playground.runs import frames, store
 from playground.runs.store import Run, Store
 from playground.system import memory
-from playground.web.live import Live
+from playground.web.routes import Live
 
 MOST_RUNS, MOST_POINTS = 60, 240
 MOST_ADDRESS = 300

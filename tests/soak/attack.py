@@ -14,7 +14,7 @@ from urllib.parse import quote
 from playground.config.run import RunConfig
 from playground.runs import access
 from playground.runs.store import Store
-from playground.web.live import Live
+from playground.web.routes import Live
 from tests.soak.client import Answer, Client, NoAnswer
 from tests.soak.hostile import Hostile
 from tests.soak.judge import Judge

@@ -14,7 +14,7 @@ from playground.runs.store import Store
 from playground.system import memory
 from playground.web import hosting
 from playground.web.hosting import Host
-from playground.web.live import Live
+from playground.web.routes import Live
 from playground.web.wall import Curves, Wall, address_in_the_room
 from playground.workers import enforcing
 from playground.workers.audience import Audience

@@ -32,7 +32,7 @@ from playground.runs.sampler import SampleConfig
 from playground.runs.store import Store
 from playground.training.events import Progress, Validation
 from playground.web import plots
-from playground.web.live import Live, Shared, about_config, file_name
+from playground.web.routes import Live, Shared, about_config, file_name
 from playground.workers.worker import Interruption, execute
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
