@@ -1,4 +1,4 @@
-"""Store to small deltas for the browser, over plain GET routes mounted at /live.
+"""What the browser gets beside Gradio: plain GET routes, mounted at /live.
 
 Read-only: everybody with a run's link may watch it, unless it is private; then the owner's key comes in a header. The browser holds
 the cursor; answers are bytes, computed once for all who ask the same thing at the same time. Imports no torch.
@@ -6,101 +6,50 @@ the cursor; answers are bytes, computed once for all who ask the same thing at t
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
-from typing import TypeVar
+from functools import partial
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from models.config import ModelConfig, flops_per_token
-from models.graph import formulas, graph, stream_nodes
-from models.knobs import ConfigError, differences, parse
-from playground.config import estimate
-from playground.config.presets import PRESETS
-from playground.config.run import RunConfig
+from models.knobs import ConfigError
 from playground.config.settings import Settings
-from playground.data import tokenizers
-from playground.inside.findings import Seen, observe
-from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
-from playground.runs import disk, export, frames, lookup, sampler, store
+from playground.runs import disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
-from playground.system.files import text_hash
 from playground.training.errors import CheckpointError
-from playground.web import assets, plots
-from playground.web.computing import BUSY, Busy, Computing
+from playground.web import answers, assets, downloads, plots, status
+from playground.web.cache import Cache
+from playground.web.computing import Busy, Computing
 from playground.web.errands import Errands
-from playground.workers import queueing
 from playground.workers.audience import Audience
-from playground.workers.supervisor import queue_of
 
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
-FRESH_S, QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.15, 0.5, 2.5, 1.0
-MAX_EVENTS = 20_000
+QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.5, 2.5, 1.0
 MAX_OVERLAY = 12
 MAX_PROBE_CHARACTERS = 2000
-
-T = TypeVar("T")
-
-
-class Shared:
-    """Answers kept for a moment, each computed by one thread while the others wait for it."""
-
-    def __init__(self, fresh_s: float = FRESH_S, size: int = 256):
-        self.fresh_s, self.size = fresh_s, size
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple, tuple[float, Future]] = OrderedDict()
-
-    def get(self, key: tuple, compute: Callable[[], T]) -> T:
-        with self._lock:
-            now = time.monotonic()
-            kept = self._kept.get(key)
-            mine = kept is None or (kept[1].done() and now - kept[0] > self.fresh_s)
-            future = Future() if mine else kept[1]
-            if mine:
-                self._kept[key] = (now, future)
-                self._kept.move_to_end(key)
-                self._forget(now)
-        if mine:
-            try:
-                future.set_result(compute())
-            except BaseException as error:
-                future.set_exception(error)
-        return future.result()
-
-    def _forget(self, now: float) -> None:
-        """What nobody asked for lately, oldest first: an answer may be large."""
-        while len(self._kept) > 1:
-            key, (since, future) = next(iter(self._kept.items()))
-            if len(self._kept) <= self.size and not (future.done() and now - since > self.fresh_s):
-                return
-            del self._kept[key]
+NEWEST = 10**12  # beyond every step
 
 
-class Live:
-    """The routes. `root` and `db` are what they read; nothing is written."""
+class Routes:
+    """One method per route: what is asked, whether it may be, and an answer that was perhaps computed for somebody else. Nothing is
+    written."""
 
     def __init__(
-        self, root: Path, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
-        settings: Settings | None = None, access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None,
+        self, settings: Settings, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
+        access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None,
     ):  # fmt: skip
-        self.root, self.db, self.shared, self.errands = root, db, Shared(), errands or Errands()
-        self.said, self.named, self.scale = Shared(OBSERVED_S), Shared(NAMES_FRESH_S), scale or disk.Scale(root)
-        self.computing, self.weighing = computing or Computing(), threading.Lock()
-        self.settings, self.access, self.audience = settings or Settings(root), access or Access(db), audience or Audience()
-        self._queue_lock, self._queue_at, self._queued = threading.Lock(), float("-inf"), {}
+        self.settings, self.root, self.db = settings, settings.root, db
+        self.errands, self.computing, self.scale = errands or Errands(), computing or Computing(), scale or disk.Scale(settings.root)
+        self.access, self.audience = access or Access(db), audience or Audience()
+        self.cache, self._observed = Cache(), Cache(OBSERVED_S)
+        self._named, self._queued = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
 
     def app(self, *more: Route) -> Starlette:
         return Starlette(
@@ -129,23 +78,43 @@ class Live:
             },
         )  # fmt: skip
 
-    def run(self, request: Request) -> Response:
-        """A run's status and what was recorded since the cursor; all of it at a new generation."""
-        try:
-            run_id = self._run(request).id
-        except NoSuchRun:
-            return _json(orjson.dumps({"gone": True}))  # an answer, not an error: the page asks again and again
-        generation, cursor = _whole(request, "generation", -1), _whole(request, "cursor", 0)
-        self.audience.looked(run_id)
-        return _json(self.shared.get(("run", run_id, generation, cursor), lambda: self._delta(run_id, generation, cursor)))
+    # Who asks, and what is known to all of them.
+
+    def visitor(self, request: Request) -> Visitor:
+        """Whoever asks, by the headers that the page sends; one of them is a random name of the page itself."""
+        self.audience.here(request.headers.get(PAGE_HEADER, "")[:40])
+        return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
+
+    def limits(self) -> Settings:
+        """What the host allows just now."""
+        return self.settings.with_limits(self.db.limits())
+
+    def names(self) -> dict[str, str]:
+        """What people want to be called, by owner."""
+        return self._named.get((), self.db.names)
+
+    def status(self, run: Run) -> dict:
+        """As `status.of_run` gives it, by the names and the queue of a moment ago."""
+        return status.of_run(run, self.root, self.names(), self._queue)
+
+    def _queue(self) -> status.Queue:
+        return self._queued.get((), lambda: status.places(self.db, self.limits()))
+
+    def _run(self, request: Request) -> Run:
+        """The run of a route. Raises NoSuchRun, also where it is somebody else's private one."""
+        run_id = request.path_params["run_id"]
+        RunFolder(self.root, run_id)
+        return self.access.run(run_id, self.visitor(request))
+
+    # All runs.
 
     def list(self, request: Request) -> Response:
         """All runs that whoever asks may see, newest first, with what differs from their preset."""
-        visitor = self.visitor(request)
-        shown = [
-            status | {"mine": visitor.is_owner_of(run)} for run, status in self.shared.get(("list",), self._list) if visitor.may_see(run)
-        ]
-        return _json(orjson.dumps(shown))
+        visitor, known = self.visitor(request), self.cache.get(("list",), self._list)
+        return _json(orjson.dumps([told | {"mine": visitor.is_owner_of(run)} for run, told in known if visitor.may_see(run)]))
+
+    def _list(self) -> list[tuple[Run, dict]]:
+        return [(run, status.in_list(run, self.status(run))) for run in self.db.runs()]
 
     def me(self, request: Request) -> Response:
         """What is known of whoever asks: the name, whether they are the host, the disk they use and what could be deleted."""
@@ -159,20 +128,6 @@ class Live:
         about = {"name": self.db.names().get(visitor.id, ""), "host": visitor.is_host, "known": visitor.is_known}
         return _json(orjson.dumps(about | {"bytes": mine, "share_bytes": share, "over_bytes": over, "offered": offered}))
 
-    def visitor(self, request: Request) -> Visitor:
-        """Whoever asks, by the headers that the page sends; one of them is a random name of the page itself."""
-        self.audience.here(request.headers.get(PAGE_HEADER, "")[:40])
-        return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
-
-    def _run(self, request: Request) -> Run:
-        """The run of a route. Raises NoSuchRun, also where it is somebody else's private one."""
-        run_id = request.path_params["run_id"]
-        RunFolder(self.root, run_id)
-        return self.access.run(run_id, self.visitor(request))
-
-    def limits(self) -> Settings:
-        return self.settings.with_limits(self.db.limits())
-
     def overlay(self, request: Request) -> Response:
         """A figure of several runs' losses, for plotly in the browser."""
         wanted = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:MAX_OVERLAY]
@@ -183,22 +138,36 @@ class Live:
                 raise HTTPException(400, f"{name} is one of {', '.join(known)}")
         for run_id in wanted:
             self.access.run(run_id, self.visitor(request))
-        return _json(self.shared.get(("overlay", x, y, *wanted), lambda: self._overlay(wanted, x, y)))
+        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, wanted, x, y)))
+
+    # One run.
+
+    def run(self, request: Request) -> Response:
+        """A run's status and what was recorded since the cursor; all of it at a new generation."""
+        try:
+            run_id = self._run(request).id
+        except NoSuchRun:
+            return _json(answers.GONE)  # an answer, not an error: the page asks again and again
+        key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
+        self.audience.looked(run_id)
+        return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.status, *key, self.audience.poll_ms())))
 
     def graph(self, request: Request) -> Response:
         """The architecture, and what is measured at its nodes."""
         run_id = self._run(request).id
-        return _json(self.shared.get(("graph", run_id), lambda: self._graph(run_id)))
+        return _json(self.cache.get(("graph", run_id), lambda: answers.architecture(self.root, run_id)))
 
     def moments(self, request: Request) -> Response:
         """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints. Never an answer from
         before: a page that has just changed the text asks once, and goes on asking only where it is told of work."""
-        return _json(self._moments(self._run(request).id, _text(request)))
+        return _json(answers.moments(self.root, self.db, self.errands, self._run(request).id, _text(request)))
 
     def moment(self, request: Request) -> Response:
         """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
-        key = self._run(request).id, _whole(request, "step", -1), _text(request), "maps" in request.query_params
-        return _json(self.shared.get(("moment", *key), lambda: _or_problem(self._moment, *key)))
+        run_id, step = self._run(request).id, _whole(request, "step", -1)
+        key = run_id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
+        see = partial(answers.moment, self.root, self.db, self.computing, *key)
+        return _json(self.cache.get(("moment", *key), lambda: _or_problem(see)))
 
     def ablate(self, request: Request) -> Response:
         """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
@@ -206,235 +175,31 @@ class Live:
         newest = sampler.newest(self.root, run_id)
         nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
         key = run_id, nearest, request.query_params.get("off"), _text(request)
-        return _json(self.shared.get(("ablate", *key), lambda: _or_problem(self._ablate, *key)))
+        ablate = partial(answers.ablation, self.root, self.db, self.computing, *key)
+        return _json(self.cache.get(("ablate", *key), lambda: _or_problem(ablate)))
 
     def observations(self, request: Request) -> Response:
         """What a person should notice, in plain words."""
-        run_id = self._run(request).id
-        return _json(self.said.get((run_id, self._stage(run_id)), lambda: self._observations(run_id)))
+        run = self._run(request)
+        # Nothing new can be said of a run that is over.
+        version = int(time.monotonic() / OBSERVED_S) if run.state in store.ACTIVE else run.step
+        key = run.id, run.state in store.ACTIVE, run.generation, version
+        return _json(self._observed.get(key, lambda: answers.observations(self.root, self.db, run.id)))
 
     def measures(self, request: Request) -> Response:
-        """Everything measured inside the model, one line per step, quantity, node, layer and head."""
-        run = self._run(request)
-        headers = {"Content-Disposition": f'attachment; filename="{file_name(run)}-inside.csv"'}
-        return StreamingResponse(frames.measures_csv(self.db, run.id), media_type="text/csv", headers=headers)
+        return downloads.measures(self.db, self._run(request))
 
     def weights(self, request: Request) -> Response:
-        """A checkpoint's safetensors file to keep; the newest, or that of `step`."""
-        run = self._run(request)
-        there = sampler.steps(self.root, run.id)
-        step = _whole(request, "step", there[-1] if there else -1)
-        if step not in there:
-            raise HTTPException(404, f"this run has no checkpoint at step {step}")
-        return FileResponse(
-            RunFolder(self.root, run.id).checkpoints / f"{step:06d}.safetensors",
-            filename=f"{file_name(run)}-{step:06d}.safetensors", media_type="application/octet-stream",
-        )  # fmt: skip
+        return downloads.weights(self.root, self._run(request), _whole(request, "step", -1))
 
     def transformers(self, request: Request) -> Response:
-        """A checkpoint as a folder that transformers loads, where a family of it has the architecture."""
-        run = self._run(request)
-        step, name = _whole(request, "step", -1), file_name(run)
-        try:
-            data = export.transformers_zip(self.root, run.id, None if step < 0 else step, name)
-        except (CheckpointError, ConfigError) as error:
-            raise HTTPException(404, str(error)) from None
-        return Response(data, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}.zip"'})
+        return downloads.transformers(self.root, self._run(request), _whole(request, "step", -1))
 
     def metrics(self, request: Request) -> Response:
-        run = self._run(request)
-        data = frames.to_csv(frames.metrics(self.db, [run.id]))
-        return Response(data, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.csv"'})
+        return downloads.metrics(self.db, self._run(request))
 
     def config(self, request: Request) -> Response:
-        run = self._run(request)
-        data = RunFolder(self.root, run.id).config.read_bytes()
-        return Response(
-            data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{file_name(run)}.json"'}
-        )
-
-    def _delta(self, run_id: str, generation: int, cursor: int) -> bytes:
-        try:
-            run = self.db.run(run_id)
-        except NoSuchRun:  # deleted a moment ago
-            return orjson.dumps({"gone": True})
-        if run.generation != generation:
-            cursor = 0
-        rows = self.db.events(run_id, after=cursor, limit=MAX_EVENTS)
-        events: dict[str, dict[str, list]] = {}
-        for row in rows:
-            columns = events.setdefault(row.kind, {"step": []})
-            columns["step"].append(row.step)
-            for name, value in row.body.items():
-                columns.setdefault(name, []).append(value)
-        return orjson.dumps(
-            {
-                "run": self.status(run),
-                "generation": run.generation,
-                "reset": run.generation != generation,
-                "cursor": rows[-1].id if rows else cursor,
-                "more": len(rows) == MAX_EVENTS,
-                "events": events,
-                "poll_ms": self.audience.poll_ms(),
-            }
-        )
-
-    def status(self, run: Run) -> dict:
-        """What a page shows of a run, its events left out. Never its owner."""
-        train = run.config["train"]
-        status = {
-            name: getattr(run, name)
-            for name in (
-                "id", "name", "state", "wanted", "reason", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
-                "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at", "private",
-            )
-        }  # fmt: skip
-        status["by"] = self.names().get(run.owner, "")
-        status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
-        status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")} | {
-            "source": run.config["data"]["source"]
-        }
-        status["flops_per_token"] = training_flops(orjson.dumps(run.config["model"]))
-        if run.state == store.QUEUED:
-            status["place"], status["starts_in_s"] = self._queue().get(run.id, (None, None))
-        if run.state in (store.INTERRUPTED, store.FAILED):
-            status["log"] = RunFolder(self.root, run.id).log_tail()
-        return status
-
-    def names(self) -> dict[str, str]:
-        """What people want to be called, by owner."""
-        return self.named.get(("names",), self.db.names)
-
-    def _queue(self) -> dict[str, tuple[int, float | None]]:
-        """Of each run that waits its place, 1 for the next, and in how many seconds it is expected to start."""
-        with self._queue_lock:
-            if time.monotonic() - self._queue_at > QUEUE_FRESH_S:
-                active, waiting, settings = self.db.runs_in(store.ACTIVE), queue_of(self.db), self.limits()
-                places, each, served = settings.max_running, settings.running_each, self.db.last_starts()
-                starts = queueing.starts_in(waiting, active, served, places, each, lambda run: self._takes(run, places))
-                self._queued = {run.id: (i, starts[run.id]) for i, run in enumerate(waiting, start=1)}
-                self._queue_at = time.monotonic()
-            return self._queued
-
-    def _takes(self, run: Run, places: int) -> float | None:
-        """Training time still to come: by the pace of a run that has begun, by what this machine was measured to do for others."""
-        left = seconds_left(run)
-        machine = estimate.load(self.root) if left is None or run.step == 0 else None
-        if machine is None:
-            return left
-        shared = min(places, max(1, machine.threads))  # runs at the same time share the cores
-        return shared * estimated_seconds(orjson.dumps(run.config), machine)
-
-    def _list(self) -> list[tuple[Run, dict]]:
-        return [(run, self.status(run) | about_config(orjson.dumps(run.config))) for run in self.db.runs()]
-
-    def _overlay(self, run_ids: list[str], x: str, y: str) -> bytes:
-        runs = {run_id: self.db.run(run_id) for run_id in run_ids}
-        names = {run_id: run.name for run_id, run in runs.items()}
-        costs = {run_id: training_flops(orjson.dumps(run.config["model"])) for run_id, run in runs.items()}
-        floors = {row.body["floor"] for run_id in run_ids for row in self.db.events(run_id, kinds=("facts",))}
-        floor = floors.pop() if len(floors) == 1 else None
-        return plots.overlay(frames.metrics(self.db, run_ids), names, costs, x, y, floor).to_json().encode()
-
-    def _graph(self, run_id: str) -> bytes:
-        config = RunFolder(self.root, self.db.run(run_id).id).read_config().model
-        first, ends = stream_nodes(config)
-        stream = [[first, 0], *([node, layer] for layer in range(config.n_layer) for node in ends)]
-        return orjson.dumps(
-            asdict(graph(config))
-            | {"stream": stream, "formulas": formulas(config), "n_head": config.n_head if config.has_attention else 0}
-            | {"quantities": [asdict(each) for each in QUANTITIES.values()], "quantiles": QUANTILES}
-        )
-
-    def _moments(self, run_id: str, text: str | None) -> bytes:
-        run = self.db.run(run_id)
-        recorded = text is None or text == run.probe_text
-        steps = sampler.steps(self.root, run_id) if not recorded else self._kept(run)
-        text = run.probe_text if recorded else text
-        answer = {"text": text, "hash": text_hash(text or ""), "recorded": recorded, "steps": steps, "budget_mb": PROBE_BUDGET_MB}
-        errand = self.errands.about(("reprobe", run_id, run.probe_text)) if recorded else None
-        return orjson.dumps(answer | {"busy": None if errand is None else {"share": errand.share, "words": errand.words}})
-
-    def _kept(self, run: Run) -> list[int]:
-        return [] if run.probe_text is None else RunFolder(self.root, run.id).probe_steps(run.probe_text)
-
-    def _moment(self, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
-        run, folder = self.db.run(run_id), RunFolder(self.root, run_id)
-        step = step if step >= 0 else 10**12
-        text = run.probe_text if text is None else text
-        if text is None:
-            return b"null"
-        found = lookup.recorded(self.root, run_id, step, text)
-        there = [kept for kept in sampler.steps(self.root, run_id) if kept <= step]
-        # A text that is no longer recorded has probes up to some step only; later checkpoints know better.
-        if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
-            found = self.computing.run_soon(lambda: lookup.computed(self.root, run_id, there[-1], text))
-        if found is None:
-            return b"null"
-        tokenizer = tokenizers.load(folder.tokenizer.read_text())
-        return orjson.dumps(lookup.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
-
-    def _ablate(self, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
-        text = text or self.db.run(run_id).probe_text or ""
-        if off is not None:
-            return orjson.dumps(self.computing.run_soon(lambda: lookup.ablate(self.root, run_id, step, off, text)))
-        if not self.weighing.acquire(blocking=False):
-            raise Busy(BUSY)
-        try:  # takes its turns part by part, so that others are served in between
-            return orjson.dumps(lookup.worth(self.root, run_id, step, text, self.computing.run_soon))
-        finally:
-            self.weighing.release()
-
-    def _stage(self, run_id: str) -> tuple:
-        """How far a run is, roughly while it trains: nothing new can be said of one that is over."""
-        run = self.db.run(run_id)
-        return (run.generation, run.step) if run.state not in store.ACTIVE else (run.generation, int(time.monotonic() / OBSERVED_S))
-
-    def _observations(self, run_id: str) -> bytes:
-        config = RunFolder(self.root, self.db.run(run_id).id).read_config()
-        rows = {kind: [] for kind in ("progress", "validation", "probe", "facts")}
-        for row in self.db.events(run_id, kinds=rows):
-            rows[row.kind].append(row.body | {"step": row.step})
-        facts = rows["facts"][-1] if rows["facts"] else None
-        return orjson.dumps(observe(Seen(config, rows["progress"], rows["validation"], rows["probe"], facts)))
-
-
-def seconds_left(run: Run) -> float | None:
-    """Training time still to come, at the pace so far; None where it cannot be known."""
-    train = run.config["train"]
-    guesses = []
-    if train["max_steps"] is not None and run.step > 0:
-        guesses.append(run.seconds / run.step * (train["max_steps"] - run.step))
-    if train["max_seconds"] is not None:
-        guesses.append(train["max_seconds"] - run.seconds)
-    return max(0.0, min(guesses)) if guesses else None
-
-
-@lru_cache(maxsize=2000)
-def estimated_seconds(config: bytes, machine: estimate.Machine) -> float:
-    """Training time of a whole run by itself on this machine."""
-    return estimate.run_seconds(parse(RunConfig, orjson.loads(config)), machine)
-
-
-@lru_cache(maxsize=2000)
-def training_flops(model: bytes) -> int:
-    """What training on one token costs, in FLOP."""
-    return 3 * flops_per_token(parse(ModelConfig, orjson.loads(model)))
-
-
-@lru_cache(maxsize=2000)
-def about_config(config: bytes) -> dict:
-    """In words, the knobs in which a config differs from the default, and why transformers could not load its model."""
-    config = parse(RunConfig, orjson.loads(config))
-    changed = differences(config, PRESETS["default"].config)
-    differs = [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]
-    return {"differs": differs, "no_family": export.why_not(config.model)}
-
-
-def file_name(run: Run) -> str:
-    """A run's name made safe for a file, with its id."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in run.name).strip("-")
-    return f"{safe[:40] or 'run'}-{run.id}"
+        return downloads.config(self.root, self._run(request))
 
 
 def _json(data: bytes) -> Response:
@@ -451,10 +216,10 @@ def _whole(request: Request, name: str, default: int) -> int:
         raise HTTPException(400, f"{name} is a whole number") from None
 
 
-def _or_problem(answer: Callable[..., bytes], *arguments: object) -> bytes:
+def _or_problem(answer: Callable[[], bytes]) -> bytes:
     """The answer, or what is wrong with what a person typed: an answer too."""
     try:
-        return answer(*arguments)
+        return answer()
     except ConfigError as error:
         return orjson.dumps({"problem": str(error)})
 

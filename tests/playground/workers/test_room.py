@@ -14,7 +14,7 @@ from playground.runs.store import Store
 from playground.system import memory
 from playground.web import hosting
 from playground.web.hosting import Host
-from playground.web.routes import Live
+from playground.web.routes import Routes
 from playground.web.wall import Curves, Wall, address_in_the_room
 from playground.workers import enforcing
 from playground.workers.audience import Audience
@@ -263,7 +263,7 @@ def test_limits_are_set_all_or_none_and_outlast_the_app(room):
 def wall(trained):
     root, run_id = trained
     db = Store(root)
-    live = Live(root, db, access=Access(db, TOKEN))
+    live = Routes(Settings(root), db, access=Access(db, TOKEN))
     return TestClient(live.app(*Wall(live, "http://192.0.2.7:7860/").routes())), run_id
 
 
@@ -340,7 +340,7 @@ def test_private_runs_are_nobodys_business_on_any_route(tmp_path, open_house, ti
     try:
         run_id = house.supervisor.submit(tiny(), ALICE, private=True)
         house.wait(run_id, store.FINISHED)
-        live = Live(house.root, house.db, access=Access(house.db, TOKEN))
+        live = Routes(Settings(house.root), house.db, access=Access(house.db, TOKEN))
         client = TestClient(live.app(), raise_server_exceptions=False)
         routes = [path.path for path in client.app.routes if "{run_id}" in path.path]
         assert len(routes) >= 10
