@@ -25,6 +25,7 @@ from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Run, Store
 from playground.system.files import REPOSITORY
+from playground.training import paths
 from playground.web.computing import Computing
 
 RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"
@@ -102,7 +103,7 @@ def _note_shares(results: Results, folder: RunFolder, run: Run) -> None:
         results.shares[name].append(float(spent[key]) / run.seconds)
     results.probe_ms.append(1000 * float(spent["probing_s"]) / int(spent["n_probes"]))
     results.probes_per_minute.append(60 * int(spent["n_probes"]) / run.seconds)
-    kept = sum(path.stat().st_size for path in folder.probes.rglob("*.safetensors"))
+    kept = sum(probe.path.stat().st_size for probe in paths.all_probes(folder.probes))
     results.probe_mb_per_1000_steps.append(kept / 1e6 * 1000 / run.step)
 
 

@@ -157,7 +157,7 @@ def _summary(settings: Settings, run: Run, val_loss: float | None) -> str:
     if val_loss is not None:
         lines.append(f"  validation loss  {val_loss:.4f} nats per token, over the whole held-out text")
     lines.append(f"  kept in {folder.path}")
-    if any(folder.checkpoints.glob("*.json")):
+    if folder.checkpoint_steps():
         lines.append(f"  sample from it:  {command(settings, 'sample', run.id)}")
     if run.state in store.RESUMABLE:
         lines.append(f"  go on with it:   {command(settings, 'resume', run.id)}")

@@ -24,7 +24,7 @@ from playground.data.dataset import TaskData
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.inside import measures
 from playground.system.files import text_hash
-from playground.training import probes
+from playground.training import paths, probes
 from playground.training.checkpoints import Checkpoints
 from playground.training.devices import one_thread
 from playground.training.events import (
@@ -156,7 +156,7 @@ class Loop:
     def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True, share: float = 1.0):
         self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
         self.config = state.config
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(paths.checkpoints(folder))
         self.data, self.tokenizer = state.data, state.data.tokenizer
         self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
         self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)

@@ -11,6 +11,7 @@ from models.knobs import ConfigError
 from playground.runs import export, frames, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
+from playground.training import paths
 from playground.training.errors import CheckpointError
 
 
@@ -20,10 +21,8 @@ def weights(root: Path, run: Run, step: int) -> Response:
     step = there[-1] if there and step < 0 else step
     if step not in there:
         raise HTTPException(404, f"this run has no checkpoint at step {step}")
-    return FileResponse(
-        RunFolder(root, run.id).checkpoints / f"{step:06d}.safetensors",
-        filename=f"{file_name(run)}-{step:06d}.safetensors", media_type="application/octet-stream",
-    )  # fmt: skip
+    path = paths.weights(RunFolder(root, run.id).checkpoints, step)
+    return FileResponse(path, filename=f"{file_name(run)}-{path.name}", media_type="application/octet-stream")
 
 
 def transformers(root: Path, run: Run, step: int) -> Response:

@@ -49,7 +49,7 @@ def mark_dead(db: Store, root: Path, run: Run, reason: str = "", *, died: str = 
     folder = RunFolder(root, run.id)
     if locks.is_locked(folder.lock):
         return False
-    saved = max((int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")), default=0)
+    saved = max(folder.checkpoint_steps(), default=0)
     known = f"{died or how_it_died(None)}, at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
     if not db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or known):
         return False

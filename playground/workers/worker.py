@@ -26,6 +26,7 @@ from playground.runs.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
 from playground.system.cores import n_cpus
 from playground.system.files import publish, sweep
+from playground.training import paths
 from playground.workers.pulse import Pulse
 
 LAST_WORD_S = 60.0
@@ -196,7 +197,7 @@ class Work:
             state.start_from(parent, last)
         checkpoints.drop_after(state.steps_done)
         loop = Loop(state, folder.path, self.link, share=share)
-        _drop_probes_after(folder.path, state.steps_done)
+        _drop_probes_after(folder, state.steps_done)
         sweep(folder.path)
         if run.probe_text is not None:
             loop.set_probe(run.probe_text)
@@ -259,10 +260,10 @@ def _check_data(folder: RunFolder, data) -> None:
         raise CorpusError("the data have changed since this run began (another Python version?); start a new run")
 
 
-def _drop_probes_after(folder: Path, step: int) -> None:
-    for path in folder.glob("probes/*/[0-9]*.safetensors"):
-        if int(path.stem) > step:
-            path.unlink(missing_ok=True)
+def _drop_probes_after(folder: RunFolder, step: int) -> None:
+    for probe in paths.all_probes(folder.probes):
+        if probe.step > step:
+            probe.path.unlink(missing_ok=True)
 
 
 class Unsaid(OSError):
