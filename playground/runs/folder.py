@@ -29,6 +29,7 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self.data_digest = self.path / "data.sha256"
         self.log = self.path / "worker.log"
+        self.outcome = self.path / "outcome.json"  # a `training.outcome.Outcome`: how its last worker left it, gone while one trains
         self.lock = self.path / "lock"
         self.checkpoints, self.probes = paths.checkpoints(self.path), paths.probes(self.path)
 

@@ -25,7 +25,7 @@ from playground.workers import queueing
 from playground.workers.supervisor import queue_of
 
 TOLD = (
-    "id", "name", "state", "wanted", "reason", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
+    "id", "name", "state", "wanted", "reason", "cause", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
     "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at", "private",
 )  # fmt: skip
 
