@@ -147,7 +147,7 @@ class House:
         self.until(lambda: self.db.run(run_id).step >= step, f"step {step}")
 
     def checkpoints(self, run_id: str) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder(run_id).checkpoints.glob("[0-9]*.json"))
+        return self.folder(run_id).checkpoint_steps()
 
     def pids(self, run_id: str) -> list[int]:
         """The processes that trained a run, oldest first, by their own account."""

@@ -148,6 +148,40 @@ def test_every_module_says_what_it_is_for():
     assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
 
+# How the names of checkpoints and probes are spelt: a step of six digits, an ending, a pattern for both, a folder.
+SPELT = re.compile(r"06d|(?:^|\*|\])\.(?:state\.)?safetensors$|\[0-9\].*\.json$|^\*\.json$|^(?:checkpoints|probes)/")
+BESIDE = [path for path in [*ROOT.glob("tests/*.py"), *ROOT.glob("tests/soak/*.py")] if not path.name.startswith("test_")]
+
+
+def spelt(source: str) -> list[str]:
+    """The texts in a source that build or match such a name, docstrings left out."""
+    tree = ast.parse(source)
+    said = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in said]
+    parts = [node.right for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)]
+    folders = [node for node in parts if isinstance(node, ast.Constant) and node.value in ("checkpoints", "probes")]
+    return [node.value for node in texts if node in folders or SPELT.search(node.value)]
+
+
+def test_the_names_of_checkpoints_and_probes_are_spelt_in_one_file():
+    """Product and campaigns; the tests know them by heart, so that a change is noticed."""
+    found = {path.relative_to(ROOT).as_posix(): spelt(path.read_text()) for path in [*FILES, *BESIDE]}
+    assert set(found.pop("playground/training/paths.py")) >= {"checkpoints", "probes", "06d", ".safetensors", ".state.safetensors"}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'folder / f"{step:06d}.json"', 'f"{step:06d}"', 'folder.glob("[0-9]*.json")', 'folder.glob("*.json")',
+        'folder.rglob("*.safetensors")', 'info.with_suffix(".safetensors")', 'folder / "checkpoints" / name',
+        'folder.glob("probes/*/[0-9]*.safetensors")', 'f"{step}.state.safetensors"',
+    ],
+)  # fmt: skip
+def test_a_name_of_a_checkpoint_or_probe_is_noticed(source):
+    assert spelt(source) and not spelt('"""`NNNNNN.safetensors`"""\nshares["checkpoints"], "model.safetensors", "config.json"')
+
+
 def plain(name: str) -> str:
     """A package's name without its versions and extras, written one way."""
     return re.split(r"[^\w.-]", name.strip(), maxsplit=1)[0].lower().replace("_", "-")

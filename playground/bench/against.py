@@ -18,7 +18,7 @@ from pathlib import Path
 
 from models.knobs import ConfigError, Problem
 from playground.bench.figures import note, spread
-from playground.bench.processes import outcome_of, run_in_worker, warm_starts
+from playground.bench.processes import run_in_worker, warm_starts
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
@@ -27,6 +27,7 @@ from playground.data.config import DataConfig
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run
 from playground.system.files import REPOSITORY
+from playground.training.outcome import Outcome
 
 DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"
 ITERATION = re.compile(r"iter (\d+): loss \S+, time (\S+)ms")
@@ -142,7 +143,7 @@ def _same_in_float32(settings: Settings, copy: Path, recipe: Recipe, source: str
 def _trained(settings: Settings, source: str, config: RunConfig) -> tuple[Run, float]:
     """A run trained by a worker, and its tokens per second without its validations."""
     run, _ = run_in_worker(config.model_copy(update={"data": config.data.model_copy(update={"source": source})}), settings)
-    training_s = run.seconds - float(outcome_of(RunFolder(settings.root, run.id))["validation_s"])
+    training_s = run.seconds - Outcome.read(RunFolder(settings.root, run.id).outcome).validation_s
     return run, run.step * config.tokens_per_step / training_s
 
 

@@ -55,12 +55,6 @@ def run_in_worker(config: RunConfig, settings: Settings, beside: Callable[[str],
     return run, first_s
 
 
-def outcome_of(folder: RunFolder) -> dict[str, str]:
-    """What the worker itself says of its time, in the last line of its log."""
-    words = folder.log_tail().rsplit("Outcome(", 1)[1].rstrip(")").split(", ")
-    return dict(word.split("=", 1) for word in words if "=" in word)
-
-
 def first_loss(db: Store, run_id: str, began: float) -> float:
     """Seconds until the first recorded loss can be read."""
     while time.monotonic() - began < PATIENCE_S:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from playground.bench.figures import machine, note, spread
 from playground.bench.loops import BARE, LOOP, PRELOADED, speed
-from playground.bench.processes import app_server, fetch, outcome_of, run_in_worker, warm_starts
+from playground.bench.processes import app_server, fetch, run_in_worker, warm_starts
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.runs import sampler, store
@@ -25,6 +25,8 @@ from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Run, Store
 from playground.system.files import REPOSITORY
+from playground.training import paths
+from playground.training.outcome import Outcome
 from playground.web.computing import Computing
 
 RUN, WATCHED, SAMPLED = "run with recording and probes", "the same, watched at 2 Hz", "the same, sampled from all the time"
@@ -97,12 +99,12 @@ def _worker(config: RunConfig, settings: Settings, results: Results, beside: Cal
 
 
 def _note_shares(results: Results, folder: RunFolder, run: Run) -> None:
-    spent = outcome_of(folder)
-    for name, key in (("recording", "recording_s"), ("validation", "validation_s"), ("checkpoints", "checkpoint_s")):
-        results.shares[name].append(float(spent[key]) / run.seconds)
-    results.probe_ms.append(1000 * float(spent["probing_s"]) / int(spent["n_probes"]))
-    results.probes_per_minute.append(60 * int(spent["n_probes"]) / run.seconds)
-    kept = sum(path.stat().st_size for path in folder.probes.rglob("*.safetensors"))
+    spent = Outcome.read(folder.outcome)
+    for name, seconds in (("recording", spent.recording_s), ("validation", spent.validation_s), ("checkpoints", spent.checkpoint_s)):
+        results.shares[name].append(seconds / run.seconds)
+    results.probe_ms.append(1000 * spent.probing_s / spent.n_probes)
+    results.probes_per_minute.append(60 * spent.n_probes / run.seconds)
+    kept = sum(probe.path.stat().st_size for probe in paths.all_probes(folder.probes))
     results.probe_mb_per_1000_steps.append(kept / 1e6 * 1000 / run.step)
 
 

@@ -190,7 +190,7 @@ def _all_runs(settings: Settings) -> Callable[[Store], list[Run]]:
 
 def _row(run: Run) -> dict:
     names = (
-        "name", "state", "reason", "step", "train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s", "seconds",
+        "name", "state", "reason", "cause", "step", "train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s", "seconds",
         "n_params", "parent", "preset", "threads", "device", "created_at", "started_at", "ended_at",
     )  # fmt: skip
     limits = {name: run.config["train"][name] for name in ("max_steps", "max_seconds")}

@@ -21,8 +21,9 @@ from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
 from playground.system.cores import calm_threads
+from playground.training.outcome import Cause
 from playground.workers import worker
-from playground.workers.leftovers import mark_dead
+from playground.workers.leftovers import Death, mark_dead
 from playground.workers.supervisor import threads_for
 
 GOOD_ENDS = (store.FINISHED, store.STOPPED, store.PAUSED)
@@ -99,7 +100,7 @@ def train(settings: Settings, db: Store, run_ids: list[str], *, as_json: bool, b
         outcomes = _execute(settings, bars, threads, interruption)
     except KeyboardInterrupt:
         for run in runs:
-            mark_dead(db, settings.root, run, "ended at once from the terminal; resume it from the last checkpoint")
+            mark_dead(db, settings.root, run, Death(Cause.SIGNAL, "it was ended at once from the terminal"))
         outcomes = {}
     finally:
         for bar in bars.values():
@@ -133,6 +134,7 @@ def _result(run: Run, outcome: Any, val_loss: float | None, elapsed_s: float) ->
         "name": run.name,
         "state": run.state,
         "reason": run.reason,
+        "cause": run.cause,
         "steps": run.step,
         "n_params": run.n_params,
         "train_loss": run.train_loss,
@@ -157,7 +159,7 @@ def _summary(settings: Settings, run: Run, val_loss: float | None) -> str:
     if val_loss is not None:
         lines.append(f"  validation loss  {val_loss:.4f} nats per token, over the whole held-out text")
     lines.append(f"  kept in {folder.path}")
-    if any(folder.checkpoints.glob("*.json")):
+    if folder.checkpoint_steps():
         lines.append(f"  sample from it:  {command(settings, 'sample', run.id)}")
     if run.state in store.RESUMABLE:
         lines.append(f"  go on with it:   {command(settings, 'resume', run.id)}")

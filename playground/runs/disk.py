@@ -17,6 +17,7 @@ from pathlib import Path
 from playground.runs import store
 from playground.runs.store import Run
 from playground.system.files import evenly
+from playground.training import paths
 
 FEW_PROBES = 20
 RESERVE_BYTES = 200_000_000  # so that runs that train can still save and the database can be written
@@ -75,8 +76,10 @@ def _bytes_in(folder: Path) -> int:
 
 def thin_probes(folder: Path, keep: int = FEW_PROBES) -> None:
     """Leave at most so many probes of each text, evenly spread, first and last always kept."""
-    for text in _folders(folder / "probes"):
-        steps = {int(path.stem): path for path in text.glob("[0-9]*.safetensors")}
+    texts: dict[str, dict[int, Path]] = defaultdict(dict)
+    for probe in paths.all_probes(paths.probes(folder)):
+        texts[probe.text_hash][probe.step] = probe.path
+    for steps in texts.values():
         for step in set(steps) - evenly(sorted(steps), keep):
             steps[step].unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from models.knobs import parse
 from playground.config.run import RunConfig
 from playground.runs.store import NoSuchRun
 from playground.system.files import making, publish, text_hash
+from playground.training import paths
 
 MAX_NAME = 80
 _RUN_ID = re.compile(r"[a-z2-7]{10}")
@@ -28,8 +29,9 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self.data_digest = self.path / "data.sha256"
         self.log = self.path / "worker.log"
+        self.outcome = self.path / "outcome.json"  # a `training.outcome.Outcome`: how its last worker left it, gone while one trains
         self.lock = self.path / "lock"
-        self.checkpoints, self.probes = self.path / "checkpoints", self.path / "probes"
+        self.checkpoints, self.probes = paths.checkpoints(self.path), paths.probes(self.path)
 
     @contextlib.contextmanager
     def created(self, config: RunConfig) -> Iterator[None]:
@@ -46,12 +48,16 @@ class RunFolder:
         """Raises ConfigError where the file is not a run's config."""
         return parse(RunConfig, json.loads(self.config.read_text()))
 
+    def checkpoint_steps(self) -> list[int]:
+        """The steps of the checkpoints that exist, ascending."""
+        return paths.checkpoint_steps(self.checkpoints)
+
     def probe_steps(self, text: str) -> list[int]:
         """The steps at which a probe of this text is kept, ascending."""
-        return sorted(int(path.stem) for path in (self.probes / text_hash(text)).glob("[0-9]*.safetensors"))
+        return paths.probe_steps(self.probes, text_hash(text))
 
     def probe(self, text: str, step: int) -> Path:
-        return self.probes / text_hash(text) / f"{step:06d}.safetensors"
+        return paths.probe(self.probes, text_hash(text), step)
 
     def log_tail(self, n_lines: int = 15) -> str:
         """The last lines that the worker wrote, at most 4,000 characters."""

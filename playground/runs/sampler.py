@@ -16,6 +16,7 @@ from models.knobs import ConfigError, Knobs, Problem, knob, parse
 from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
 from playground.runs.folder import RunFolder
+from playground.training import paths
 from playground.training.errors import CheckpointError
 
 N_RUNNERS_UP = 5
@@ -101,8 +102,7 @@ def newest(root: Path, run_id: str) -> int:
 
 def steps(root: Path, run_id: str) -> list[int]:
     """The steps of a run's checkpoints, oldest first. Raises NoSuchRun."""
-    folder = RunFolder(root, run_id).checkpoints
-    return sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
+    return RunFolder(root, run_id).checkpoint_steps()
 
 
 def load(root: Path, run_id: str, step: int | None) -> Loaded:
@@ -139,17 +139,17 @@ def parse_sampling(values: dict) -> SampleConfig:
 def _stamp(root: Path, run_id: str, step: int) -> int:
     """Changes when a resumed run writes a checkpoint of this step anew. Raises CheckpointError."""
     try:
-        return (RunFolder(root, run_id).checkpoints / f"{step:06d}.json").stat().st_mtime_ns
+        return paths.info(RunFolder(root, run_id).checkpoints, step).stat().st_mtime_ns
     except FileNotFoundError:
         raise CheckpointError(f"the checkpoint of step {step} has just been thinned out; choose another one") from None
 
 
 @lru_cache(maxsize=6)
 def _load(root: Path, run_id: str, step: int, stamp: int) -> Loaded:
-    from playground.training.checkpoints import Checkpoints, load_model
+    from playground.training.checkpoints import load_model
 
     folder = RunFolder(root, run_id)
-    model = load_model(folder.read_config().model, Checkpoints(folder.checkpoints).weights_path(step))
+    model = load_model(folder.read_config().model, paths.weights(folder.checkpoints, step))
     return Loaded(model, tokenizers.load(folder.tokenizer.read_text()))
 
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +58,54 @@ MIGRATIONS = (
     CREATE TABLE people (id TEXT PRIMARY KEY, name TEXT NOT NULL, named_at REAL NOT NULL);
     CREATE TABLE limits (name TEXT PRIMARY KEY, value INTEGER);
     """,
+    # `cause` is the code of what `reason` says in words, `wanted_by` that of `why`. Until now only the words were kept.
+    """
+    ALTER TABLE runs ADD COLUMN cause TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN wanted_by TEXT NOT NULL DEFAULT '';
+    UPDATE runs SET cause = CASE state
+        WHEN 'queued' THEN CASE WHEN reason = '' THEN '' ELSE 'turn' END
+        WHEN 'paused' THEN CASE
+            WHEN reason LIKE 'paused by the host, with all the others%' THEN 'host_all'
+            WHEN reason LIKE 'paused by the host because nobody looked at it%' THEN 'host_idle'
+            WHEN reason LIKE 'paused by the host%' THEN 'host'
+            WHEN reason LIKE 'paused because nobody has looked at it%' THEN 'idle'
+            WHEN reason LIKE 'paused by its owner%' THEN 'owner'
+            ELSE '' END
+        WHEN 'stopped' THEN CASE
+            WHEN reason LIKE 'stopped by the host%' THEN 'host'
+            WHEN reason LIKE 'stopped after %' THEN 'time'
+            WHEN reason LIKE 'stopped by its owner%' THEN 'owner'
+            ELSE '' END
+        WHEN 'finished' THEN CASE
+            WHEN reason LIKE 'all % steps done' THEN 'steps'
+            WHEN reason LIKE '% s of training done' THEN 'seconds'
+            ELSE '' END
+        WHEN 'diverged' THEN 'diverged'
+        WHEN 'interrupted' THEN CASE
+            WHEN reason LIKE 'its process was asked to end%' THEN 'signal'
+            WHEN reason LIKE 'ended at once from the terminal%' THEN 'signal'
+            WHEN reason LIKE 'its worker process died: it was killed%' THEN 'killed'
+            WHEN reason LIKE 'its worker process ended and could not record why%' THEN 'unrecorded'
+            WHEN reason LIKE 'its worker process hung%' THEN 'hung'
+            WHEN reason LIKE 'its worker process did not get to work%' THEN 'not_started'
+            ELSE 'died' END
+        WHEN 'failed' THEN CASE
+            WHEN reason LIKE 'the disk is full%' THEN 'disk_full'
+            WHEN reason LIKE 'the folder of the runs %' THEN 'read_only'
+            WHEN reason LIKE 'out of memory%' THEN 'memory'
+            WHEN reason LIKE 'its worker could not be started%' THEN 'not_started'
+            ELSE 'error' END
+        ELSE '' END;
+    UPDATE runs SET wanted_by = CASE
+        WHEN why LIKE 'paused by the host, with all the others%' THEN 'host_all'
+        WHEN why LIKE 'paused by the host because nobody looked at it%' THEN 'host_idle'
+        WHEN why LIKE '% by the host' THEN 'host'
+        WHEN why LIKE 'paused because nobody has looked at it%' THEN 'idle'
+        WHEN why LIKE 'stopped after %' THEN 'time'
+        WHEN why LIKE 'others wait%' THEN 'turn'
+        WHEN why LIKE '% by its owner' THEN 'owner'
+        ELSE '' END;
+    """,
 )
 
 
@@ -99,7 +147,8 @@ class StoreUnusable(OSError):
 
 @dataclass(frozen=True)
 class Run:
-    """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training."""
+    """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training. `reason` says in words for
+    people why the state is what it is, `cause` as a code of `training.outcome.Cause`; `why` and `wanted_by` likewise of `wanted`."""
 
     id: str
     name: str
@@ -129,6 +178,8 @@ class Run:
     private: bool
     turn_at: float | None
     why: str
+    cause: str
+    wanted_by: str
 
 
 @dataclass(frozen=True)
@@ -271,16 +322,17 @@ class Store:
     def set_private(self, run_id: str, private: bool) -> None:
         self._update(run_id, private=private)
 
-    def want(self, run_id: str, wanted: str, why: str = "") -> None:
-        """Set what the run's worker is to do (run, pause, stop), and why."""
-        self._update(run_id, wanted=wanted, why=why)
+    def want(self, run_id: str, wanted: str, why: str = "", by: str = "") -> None:
+        """Set what the run's worker is to do (run, pause, stop), and why: in words, and by what cause."""
+        self._update(run_id, wanted=wanted, why=why, wanted_by=by)
 
-    def want_if_free(self, run_id: str, wanted: str, why: str) -> bool:
+    def want_if_free(self, run_id: str, wanted: str, why: str, by: str) -> bool:
         """The same, also yield, of a run that trains and of which nobody wants anything else; says whether it was."""
         with self._writing() as db:
             done = db.execute(
-                "UPDATE runs SET wanted=?, why=? WHERE id=? AND wanted='run' AND state=?", (wanted, why, run_id, RUNNING)
-            )  # fmt: skip
+                "UPDATE runs SET wanted=?, why=?, wanted_by=? WHERE id=? AND wanted='run' AND state=?",
+                (wanted, why, by, run_id, RUNNING),
+            )
             return done.rowcount == 1
 
     def set_name(self, person: str, name: str) -> None:
@@ -303,29 +355,29 @@ class Store:
         states = tuple(from_states)
         with self._writing() as db:
             done = db.execute(
-                "UPDATE runs SET state='queued', wanted='run', why='', reason='', ended_at=NULL,"
+                "UPDATE runs SET state='queued', wanted='run', why='', wanted_by='', reason='', cause='', ended_at=NULL,"
                 " place=(SELECT coalesce(max(place), 0) + 1 FROM runs)"
                 f" WHERE id=? AND state IN ({','.join('?' * len(states))})",
                 (run_id, *states),
             )
             return done.rowcount == 1
 
-    def yield_turn(self, run_id: str, reason: str, *, step: int, seconds: float) -> None:
+    def yield_turn(self, run_id: str, reason: str, cause: str, *, step: int, seconds: float) -> None:
         """Put a run whose worker has saved it back into the queue, at its end. What its owner wants meanwhile stays wanted."""
         with self._writing() as db:
             db.execute(
-                "UPDATE runs SET state='queued', reason=?, step=?, seconds=?, ended_at=NULL,"
+                "UPDATE runs SET state='queued', reason=?, cause=?, step=?, seconds=?, ended_at=NULL,"
                 " place=(SELECT coalesce(max(place), 0) + 1 FROM runs),"
                 " wanted=CASE wanted WHEN 'yield' THEN 'run' ELSE wanted END WHERE id=? AND state IN ('starting', 'running')",
-                (reason, step, seconds, run_id),
+                (reason, cause, step, seconds, run_id),
             )
 
-    def change_state(self, run_id: str, state: str, from_states: Iterable[str], reason: str = "", **values: Any) -> bool:
+    def change_state(self, run_id: str, state: str, from_states: Iterable[str], reason: str = "", cause: str = "", **values: Any) -> bool:
         """Move a run to a state if it is still in one of these; says whether it was."""
         states = tuple(from_states)
         with self._writing() as db:
             ended = {} if state in IN_PROGRESS else {"ended_at": _now(db)}
-            fields = {"state": state, "reason": reason, **values, **ended}
+            fields = {"state": state, "reason": reason, "cause": cause, **values, **ended}
             done = db.execute(
                 f"UPDATE runs SET {_assignments(fields)} WHERE id=? AND state IN ({','.join('?' * len(states))})",
                 (*fields.values(), run_id, *states),
@@ -346,7 +398,7 @@ class Store:
         with self._writing() as db:
             db.execute("DELETE FROM events WHERE run_id=? AND step>?", (run_id, step))
             db.execute(
-                "UPDATE runs SET state='running', reason='', generation=generation+1, step=?, threads=?, device=?,"
+                "UPDATE runs SET state='running', reason='', cause='', generation=generation+1, step=?, threads=?, device=?,"
                 " started_at=coalesce(started_at, ?), turn_at=?, ended_at=NULL, probe_text=coalesce(probe_text, ?),"
                 " val_loss=?, best_val_loss=?, final_val_loss=NULL WHERE id=?",
                 (step, threads, device, now := _now(db), now, probe_text, *_validations(db, run_id), run_id),
@@ -522,11 +574,15 @@ def _wait_for_tables(db: sqlite3.Connection) -> None:
 
 
 def _run(row: sqlite3.Row) -> Run:
-    fields = dict(row)
+    """Columns that a later version has added are left out: its app may have brought up to date what an older worker reads."""
+    fields = {name: value for name, value in dict(row).items() if name in _COLUMNS}
     for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):
             fields[name] = _NOT_FINITE[fields[name]]
     return Run(**{**fields, "config": json.loads(fields["config"]), "private": bool(fields["private"])})
+
+
+_COLUMNS = {field.name for field in fields(Run)}
 
 
 def _assignments(fields: dict[str, Any]) -> str:

@@ -1,8 +1,7 @@
 """Checkpoints of one run as files. Nothing is ever pickled.
 
-`NNNNNN.safetensors` holds the weights, `NNNNNN.state.safetensors` what else is needed to go on,
-`NNNNNN.json` what is known of it; the last is published last, and without it the checkpoint
-does not exist.
+One has weights, what else is needed to go on, and what is known of it; the last is published last, and without it the checkpoint
+does not exist. `paths` says what the files are called.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from torch import Tensor
 from models.config import ModelConfig
 from models.gpt import GPT
 from playground.system.files import evenly, publish
+from playground.training import paths
 from playground.training.errors import CheckpointError
 
 KEEP_WEIGHTS = 50
@@ -28,7 +28,7 @@ KEEP_STATES = 2
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What `NNNNNN.json` says. Losses in nats per token, `seconds` of training."""
+    """What is known of a checkpoint. Losses in nats per token, `seconds` of training."""
 
     step: int
     tokens: int
@@ -48,13 +48,13 @@ class Checkpoints:
         self.folder = folder
 
     def weights_path(self, step: int) -> Path:
-        return self.folder / f"{step:06d}.safetensors"
+        return paths.weights(self.folder, step)
 
     def state_path(self, step: int) -> Path:
-        return self.folder / f"{step:06d}.state.safetensors"
+        return paths.state(self.folder, step)
 
     def info_path(self, step: int) -> Path:
-        return self.folder / f"{step:06d}.json"
+        return paths.info(self.folder, step)
 
     def save(self, info: CheckpointInfo, weights: dict[str, Tensor], state: dict[str, Tensor], metadata: dict[str, str]) -> None:
         """Publish a checkpoint, then thin out older ones. Raises OSError (a full disk) with the older ones intact."""
@@ -67,10 +67,10 @@ class Checkpoints:
     def list(self) -> list[CheckpointInfo]:
         """Those that exist, oldest first."""
         infos = []
-        for path in self.folder.glob("[0-9]*.json"):
+        for step in paths.checkpoint_steps(self.folder):
             with contextlib.suppress(FileNotFoundError):
-                infos.append(CheckpointInfo(**json.loads(path.read_text())))
-        return sorted(infos, key=lambda info: info.step)
+                infos.append(CheckpointInfo(**json.loads(self.info_path(step).read_text())))
+        return infos
 
     def newest_to_resume(self) -> CheckpointInfo | None:
         """The newest from which training can go on."""
@@ -85,7 +85,7 @@ class Checkpoints:
     def drop_after(self, step: int) -> None:
         """Remove checkpoints beyond `step`, from where a resumed run goes on, and the files of those that were never published."""
         infos = {info.step for info in self.list()}
-        found = {int(path.name.split(".")[0]) for path in self.folder.glob("[0-9]*.safetensors")}
+        found = {step for step, _ in paths.tensor_files(self.folder)}
         for other in (infos | found) - {known for known in infos if known <= step}:
             self._remove(other)
 

@@ -107,7 +107,7 @@ class Sample(Event):
 
 @dataclass(frozen=True)
 class Probed(Event):
-    """A file `probes/TEXT_HASH/NNNNNN.safetensors` has been published. `values` is what was measured on the text's first
+    """The file of a probe has been published. `values` is what was measured on the text's first
     `n_tokens` tokens, and of the last training step: see `playground.inside.quantities`."""
 
     kind: ClassVar[str] = "probe"

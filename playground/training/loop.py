@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from playground.data.dataset import TaskData
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.inside import measures
 from playground.system.files import text_hash
-from playground.training import probes
+from playground.training import paths, probes
 from playground.training.checkpoints import Checkpoints
 from playground.training.devices import one_thread
 from playground.training.events import (
@@ -39,6 +39,7 @@ from playground.training.events import (
     Sample,
     Validation,
 )
+from playground.training.outcome import Cause, Outcome
 from playground.training.state import Step, TrainState
 
 SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
@@ -53,12 +54,13 @@ CALMER = "try a lower learning rate or more warm-up"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of the run now. `state` is run, pause, stop, yield or interrupt; `why` is for people, where it is not the
-    owner's own wish."""
+    """What is wanted of the run now. `state` is run, pause, stop, yield or interrupt; `cause` and `why` where it is not the owner's
+    own wish."""
 
     state: str = "run"
     probe_text: str | None = None
     why: str = ""
+    cause: Cause = Cause.NONE
 
 
 class Link(Protocol):
@@ -87,29 +89,12 @@ class NoLink:
         pass
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: `state` is finished, paused, stopped or diverged, or queued where it goes on at its next turn; `reason` is
-    for people.
-
-    Losses in nats per token; of `seconds`, `recording_s` went into probes, samples and recording, `validation_s` and
-    `checkpoint_s` likewise, and `final_validation_s` after them into the whole held-out split; `probing_s` is that of the
-    `n_probes` probes alone.
-    """
+class Ending(NamedTuple):
+    """Why the loop ends, and what state the run is then in."""
 
     state: str
+    cause: Cause
     reason: str
-    step: int
-    seconds: float
-    train_loss: float | None
-    val_loss: float | None
-    tokens_per_s: float = 0.0
-    recording_s: float = 0.0
-    validation_s: float = 0.0
-    final_validation_s: float = 0.0
-    checkpoint_s: float = 0.0
-    probing_s: float = 0.0
-    n_probes: int = 0
 
 
 class Pacer:
@@ -156,7 +141,7 @@ class Loop:
     def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True, share: float = 1.0):
         self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
         self.config = state.config
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(paths.checkpoints(folder))
         self.data, self.tokenizer = state.data, state.data.tokenizer
         self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
         self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)
@@ -205,7 +190,7 @@ class Loop:
             state.seconds = time.perf_counter() - self.clock_zero
             if self.observe:
                 wanted = self._after_step(wanted)
-        return self._finish(*ending)
+        return self._finish(ending)
 
     def _step(self) -> Generator[bool, Step, None]:
         """One training step; watched where a probe follows it."""
@@ -233,23 +218,23 @@ class Loop:
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
         self._answer()
 
-    def _ending(self, wanted: Wanted) -> tuple[str, str] | None:
-        """(state, reason) once the run is over."""
+    def _ending(self, wanted: Wanted) -> Ending | None:
+        """How the run ends, once it does."""
         train, state = self.config.train, self.state
         if self.diverged is not None:
-            return "diverged", self.diverged
+            return Ending("diverged", Cause.DIVERGED, self.diverged)
         if wanted.state == "pause":
-            return "paused", wanted.why or "paused by its owner"
+            return Ending("paused", wanted.cause or Cause.OWNER, wanted.why or "paused by its owner")
         if wanted.state == "stop":
-            return "stopped", wanted.why or "stopped by its owner"
+            return Ending("stopped", wanted.cause or Cause.OWNER, wanted.why or "stopped by its owner")
         if wanted.state == "yield":
-            return "queued", wanted.why or "waits for its next turn"
+            return Ending("queued", wanted.cause or Cause.TURN, wanted.why or "waits for its next turn")
         if wanted.state == "interrupt":
-            return "interrupted", "its process was asked to end; resume it to go on"
+            return Ending("interrupted", Cause.SIGNAL, "its process was asked to end; resume it to go on")
         if train.max_steps is not None and state.steps_done >= train.max_steps:
-            return "finished", f"all {train.max_steps:,} steps done"
+            return Ending("finished", Cause.STEPS, f"all {train.max_steps:,} steps done")
         if train.max_seconds is not None and state.seconds >= train.max_seconds:
-            return "finished", f"{train.max_seconds:g} s of training done"
+            return Ending("finished", Cause.SECONDS, f"{train.max_seconds:g} s of training done")
         return None
 
     def _after_step(self, wanted: Wanted) -> Wanted:
@@ -276,7 +261,7 @@ class Loop:
             wanted = self._sync()
         return wanted
 
-    def _finish(self, ending: str, reason: str) -> Outcome:
+    def _finish(self, ending: Ending) -> Outcome:
         """Record what is left, judge the whole held-out split where the run is over, save."""
         state = self.state
         seconds, tokens = state.seconds - self.began_s, state.tokens - self.began_tokens
@@ -285,16 +270,15 @@ class Loop:
             self._record()
             self._check_weights()
             if self.diverged is not None:
-                ending, reason = "diverged", self.diverged
+                ending = Ending("diverged", Cause.DIVERGED, self.diverged)
             else:
-                if ending not in GOES_ON:
+                if ending.state not in GOES_ON:
                     self._validate(whole=True)
                     self._look(always=True)
                 self._save()
             self.link.sync()
         return Outcome(
-            state=ending,
-            reason=reason,
+            **ending._asdict(),
             step=state.steps_done,
             seconds=state.seconds,
             train_loss=self.train_loss,

@@ -1,4 +1,4 @@
-"""Probes as files: `probes/TEXT_HASH/NNNNNN.safetensors`.
+"""Probes as files; `paths` says what they are called.
 
 The tensors are those of `quantities.Probe`; the text and the measured values are in the file's metadata. A run's
 probes take at most `BUDGET_BYTES`: older ones are thinned out evenly.
@@ -15,13 +15,14 @@ from torch import Tensor
 
 from playground.inside.quantities import PROBE_BUDGET_MB, Probe
 from playground.system.files import evenly, publish, text_hash
+from playground.training import paths
 
 MAX_PROBE_TOKENS = 64
 BUDGET_BYTES, KEEP_PROBES = PROBE_BUDGET_MB * 2**20, 200
 
 
 def probe_path(run_folder: Path, digest: str, step: int) -> Path:
-    return run_folder / "probes" / digest / f"{step:06d}.safetensors"
+    return paths.probe(paths.probes(run_folder), digest, step)
 
 
 def publish_probe(run_folder: Path, step: int, probe: Probe[Tensor], text: str) -> None:
@@ -36,7 +37,7 @@ def publish_probe(run_folder: Path, step: int, probe: Probe[Tensor], text: str) 
 
 def recorded_steps(run_folder: Path, digest: str) -> list[int]:
     """The steps at which a probe text was recorded, ascending."""
-    return sorted(int(path.stem) for path in (run_folder / "probes" / digest).glob("[0-9]*.safetensors"))
+    return paths.probe_steps(paths.probes(run_folder), digest)
 
 
 def thin(run_folder: Path, digest: str, budget: int = BUDGET_BYTES, keep: int = KEEP_PROBES) -> None:
@@ -49,7 +50,7 @@ def thin(run_folder: Path, digest: str, budget: int = BUDGET_BYTES, keep: int = 
     for step in set(steps) - evenly(steps, fits):
         _remove([probe_path(run_folder, digest, step)])
         del sizes[step]
-    others = [path for path in (run_folder / "probes").glob("*/[0-9]*.safetensors") if path.parent.name != digest]
+    others = [each.path for each in paths.all_probes(paths.probes(run_folder)) if each.text_hash != digest]
     if others and sum(sizes.values()) + sum(map(_size, others)) > budget:
         _remove(others)
 

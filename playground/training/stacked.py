@@ -20,7 +20,8 @@ from torch.func import functional_call, vmap
 from models.linear import Linear
 from playground.data.batches import Several
 from playground.training.cuda_graph import StepRunner
-from playground.training.loop import Loop, Outcome
+from playground.training.loop import Loop
+from playground.training.outcome import Outcome
 from playground.training.state import Step, TrainState
 
 

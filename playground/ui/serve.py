@@ -24,7 +24,7 @@ from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
 from playground.web.assets import assets
 from playground.web.computing import Computing
-from playground.web.live import Live
+from playground.web.routes import Routes
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
 
@@ -80,8 +80,8 @@ def run(settings: Settings) -> None:
 
 def _launch(blocks, services: Services) -> None:
     settings, port = services.settings, _port(os.environ.get("GRADIO_SERVER_PORT", ""))
-    live = Live(
-        settings.root, services.db, errands=services.errands, computing=services.computing, settings=settings, access=services.access,
+    live = Routes(
+        settings, services.db, errands=services.errands, computing=services.computing, access=services.access,
         audience=services.audience, scale=services.supervisor.enforcer.scale,
     )  # fmt: skip
     wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port))

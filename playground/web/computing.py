@@ -38,7 +38,7 @@ class Computing:
         self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S, others: Callable[[], int] = lambda: 0
     ):
         self.patience_s, self.others, self._rested_at = patience_s, others, float("-inf")
-        self._thread = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,))
+        self._thread, self._long = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,)), threading.Lock()
         self._places, self._streams = threading.Semaphore(waiting + 1), threading.Semaphore(MAX_STREAMS)
 
     def run(self, do: Callable[[], T]) -> T:
@@ -78,6 +78,16 @@ class Computing:
                 raise error
         finally:
             self._streams.release()
+
+    @contextlib.contextmanager
+    def at_length(self) -> Iterator[None]:
+        """For what takes many turns in a row: one such thing at a time. Raises Busy where another goes on."""
+        if not self._long.acquire(blocking=False):
+            raise Busy(BUSY)
+        try:
+            yield
+        finally:
+            self._long.release()
 
     def _fairly(self, do: Callable[[], T]) -> T:
         """One turn of the thread, after which it rests for as long as it has computed, times the runs that train: so it takes no

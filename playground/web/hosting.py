@@ -9,6 +9,7 @@ from playground.config.settings import LIMITS, SettingsError, read_limit
 from playground.runs import store
 from playground.runs.access import HOST, Visitor
 from playground.runs.store import Run
+from playground.training.outcome import Cause
 from playground.workers.supervisor import CannotDo, Supervisor
 
 IDLE_S = 60.0
@@ -24,12 +25,12 @@ class Host:
     def pause_all(self, visitor: Visitor) -> int:
         """Everything that trains or waits saves a checkpoint and holds; says how many."""
         visitor.must_be_host()
-        return self._each(self.db.runs_in(store.IN_PROGRESS), lambda run: self.supervisor.pause(run.id, visitor, FOR_ALL))
+        return self._each(self.db.runs_in(store.IN_PROGRESS), lambda run: self.supervisor.pause(run.id, visitor, FOR_ALL, Cause.HOST_ALL))
 
     def resume_all(self, visitor: Visitor) -> int:
         """What `pause_all` has paused goes on; says how many."""
         visitor.must_be_host()
-        paused = [run for run in self.db.runs_in([store.PAUSED]) if run.reason.startswith(FOR_ALL)]
+        paused = [run for run in self.db.runs_in([store.PAUSED]) if run.cause == Cause.HOST_ALL]
         return self._each(paused, lambda run: self.supervisor.resume(run.id, visitor))
 
     def clear_idle(self, visitor: Visitor) -> int:
@@ -37,7 +38,7 @@ class Host:
         visitor.must_be_host()
         waiting = [run for run in self.db.runs_in(store.IN_PROGRESS) if run.owner != HOST.id and self.audience.unseen_s(run.id) > IDLE_S]
         why = "paused by the host because nobody looked at it; resume it to go on"
-        return self._each(waiting, lambda run: self.supervisor.pause(run.id, visitor, why))
+        return self._each(waiting, lambda run: self.supervisor.pause(run.id, visitor, why, Cause.HOST_IDLE))
 
     def set_limits(self, visitor: Visitor, typed: Mapping[str, object]) -> None:
         """Change some limits, all or none, from what a person typed; empty is no limit. Raises ConfigError with every problem."""

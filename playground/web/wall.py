@@ -1,6 +1,6 @@
 """The host's wall: everyone's runs with their curves, the queue, the machine and the limits; and all results as one table.
 
-Two GET routes beside those of `live`, which answer nobody but the host.
+Two GET routes beside those of `routes`, which answer nobody but the host.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from playground.config.settings import LIMITS
 from playground.runs import frames, store
 from playground.runs.store import Run, Store
 from playground.system import memory
-from playground.web.live import Live
+from playground.web.routes import Routes
 
 MOST_RUNS, MOST_POINTS = 60, 240
 MOST_ADDRESS = 300
@@ -65,7 +65,7 @@ class Curves:
 class Wall:
     """`link` is the page's address for the room, where the app knows a better one than the host's own browser."""
 
-    def __init__(self, live: Live, link: str | None = None):
+    def __init__(self, live: Routes, link: str | None = None):
         self.live, self.db, self.link, self.curves = live, live.db, link, Curves(live.db)
 
     def routes(self) -> list[Route]:
@@ -75,7 +75,7 @@ class Wall:
         """All that the Host tab shows. `address` is where the host's browser found the page."""
         self.live.visitor(request).must_be_host()
         address = self.link or request.query_params.get("address", "")[:MOST_ADDRESS]
-        answer = self.live.shared.get(("host",), self._seen) | {"link": address, "code": code_of(address) if address else []}
+        answer = self.live.cache.get(("host",), self._seen) | {"link": address, "code": code_of(address) if address else []}
         return Response(orjson.dumps(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     def results(self, request: Request) -> Response:

@@ -15,6 +15,7 @@ from playground.runs import disk, store
 from playground.runs.access import HOST
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
+from playground.training.outcome import Cause
 from playground.workers import queueing
 from playground.workers.audience import Audience
 
@@ -52,10 +53,10 @@ class Enforcer:
     def _limit(self, run: Run, unseen_s: float, settings: Settings) -> None:
         most, idle = settings.max_seconds, settings.max_idle_seconds
         if most is not None and run.seconds > most:
-            self.db.want_if_free(run.id, "stop", f"stopped after {most:,} s of training, this playground's limit")
+            self.db.want_if_free(run.id, "stop", f"stopped after {most:,} s of training, this playground's limit", Cause.TIME)
         elif idle is not None and unseen_s > idle:
             why = f"paused because nobody has looked at it for {idle:,} s, this playground's limit; resume it to go on"
-            self.db.want_if_free(run.id, "pause", why)
+            self.db.want_if_free(run.id, "pause", why, Cause.IDLE)
 
     def _make_place(self, bound: Sequence[Run], active: Sequence[Run], turns: dict[str, float], settings: Settings) -> None:
         """Where somebody waits, the run that has trained longest yields once its turn is over, if that lets somebody else start."""
@@ -72,7 +73,7 @@ class Enforcer:
             first = queueing.startable(after, others, places, each)
             if run.id not in [other.id for other in first] and any(other.owner != run.owner for other in first):
                 why = f"others wait: goes on from step {run.step:,} or later when it is its turn again"
-                self.db.want_if_free(run.id, "yield", why)
+                self.db.want_if_free(run.id, "yield", why, Cause.TURN)
                 return
 
     def watch_disk(self, settings: Settings) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
 from playground.system import files, locks
+from playground.training.outcome import Cause
 from playground.workers import worker
 
 A_MOMENT_S = 0.4  # in which an app sees to what is just starting
@@ -31,27 +33,37 @@ def clear_away(db: Store, root: Path) -> None:
                 files.remove(folder)
 
 
-def how_it_died(status: int | None) -> str:
-    """In words, from a worker's exit status, which only the app that started it gets to know."""
+class Death(NamedTuple):
+    """How a worker process came to its end: by what cause, and in words."""
+
+    cause: Cause
+    words: str
+
+
+UNKNOWN = Death(Cause.DIED, "its worker process died (when memory runs out, the system kills processes)")
+
+
+def how_it_died(status: int | None) -> Death:
+    """From a worker's exit status, which only the app that started it gets to know."""
     if status is None:
-        return "its worker process died (when memory runs out, the system kills processes)"
+        return UNKNOWN
     if status == -signal.SIGKILL:
-        return "its worker process died: it was killed, as the system does when memory runs out"
+        return Death(Cause.KILLED, "its worker process died: it was killed, as the system does when memory runs out")
     if status == worker.UNSAID:
-        return "its worker process ended and could not record why: the disk was full, read-only or locked"
+        return Death(Cause.UNRECORDED, "its worker process ended and could not record why: the disk was full, read-only or locked")
     if status < 0:
-        return f"its worker process died of {signal.Signals(-status).name}"
-    return f"its worker process died with status {status}; its log says more"
+        return Death(Cause.DIED, f"its worker process died of {signal.Signals(-status).name}")
+    return Death(Cause.DIED, f"its worker process died with status {status}; its log says more")
 
 
-def mark_dead(db: Store, root: Path, run: Run, reason: str = "", *, died: str = "") -> bool:
-    """Turn a run whose worker is gone into an interrupted one; says whether it was. `died`: how, where that is known."""
+def mark_dead(db: Store, root: Path, run: Run, died: Death = UNKNOWN) -> bool:
+    """Turn a run whose worker is gone into an interrupted one; says whether it was."""
     folder = RunFolder(root, run.id)
     if locks.is_locked(folder.lock):
         return False
-    saved = max((int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")), default=0)
-    known = f"{died or how_it_died(None)}, at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
-    if not db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason or known):
+    saved = max(folder.checkpoint_steps(), default=0)
+    reason = f"{died.words}, at step {run.step:,}; resuming goes on from step {saved:,}, the last that was saved"
+    if not db.change_state(run.id, store.INTERRUPTED, store.ACTIVE, reason, died.cause):
         return False
     files.sweep(folder.path)
     return True

@@ -24,10 +24,11 @@ from playground.runs.store import Run, Store
 from playground.system import cores, files, locks
 from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY, megabytes
+from playground.training.outcome import Cause
 from playground.workers import pulse, queueing
 from playground.workers.audience import Audience
 from playground.workers.enforcing import Enforcer
-from playground.workers.leftovers import DELETED, clear_away, how_it_died, mark_dead
+from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died, mark_dead
 
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
@@ -109,8 +110,9 @@ class Supervisor:
         if share is not None and mine > share and not visitor.is_host:
             raise CannotDo(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
 
-    def pause(self, run_id: str, visitor: Visitor, why: str = "") -> None:
-        self._ask(run_id, visitor, "pause", store.PAUSED, why)
+    def pause(self, run_id: str, visitor: Visitor, why: str = "", cause: Cause = Cause.NONE) -> None:
+        """`why` and `cause` where it is more than the wish of whoever asks."""
+        self._ask(run_id, visitor, "pause", store.PAUSED, why, cause)
 
     def stop(self, run_id: str, visitor: Visitor) -> None:
         self._ask(run_id, visitor, "stop", store.STOPPED)
@@ -199,17 +201,18 @@ class Supervisor:
         visitor.must_own(run)
         return run
 
-    def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str, why: str = "") -> None:
+    def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str, why: str = "", cause: Cause = Cause.NONE) -> None:
         """Ask the worker; a run that still waits in the queue changes state at once."""
         run = self._own(run_id, visitor)
-        by = f"{state} by {'its owner' if visitor.is_owner_of(run) else 'the host'}"
-        if self.db.change_state(run_id, state, [store.QUEUED], why or f"{by} while it waited"):
+        who, cause = ("its owner", cause or Cause.OWNER) if visitor.is_owner_of(run) else ("the host", cause or Cause.HOST)
+        by = f"{state} by {who}"
+        if self.db.change_state(run_id, state, [store.QUEUED], why or f"{by} while it waited", cause):
             return
-        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], why or f"{by} while paused"):
+        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], why or f"{by} while paused", cause):
             return
         if run.state not in store.ACTIVE:
             raise CannotDo(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
-        self.db.want(run_id, wanted, why or by)
+        self.db.want(run_id, wanted, why or by, cause)
 
     def standby_pid(self) -> int | None:
         """The process that waits to train the next run, perhaps still importing."""
@@ -316,16 +319,16 @@ class Supervisor:
             died = how_it_died(self._ended.get(run.id))
             if run.id in self._children:  # not yet waited for, so that nobody else can have its number
                 self._children[run.id].kill()
-                died = f"its worker process did not get to work within {patience:g} s and was ended"
-            if mark_dead(self.db, self.settings.root, run, died=died):
+                died = Death(Cause.NOT_STARTED, f"its worker process did not get to work within {patience:g} s and was ended")
+            if mark_dead(self.db, self.settings.root, run, died):
                 self._missing_since.pop(run.id, None)
 
     def _end_hanging(self, run: Run, lock: Path, heartbeat_s: float) -> None:
         """A worker that shows no sign of work is killed, where it is certain which process that is."""
         self._silence.forget(lock)
         if pulse.end(lock):
-            died = f"its worker process hung ({heartbeat_s:g} s without a sign of work) and was ended"
-            mark_dead(self.db, self.settings.root, run, died=died)
+            died = Death(Cause.HUNG, f"its worker process hung ({heartbeat_s:g} s without a sign of work) and was ended")
+            mark_dead(self.db, self.settings.root, run, died)
         elif pulse.holder(lock) is not None:
             self._say(f"The worker of run {run.id} hangs and could not be ended; it is tried again.")
 
@@ -340,7 +343,8 @@ class Supervisor:
                     self._launch(run, threads)
                     n_active += 1
                 except OSError as error:
-                    self.db.change_state(run.id, store.FAILED, [store.STARTING], f"its worker could not be started: {error}")
+                    reason = f"its worker could not be started: {error}"
+                    self.db.change_state(run.id, store.FAILED, [store.STARTING], reason, Cause.NOT_STARTED)
 
     def _launch(self, run: Run, threads: int) -> None:
         """By the standby if there is one, else by a process that imports torch first."""

@@ -26,6 +26,8 @@ from playground.runs.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
 from playground.system.cores import n_cpus
 from playground.system.files import publish, sweep
+from playground.training import paths
+from playground.training.outcome import Cause, Outcome
 from playground.workers.pulse import Pulse
 
 LAST_WORD_S = 60.0
@@ -77,7 +79,7 @@ class StoreLink:
             run = self.db.run(self.run_id)
         except StoreBusy:
             return self.last
-        self.last = Wanted(run.wanted, run.probe_text, run.why)
+        self.last = Wanted(run.wanted, run.probe_text, run.why, Cause(run.wanted_by))
         return self.last
 
     def settle(self) -> None:
@@ -96,7 +98,9 @@ class StoreLink:
         return {}
 
 
-def execute(root: Path, run_id: str, threads: int, interruption: Interruption, listener: Callable | None = None, *, watched: bool = False):
+def execute(
+    root: Path, run_id: str, threads: int, interruption: Interruption, listener: Callable | None = None, *, watched: bool = False
+) -> Outcome | None:
     """Train a run to its end in this process; returns its Outcome, or None where another process has it.
 
     However it ends, the store says how, and why in words for people. A process that is `watched` shows a pulse, and may be
@@ -118,7 +122,7 @@ def execute(root: Path, run_id: str, threads: int, interruption: Interruption, l
         return outcome
 
 
-def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict:
+def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict[str, Outcome]:
     """Train runs of one shape, given by id with who listens to each, as one program in this process, which holds the locks of
     all. Each obeys what is wanted of it and ends for itself. Returns their Outcomes by run."""
     from playground.training.stacked import train_together
@@ -196,10 +200,11 @@ class Work:
             state.start_from(parent, last)
         checkpoints.drop_after(state.steps_done)
         loop = Loop(state, folder.path, self.link, share=share)
-        _drop_probes_after(folder.path, state.steps_done)
+        _drop_probes_after(folder, state.steps_done)
         sweep(folder.path)
         if run.probe_text is not None:
             loop.set_probe(run.probe_text)
+        self.folder.outcome.unlink(missing_ok=True)
         threads, device = torch.get_num_threads(), state.device.type
         self.db.begin(run.id, step=state.steps_done, threads=threads, device=device, probe_text=loop.probe_text)
         self.link.best = self.db.run(run.id).best_val_loss
@@ -215,30 +220,35 @@ class Work:
         if newest.step not in [row.step for row in self.db.events(self.run.id, kinds=[Checkpoint.kind])]:
             self.link.emit(Checkpoint(newest.step, train_loss=newest.train_loss, val_loss=newest.val_loss))
 
-    def record_end(self, end):
-        """Say in the store how it ended, by an Outcome or by an error; returns its Outcome."""
-        from playground.training.loop import Outcome
-
+    def record_end(self, end: Outcome | Exception) -> Outcome:
+        """Say in a file and in the store how it ended, by an Outcome or by an error; returns its Outcome."""
         db, run = self.db, self.run
         if isinstance(end, Outcome):
-            state, reason, final = end.state, end.reason, {"step": end.step, "seconds": end.seconds}
+            outcome, final = end, {"step": end.step, "seconds": end.seconds}
         else:
             _log_traceback(self.folder, end)
-            state, reason, final = store.FAILED, explain(end), {}
-        if state == store.QUEUED:
-            change_state = partial(db.yield_turn, run.id, reason, **final)
+            outcome, final = self._failure(end), {}
+        with contextlib.suppress(OSError):  # a full disk has no room for it
+            outcome.publish(self.folder.outcome)
+        if outcome.state == store.QUEUED:
+            change_state = partial(db.yield_turn, run.id, outcome.reason, outcome.cause, **final)
         else:
-            change_state = partial(db.change_state, run.id, state, (*store.ACTIVE, store.QUEUED), reason, **final)
+            change_state = partial(
+                db.change_state, run.id, outcome.state, (*store.ACTIVE, store.QUEUED), outcome.reason, outcome.cause, **final
+            )
         said = _say_last_word(self.link.buffer, change_state)
         self.lock.release()
-        self.link.unsaid = "" if said else reason
-        if isinstance(end, Outcome):
-            return end
+        self.link.unsaid = "" if said else outcome.reason
+        return outcome
+
+    def _failure(self, error: Exception) -> Outcome:
+        """The outcome of a run that something went wrong with, as far as it had come by what is recorded."""
         try:
-            now = db.run(run.id)
+            now = self.db.run(self.run.id)
         except (StoreBusy, OSError):
-            now = run
-        return Outcome(state, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
+            now = self.run
+        cause, reason = cause_of(error), explain(error)
+        return Outcome(store.FAILED, cause, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
 
 
 def _log_traceback(folder: RunFolder, error: Exception) -> None:
@@ -259,10 +269,10 @@ def _check_data(folder: RunFolder, data) -> None:
         raise CorpusError("the data have changed since this run began (another Python version?); start a new run")
 
 
-def _drop_probes_after(folder: Path, step: int) -> None:
-    for path in folder.glob("probes/*/[0-9]*.safetensors"):
-        if int(path.stem) > step:
-            path.unlink(missing_ok=True)
+def _drop_probes_after(folder: RunFolder, step: int) -> None:
+    for probe in paths.all_probes(folder.probes):
+        if probe.step > step:
+            probe.path.unlink(missing_ok=True)
 
 
 class Unsaid(OSError):
@@ -291,15 +301,28 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def explain(error: BaseException) -> str:
-    """Why a run failed, for people; the log has the rest."""
+def cause_of(error: BaseException) -> Cause:
+    """Why a run failed, as a code."""
     number = error.errno if isinstance(error, OSError) else None
     if number in NO_ROOM:
-        return "the disk is full; earlier checkpoints are intact. Delete runs that are no longer needed, then resume"
+        return Cause.DISK_FULL
     if number in NOT_WRITABLE:
-        return f"the folder of the runs {NOT_WRITABLE[number]}; earlier checkpoints are intact. Make it writable, then resume"
+        return Cause.READ_ONLY
+    # Torch raises a RuntimeError of its own, and only its words say that it is about memory.
     if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in str(error).lower() for words in NO_MEMORY):
-        return "out of memory; try a smaller batch, context or width"
+        return Cause.MEMORY
+    return Cause.ERROR
+
+
+def explain(error: BaseException) -> str:
+    """Why a run failed, for people; the log has the rest."""
+    match cause_of(error):
+        case Cause.DISK_FULL:
+            return "the disk is full; earlier checkpoints are intact. Delete runs that are no longer needed, then resume"
+        case Cause.READ_ONLY if isinstance(error, OSError) and error.errno is not None:
+            return f"the folder of the runs {NOT_WRITABLE[error.errno]}; earlier checkpoints are intact. Make it writable, then resume"
+        case Cause.MEMORY:
+            return "out of memory; try a smaller batch, context or width"
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
@@ -355,7 +378,10 @@ def main() -> int:
     except Unsaid as error:
         say(str(error))
         return UNSAID
-    say(str(outcome))
+    if outcome is None:
+        say("another process trains this run, or it does not wait to be trained")
+    else:
+        say(f"{outcome.state} at step {outcome.step:,}: {outcome.reason}")
     return 0
 
 

@@ -234,7 +234,7 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     page.click("#use-probe")
     page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'when·it·has·ended'")
     folder = RunFolder(app.root, run_id)
-    checkpoints = sorted(int(p.stem) for p in folder.checkpoints.glob("[0-9]*.json"))
+    checkpoints = folder.checkpoint_steps()
     kept = "document.querySelector('.pg-kept').textContent"  # until the run has it, the text is that of a viewer
     page.wait_for_function(f"{kept}.startsWith('The slider moves through what the run has recorded')", timeout=30_000)
     page.wait_for_function(f"document.getElementById('inside-step').max == {len(checkpoints) - 1}", timeout=30_000)

@@ -1,6 +1,6 @@
 """One malformed request after the other, of every kind that the app can be sent.
 
-Handlers are taken from /config, endpoints from /gradio_api/info, live routes from `Live`; Gradio's own routes are listed here.
+Handlers are taken from /config, endpoints from /gradio_api/info, live routes from `Routes`; Gradio's own routes are listed here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from playground.config.run import RunConfig
+from playground.config.settings import Settings
 from playground.runs import access
 from playground.runs.store import Store
-from playground.web.live import Live
+from playground.web.routes import Routes
 from tests.soak.client import Answer, Client, NoAnswer
 from tests.soak.hostile import Hostile
 from tests.soak.judge import Judge
@@ -57,7 +58,7 @@ class Attacker:
     def __init__(self, client: Client, page: Page, judge: Judge, hostile: Hostile, endpoints: dict):
         self.client, self.page, self.judge, self.hostile, self.endpoints = client, page, judge, hostile, endpoints
         self.dice, self.key = hostile.dice, access.new_key()
-        routes = Live(Path("nowhere"), Store(Path("nowhere"))).app().routes
+        routes = Routes(Settings(Path("nowhere")), Store(Path("nowhere"))).app().routes
         self.live_routes = ["/live" + re.sub(r"\{run_id\}", "{run}", route.path) for route in routes]
         self.sections: dict[str, list[str]] = {}
         for spec in RunConfig.specs():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
+from playground.training import paths
 
 PROC = Path("/proc")
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -46,13 +47,14 @@ def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 def check_published(folder: RunFolder, known: set[tuple[str, int]]) -> list[str]:
     """What is wrong with a run's published files; those in `known` (path, time of change) were looked at before and are left out."""
     problems = []
-    for info in sorted(folder.checkpoints.glob("[0-9]*.json")):
+    for step in folder.checkpoint_steps():
+        info, weights = paths.info(folder.checkpoints, step), paths.weights(folder.checkpoints, step)
         problems += _problems(info, known, json.loads)
-        weights = info.with_suffix(".safetensors")
         # What is thinned out goes with its json first.
         if not weights.exists() and info.exists():
             problems.append(f"{info}: a checkpoint without its weights")
-    for path in sorted(folder.path.rglob("[0-9]*.safetensors")):
+    published = [path for _, path in paths.tensor_files(folder.checkpoints)]
+    for path in [*published, *(probe.path for probe in paths.all_probes(folder.probes))]:
         problems += _problems(path, known, None)
     for path in (folder.config, folder.tokenizer):
         problems += _problems(path, known, json.loads)
@@ -81,19 +83,18 @@ def leftovers(root: Path) -> list[Path]:
 
 def incomplete_checkpoints(folder: RunFolder) -> list[Path]:
     """Weights and states whose json is not there, so that they belong to no checkpoint."""
-    there = {path.stem for path in folder.checkpoints.glob("[0-9]*.json")}
-    return sorted(path for path in folder.checkpoints.glob("[0-9]*.safetensors") if path.name.split(".")[0] not in there)
+    there = folder.checkpoint_steps()
+    return [path for step, path in paths.tensor_files(folder.checkpoints) if step not in there]
 
 
 def differences(run: RunFolder, undisturbed: RunFolder) -> list[str]:
     """Where two runs of one config have other weights, at any step of which both keep a checkpoint; their last must be the same."""
-    steps, others = (sorted(int(path.stem) for path in folder.checkpoints.glob("[0-9]*.json")) for folder in (run, undisturbed))
+    steps, others = (folder.checkpoint_steps() for folder in (run, undisturbed))
     if not steps or not others or steps[-1] != others[-1]:
         return [f"{run.path.name} has checkpoints {steps}, undisturbed {others}"]
     problems = []
     for step in sorted(set(steps) & set(others)):
-        name = f"{step:06d}.safetensors"
-        mine, other = tensors(run.checkpoints / name), tensors(undisturbed.checkpoints / name)
+        mine, other = (tensors(paths.weights(folder.checkpoints, step)) for folder in (run, undisturbed))
         unlike = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
         if unlike:
             problems.append(f"{run.path.name} differs from the undisturbed run at step {step} in {len(unlike)} tensors: {unlike[0]}, ...")

@@ -139,11 +139,11 @@ def test_a_new_file_outside_the_root_is_noticed(house):
 
 def test_tracebacks_and_our_own_stumbling_are_read_off_the_terminal():
     said = (
-        "POST /x failed: KeyError: 1 (gradio/routes.py:7)\nGET /y failed: KeyError: 2 (playground/web/live.py:7)\n"
+        "POST /x failed: KeyError: 1 (gradio/routes.py:7)\nGET /y failed: KeyError: 2 (playground/web/routes.py:7)\n"
         "Traceback (most recent call last):\n  File x\n    y\nValueError: bad\nfine\n"
         "Traceback (most recent call last):\n  File x\nh11._util.LocalProtocolError: gone\n"
     )
-    assert dict(complaints(said)) == {"KeyError: 2 (playground/web/live.py:7)": 1, "a traceback, ValueError: bad": 1}
+    assert dict(complaints(said)) == {"KeyError: 2 (playground/web/routes.py:7)": 1, "a traceback, ValueError: bad": 1}
 
 
 def test_the_same_seed_throws_the_same_dice():

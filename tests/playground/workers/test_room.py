@@ -12,9 +12,10 @@ from playground.runs import access, disk, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.store import Store
 from playground.system import memory
+from playground.training.outcome import Cause
 from playground.web import hosting
 from playground.web.hosting import Host
-from playground.web.live import Live
+from playground.web.routes import Routes
 from playground.web.wall import Curves, Wall, address_in_the_room
 from playground.workers import enforcing
 from playground.workers.audience import Audience
@@ -52,7 +53,7 @@ def test_a_run_past_its_turn_lets_others_on_and_goes_on_exactly(room, tiny):
     house.wait_step(broken, 1)
     other = house.supervisor.submit(tiny(), BOB)
     yielded = house.until(lambda: (run := house.db.run(broken)).state == store.QUEUED and run, "the end of its turn")
-    assert 0 < yielded.step < 1500 and "others wait: goes on from step" in yielded.reason
+    assert 0 < yielded.step < 1500 and "others wait: goes on from step" in yielded.reason and yielded.cause == Cause.TURN
     house.wait(other, store.FINISHED)
     run = house.wait(broken, store.FINISHED)
     assert run.step == 1500 and run.generation >= 2 and run.threads == yielded.threads
@@ -71,12 +72,14 @@ def test_limits_hold_for_what_trains_already_and_leave_the_host_alone(room, endl
     host = Host(house.supervisor)
     host.set_limits(TEACHER, {"max_seconds": "1"})
     run = house.wait(mine, store.STOPPED)
+    assert run.cause == Cause.TIME
     assert run.reason == "stopped after 1 s of training, this playground's limit" and run.step == house.checkpoints(mine)[-1]
     assert house.state(hosts) == store.RUNNING
     with pytest.raises(ConfigError, match="more than this playground's limit, which its host sets; use at most 1"):
         house.supervisor.submit(endless(**{"train.max_seconds": 2.0}), ALICE)
     house.supervisor.stop(hosts, TEACHER)
-    assert house.wait(hosts, store.STOPPED).reason == "stopped by the host"
+    stopped = house.wait(hosts, store.STOPPED)
+    assert (stopped.reason, stopped.cause) == ("stopped by the host", Cause.HOST)
 
 
 class Clock:
@@ -150,10 +153,10 @@ def test_nothing_yields_where_nobody_would_gain(enforced):
 
 def test_what_an_owner_wants_while_a_run_yields_stays_wanted(enforced):
     run_id = enforced.add(ALICE)
-    assert enforced.db.want_if_free(run_id, "yield", "others wait")
-    assert not enforced.db.want_if_free(run_id, "stop", "too late"), "one wish at a time"
+    assert enforced.db.want_if_free(run_id, "yield", "others wait", Cause.TURN)
+    assert not enforced.db.want_if_free(run_id, "stop", "too late", Cause.TIME), "one wish at a time"
     enforced.db.want(run_id, "pause", "paused by its owner")
-    enforced.db.yield_turn(run_id, "others wait", step=7, seconds=1.5)
+    enforced.db.yield_turn(run_id, "others wait", Cause.TURN, step=7, seconds=1.5)
     run = enforced.db.run(run_id)
     assert (run.state, run.wanted, run.step, run.seconds) == (store.QUEUED, "pause", 7, 1.5)
 
@@ -215,10 +218,11 @@ def test_everything_pauses_and_goes_on_as_the_host_says(room, endless):
     host = Host(house.supervisor)
     assert host.pause_all(TEACHER) == 2
     assert house.wait(training, store.PAUSED).reason == hosting.FOR_ALL == house.db.run(waiting).reason
+    assert house.db.run(training).cause == house.db.run(waiting).cause == Cause.HOST_ALL
     house.supervisor.resume(training, ALICE)
     house.wait_step(training, house.db.run(training).step + 1)
     house.supervisor.pause(training, ALICE)
-    house.wait(training, store.PAUSED)
+    assert house.wait(training, store.PAUSED).cause == Cause.OWNER
     assert host.resume_all(TEACHER) == 1, "what its owner paused stays paused"
     house.wait_step(waiting, 1)
     assert host.clear_idle(TEACHER) == 0, "a minute has not passed"
@@ -227,7 +231,8 @@ def test_everything_pauses_and_goes_on_as_the_host_says(room, endless):
     assert host.clear_idle(TEACHER) == 0, "somebody looks"
     house.supervisor.audience._looked.clear()
     assert host.clear_idle(TEACHER) == 1
-    assert "because nobody looked at it" in house.wait(waiting, store.PAUSED).reason
+    paused = house.wait(waiting, store.PAUSED)
+    assert "because nobody looked at it" in paused.reason and paused.cause == Cause.HOST_IDLE
 
 
 @pytest.mark.parametrize("act", ["pause_all", "resume_all", "clear_idle"])
@@ -263,7 +268,7 @@ def test_limits_are_set_all_or_none_and_outlast_the_app(room):
 def wall(trained):
     root, run_id = trained
     db = Store(root)
-    live = Live(root, db, access=Access(db, TOKEN))
+    live = Routes(Settings(root), db, access=Access(db, TOKEN))
     return TestClient(live.app(*Wall(live, "http://192.0.2.7:7860/").routes())), run_id
 
 
@@ -340,7 +345,7 @@ def test_private_runs_are_nobodys_business_on_any_route(tmp_path, open_house, ti
     try:
         run_id = house.supervisor.submit(tiny(), ALICE, private=True)
         house.wait(run_id, store.FINISHED)
-        live = Live(house.root, house.db, access=Access(house.db, TOKEN))
+        live = Routes(Settings(house.root), house.db, access=Access(house.db, TOKEN))
         client = TestClient(live.app(), raise_server_exceptions=False)
         routes = [path.path for path in client.app.routes if "{run_id}" in path.path]
         assert len(routes) >= 10

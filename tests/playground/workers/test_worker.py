@@ -14,9 +14,10 @@ from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store, StoreReadOnly
 from playground.system import locks
+from playground.training.outcome import Cause, Outcome
 from playground.workers import worker
 from playground.workers.leftovers import how_it_died, mark_dead
-from playground.workers.worker import Interruption, execute, explain
+from playground.workers.worker import Interruption, cause_of, execute, explain
 
 THREADS = torch.get_num_threads()
 
@@ -59,7 +60,7 @@ def test_sigterm_leaves_a_checkpoint_and_an_interrupted_run(db, new_run, work, e
     assert process.wait(30) == 0
     run = db.run(run_id)
     assert run.state == store.INTERRUPTED
-    assert "asked to end" in run.reason
+    assert "asked to end" in run.reason and run.cause == Cause.SIGNAL
     assert (RunFolder(tmp_path, run_id).checkpoints / f"{run.step:06d}.json").exists()
     assert not locks.is_locked(RunFolder(tmp_path, run_id).lock)
 
@@ -73,7 +74,7 @@ def test_a_killed_worker_is_found_dead(db, new_run, work, endless, until, tmp_pa
     process.wait(10)
     assert db.run(run_id).state == store.RUNNING
     assert mark_dead(db, tmp_path, db.run(run_id))
-    assert db.run(run_id).state == store.INTERRUPTED
+    assert (db.run(run_id).state, db.run(run_id).cause) == (store.INTERRUPTED, Cause.DIED)
     assert not mark_dead(db, tmp_path, db.run(run_id))
 
 
@@ -115,7 +116,29 @@ def test_what_was_wanted_before_it_began_is_obeyed(db, new_run, endless, tmp_pat
     db.want(run_id, wanted)
     outcome = execute(tmp_path, run_id, THREADS, Interruption())
     assert (outcome.state, db.run(run_id).state) == (state, state)
+    assert outcome.cause == db.run(run_id).cause == Cause.OWNER
     assert db.run(run_id).step < 100
+
+
+def test_the_outcome_lies_beside_the_run_and_is_gone_while_it_trains(db, new_run, tiny, tmp_path):
+    run_id, there = new_run(tiny()), []
+    path = RunFolder(tmp_path, run_id).outcome
+    outcome = execute(tmp_path, run_id, THREADS, Interruption(), lambda event: there.append(path.exists()))
+    assert Outcome.read(path) == outcome and outcome.cause == Cause.STEPS == db.run(run_id).cause
+    assert (outcome.step, outcome.n_probes >= 1, outcome.seconds >= outcome.checkpoint_s > 0) == (60, True, True)
+    db.change_state(run_id, store.INTERRUPTED, [store.FINISHED])
+    assert db.enqueue(run_id, store.RESUMABLE)
+    execute(tmp_path, run_id, THREADS, Interruption(), lambda event: there.append(path.exists()))
+    assert not any(there) and path.exists()
+
+
+def test_an_outcome_keeps_what_is_not_finite(tmp_path):
+    Outcome("diverged", Cause.DIVERGED, "why", 3, 1.0, float("inf"), None).publish(tmp_path / "outcome.json")
+    assert Outcome.read(tmp_path / "outcome.json").train_loss == float("inf")
+
+
+def test_a_cause_of_another_version_is_none():
+    assert Cause("from the future") is Cause.NONE
 
 
 def test_a_listener_hears_every_recorded_event(db, new_run, tiny, tmp_path):
@@ -150,7 +173,8 @@ def test_whatever_happens_is_recorded(db, new_run, tiny, tmp_path, monkeypatch, 
     run_id = new_run(tiny())
     outcome = execute(tmp_path, run_id, THREADS, Interruption())
     assert (outcome.state, db.run(run_id).state) == (store.FAILED, store.FAILED)
-    assert db.run(run_id).reason == explain(error) != ""
+    assert db.run(run_id).reason == explain(error) != "" and db.run(run_id).cause == outcome.cause == Cause.ERROR
+    assert Outcome.read(RunFolder(tmp_path, run_id).outcome) == outcome
     assert "Traceback" in RunFolder(tmp_path, run_id).log_tail()
     assert not locks.is_locked(RunFolder(tmp_path, run_id).lock)
 
@@ -170,7 +194,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_others_intact
     execute(tmp_path, run_id, THREADS, Interruption())
     run = db.run(run_id)
     assert run.state == store.FAILED
-    assert run.reason.startswith("the disk is full; earlier checkpoints are intact")
+    assert run.reason.startswith("the disk is full; earlier checkpoints are intact") and run.cause == Cause.DISK_FULL
     folder = RunFolder(tmp_path, run_id).checkpoints
     assert sorted(path.name for path in folder.glob("*.json")) == ["000000.json", "000020.json"]
     monkeypatch.setattr(checkpoints, "publish", publish)
@@ -189,8 +213,9 @@ def test_an_end_that_cannot_be_recorded_is_told_by_the_exit_status(db, new_run, 
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     assert worker.main() == worker.UNSAID
     assert db.run(run_id).state == store.RUNNING
-    assert mark_dead(db, tmp_path, db.run(run_id), died=how_it_died(worker.UNSAID))
+    assert mark_dead(db, tmp_path, db.run(run_id), how_it_died(worker.UNSAID))
     assert "could not record why: the disk was full, read-only or locked, at step 0" in db.run(run_id).reason
+    assert db.run(run_id).cause == Cause.UNRECORDED
 
 
 def test_what_dead_processes_left_is_gone_when_the_run_goes_on(db, new_run, tiny, tmp_path):
@@ -275,17 +300,17 @@ def test_what_ends_the_program_is_recorded_for_every_run_in_it(db, new_run, tiny
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "cause", "words"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
-        (OSError(errno.EROFS, "Read-only file system"), "the folder of the runs is read-only now"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
-        (MemoryError(), "out of memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "out of memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
-        (ValueError("first line\nsecond line"), "ValueError: first line"),
-        (AssertionError(), "AssertionError"),
+        (OSError(errno.ENOSPC, "No space left on device"), Cause.DISK_FULL, "the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system"), Cause.READ_ONLY, "the folder of the runs is read-only now"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), Cause.MEMORY, "out of memory"),
+        (MemoryError(), Cause.MEMORY, "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), Cause.MEMORY, "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), Cause.MEMORY, "out of memory"),
+        (ValueError("first line\nsecond line"), Cause.ERROR, "ValueError: first line"),
+        (AssertionError(), Cause.ERROR, "AssertionError"),
     ],
 )
-def test_reasons_are_for_people(error, words):
-    assert explain(error).startswith(words)
+def test_reasons_are_for_people_and_causes_for_programs(error, cause, words):
+    assert explain(error).startswith(words) and cause_of(error) == cause

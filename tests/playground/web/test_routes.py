@@ -31,8 +31,10 @@ from playground.runs.lookup import triangles
 from playground.runs.sampler import SampleConfig
 from playground.runs.store import Store
 from playground.training.events import Progress, Validation
-from playground.web import plots
-from playground.web.live import Live, Shared, about_config, file_name
+from playground.web import answers, plots
+from playground.web.downloads import file_name
+from playground.web.routes import Routes
+from playground.web.status import about_config
 from playground.workers.worker import Interruption, execute
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
@@ -60,7 +62,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def client(trained):
     root, db, _ = trained
-    return TestClient(Live(root, db).app())
+    return TestClient(Routes(Settings(root), db).app())
 
 
 def test_a_fresh_cursor_gets_everything_and_the_next_only_what_is_new(trained, client):
@@ -219,7 +221,7 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
     folder, old = RunFolder(copy, run_id), db.run(run_id).probe_text
     for step in folder.probe_steps(old)[2:]:
         folder.probe(old, step).unlink()
-    there = TestClient(Live(copy, Store(copy)).app())
+    there = TestClient(Routes(Settings(copy), Store(copy)).app())
     Store(copy).set_probe_text(run_id, "the sea")
     assert folder.probe_steps(old) == [0, 4] and sampler.steps(copy, run_id) == [0, 12]
     found = {step: there.get(f"/runs/{run_id}/moment", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
@@ -228,7 +230,7 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
 
 def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
     root, db, run_id = trained
-    live = Live(root, db)
+    live = Routes(Settings(root), db)
     client = TestClient(live.app())
     answers, release = [], threading.Event()
 
@@ -261,47 +263,15 @@ def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
     new = lambda visitor, state: create_run(db, settings, config, visitor, state=state)  # noqa: E731
     running, mine, also_mine, theirs = (new(people[i], s) for i, s in ((0, "running"), (0, "queued"), (0, "queued"), (1, "queued")))
     db.append(running, [], {"step": 50, "seconds": 20.0})
-    client = TestClient(Live(tmp_path, db, settings=settings).app())
+    client = TestClient(Routes(settings, db).app())
     status = {row["id"]: row for row in client.get("/runs").json()}
     assert [status[run_id]["place"] for run_id in (theirs, mine, also_mine)] == [1, 2, 3], "people take turns"
     assert status[theirs]["starts_in_s"] == pytest.approx(20.0) and "place" not in status[running]
     assert status[mine]["starts_in_s"] is None, "nobody knows yet how fast this machine is"
     estimate.save(tmp_path, estimate.Machine(threads=1, layer_s=0.05, speeds=(1e12, 1e12, 1e12)))
-    live = TestClient(Live(tmp_path, db, settings=settings).app())
+    live = TestClient(Routes(settings, db).app())
     starts = [live.get(f"/runs/{run_id}").json()["run"]["starts_in_s"] for run_id in (theirs, mine, also_mine)]
     assert starts == pytest.approx([20.0, 30.0, 40.0], rel=0.05), "100 steps of two layers, 0.05 s each"
-
-
-def test_old_answers_are_not_kept():
-    shared = Shared(fresh_s=0.05)
-    for i in range(20):
-        shared.get((i,), lambda: bytes(1000))
-    time.sleep(0.1)
-    shared.get(("new",), lambda: b"")
-    assert list(shared._kept) == [("new",)]
-
-
-def test_one_thread_computes_while_the_others_wait():
-    shared, calls = Shared(fresh_s=5), []
-
-    def compute() -> bytes:
-        calls.append(1)
-        time.sleep(0.2)
-        return b"x"
-
-    threads = [threading.Thread(target=lambda: shared.get(("k",), compute)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(calls) == 1
-
-
-def test_a_failure_is_not_kept():
-    shared = Shared(fresh_s=0.0)
-    with pytest.raises(ZeroDivisionError):
-        shared.get(("k",), lambda: 1 / 0)
-    assert shared.get(("k",), lambda: b"fine") == b"fine"
 
 
 def test_an_overlay_has_two_lines_a_run_and_shows_names_as_text(trained):
@@ -358,12 +328,12 @@ def test_where_no_family_fits_the_knob_is_named(trained, client):
     assert "closest is" in said and ("activation" in said or "norm_type" in said)
 
 
-def test_where_many_pages_are_open_each_is_told_to_ask_less_often_and_all_share_one_answer(trained):
+def test_where_many_pages_are_open_each_is_told_to_ask_less_often_and_all_share_one_answer(trained, monkeypatch):
     root, db, run_id = trained
-    live = Live(root, db)
+    live = Routes(Settings(root), db)
     client, computed = TestClient(live.app()), []
-    compute = live._delta
-    live._delta = lambda *key: computed.append(key) or compute(*key)
+    compute = answers.delta
+    monkeypatch.setattr(answers, "delta", lambda *key: computed.append(key) or compute(*key))
     named = lambda name: {"x-playground-page": name}  # noqa: E731
     for i in range(10):
         assert client.get(f"/runs/{run_id}", headers=named(f"p{i}")).json()["poll_ms"] == 0

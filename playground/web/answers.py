@@ -1,0 +1,125 @@
+"""What the routes answer, as bytes: each a function of the store and the files of a run. Who may ask is decided before.
+
+Imports torch only where something is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from models.graph import formulas, graph, stream_nodes
+from playground.data import tokenizers
+from playground.inside.findings import History, findings
+from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
+from playground.runs import frames, lookup, sampler
+from playground.runs.folder import RunFolder
+from playground.runs.store import NoSuchRun, Run, Store
+from playground.system.files import text_hash
+from playground.web import plots
+from playground.web.computing import Computing
+from playground.web.errands import Errands
+from playground.web.status import training_flops
+
+MAX_EVENTS = 20_000
+GONE = orjson.dumps({"gone": True})
+
+
+def delta(db: Store, status: Callable[[Run], dict], run_id: str, generation: int, cursor: int, poll_ms: int) -> bytes:
+    """A run's status and what was recorded since the cursor; all of it where the run has another generation."""
+    try:
+        run = db.run(run_id)
+    except NoSuchRun:  # deleted a moment ago
+        return GONE
+    if run.generation != generation:
+        cursor = 0
+    rows = db.events(run_id, after=cursor, limit=MAX_EVENTS)
+    events: dict[str, dict[str, list]] = {}
+    for row in rows:
+        columns = events.setdefault(row.kind, {"step": []})
+        columns["step"].append(row.step)
+        for name, value in row.body.items():
+            columns.setdefault(name, []).append(value)
+    return orjson.dumps(
+        {
+            "run": status(run),
+            "generation": run.generation,
+            "reset": run.generation != generation,
+            "cursor": rows[-1].id if rows else cursor,
+            "more": len(rows) == MAX_EVENTS,
+            "events": events,
+            "poll_ms": poll_ms,
+        }
+    )
+
+
+def overlay(db: Store, run_ids: Sequence[str], x: str, y: str) -> bytes:
+    """A figure of several runs' curves over one axis, for plotly in the browser."""
+    runs = {run_id: db.run(run_id) for run_id in run_ids}
+    names = {run_id: run.name for run_id, run in runs.items()}
+    costs = {run_id: training_flops(orjson.dumps(run.config["model"])) for run_id, run in runs.items()}
+    floors = {row.body["floor"] for run_id in run_ids for row in db.events(run_id, kinds=("facts",))}
+    floor = floors.pop() if len(floors) == 1 else None
+    return plots.overlay(frames.metrics(db, run_ids), names, costs, x, y, floor).to_json().encode()
+
+
+def architecture(root: Path, run_id: str) -> bytes:
+    """The graph of a run's model, and what is measured at its nodes."""
+    config = RunFolder(root, run_id).read_config().model
+    first, ends = stream_nodes(config)
+    stream = [[first, 0], *([node, layer] for layer in range(config.n_layer) for node in ends)]
+    return orjson.dumps(
+        asdict(graph(config))
+        | {"stream": stream, "formulas": formulas(config), "n_head": config.n_head if config.has_attention else 0}
+        | {"quantities": [asdict(each) for each in QUANTITIES.values()], "quantiles": QUANTILES}
+    )
+
+
+def moments(root: Path, db: Store, errands: Errands, run_id: str, text: str | None) -> bytes:
+    """The steps that can be looked at with a text (None: the recorded one), and the work on them that goes on."""
+    run, folder = db.run(run_id), RunFolder(root, run_id)
+    recorded = text is None or text == run.probe_text
+    text = run.probe_text if recorded else text
+    steps = sampler.steps(root, run_id) if not recorded else [] if text is None else folder.probe_steps(text)
+    answer = {"text": text, "hash": text_hash(text or ""), "recorded": recorded, "steps": steps, "budget_mb": PROBE_BUDGET_MB}
+    errand = errands.about(("reprobe", run_id, run.probe_text)) if recorded else None
+    return orjson.dumps(answer | {"busy": None if errand is None else {"share": errand.share, "words": errand.words}})
+
+
+def moment(root: Path, db: Store, computing: Computing, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
+    """What was seen at `step` or just before it, as it was recorded or computed now; null where there is nothing yet."""
+    run, folder = db.run(run_id), RunFolder(root, run_id)
+    text = run.probe_text if text is None else text
+    if text is None:
+        return b"null"
+    found = lookup.recorded(root, run_id, step, text)
+    there = [kept for kept in sampler.steps(root, run_id) if kept <= step]
+    # A text that is no longer recorded has probes up to some step only; later checkpoints know better.
+    if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
+        found = computing.run_soon(lambda: lookup.computed(root, run_id, there[-1], text))
+    if found is None:
+        return b"null"
+    tokenizer = tokenizers.load(folder.tokenizer.read_text())
+    return orjson.dumps(lookup.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def ablation(root: Path, db: Store, computing: Computing, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
+    """What a checkpoint loses without the parts `off`; where that is None, what each part is worth by itself."""
+    text = text or db.run(run_id).probe_text or ""
+    if off is not None:
+        return orjson.dumps(computing.run_soon(lambda: lookup.ablate(root, run_id, step, off, text)))
+    with computing.at_length():
+        return orjson.dumps(lookup.worth(root, run_id, step, text, computing.run_soon))
+
+
+def observations(root: Path, db: Store, run_id: str) -> bytes:
+    """What a person should notice, in plain words."""
+    config = RunFolder(root, run_id).read_config()
+    rows: dict[str, list[dict]] = {kind: [] for kind in ("progress", "validation", "probe", "facts")}
+    for row in db.events(run_id, kinds=rows):
+        rows[row.kind].append(row.body | {"step": row.step})
+    facts = rows["facts"][-1] if rows["facts"] else None
+    return orjson.dumps(findings(History(config, rows["progress"], rows["validation"], rows["probe"], facts)))

@@ -1,0 +1,52 @@
+"""Answers kept for a moment, so that all who ask the same thing at the same time share one computation.
+
+The key says which answer it is, such as (run, generation, cursor). Knows nothing of what is computed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+FRESH_S = 0.15
+
+T = TypeVar("T")
+
+
+class Cache:
+    """Each answer is computed by one thread while the others wait for it, and is used for `fresh_s`; of at most `size` answers."""
+
+    def __init__(self, fresh_s: float = FRESH_S, size: int = 256):
+        self.fresh_s, self.size = fresh_s, size
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple, tuple[float, Future]] = OrderedDict()
+
+    def get(self, key: tuple, compute: Callable[[], T]) -> T:
+        """The answer under this key, or what `compute` returns or raises."""
+        with self._lock:
+            now = time.monotonic()
+            kept = self._kept.get(key)
+            mine = kept is None or (kept[1].done() and now - kept[0] > self.fresh_s)
+            future = Future() if mine else kept[1]
+            if mine:
+                self._kept[key] = (now, future)
+                self._kept.move_to_end(key)
+                self._forget(now)
+        if mine:
+            try:
+                future.set_result(compute())
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
+
+    def _forget(self, now: float) -> None:
+        """Drop answers that are no longer fresh, oldest first: an answer may be large."""
+        while len(self._kept) > 1:
+            key, (since, future) = next(iter(self._kept.items()))
+            if len(self._kept) <= self.size and not (future.done() and now - since > self.fresh_s):
+                return
+            del self._kept[key]

@@ -1,0 +1,61 @@
+"""Files to keep of a run: its weights, what was recorded, its config. Who may have them is decided before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from models.knobs import ConfigError
+from playground.runs import export, frames, sampler
+from playground.runs.folder import RunFolder
+from playground.runs.store import Run, Store
+from playground.training import paths
+from playground.training.errors import CheckpointError
+
+
+def weights(root: Path, run: Run, step: int) -> Response:
+    """A checkpoint's safetensors file; a step below 0 is the newest."""
+    there = sampler.steps(root, run.id)
+    step = there[-1] if there and step < 0 else step
+    if step not in there:
+        raise HTTPException(404, f"this run has no checkpoint at step {step}")
+    path = paths.weights(RunFolder(root, run.id).checkpoints, step)
+    return FileResponse(path, filename=f"{file_name(run)}-{path.name}", media_type="application/octet-stream")
+
+
+def transformers(root: Path, run: Run, step: int) -> Response:
+    """A checkpoint as a folder that transformers loads, where a family of it has the architecture."""
+    name = file_name(run)
+    try:
+        data = export.transformers_zip(root, run.id, None if step < 0 else step, name)
+    except (CheckpointError, ConfigError) as error:
+        raise HTTPException(404, str(error)) from None
+    return Response(data, media_type="application/zip", headers=_named(f"{name}.zip"))
+
+
+def measures(db: Store, run: Run) -> Response:
+    """Everything measured inside the model, one line per step, quantity, node, layer and head."""
+    return StreamingResponse(frames.measures_csv(db, run.id), media_type="text/csv", headers=_named(f"{file_name(run)}-inside.csv"))
+
+
+def metrics(db: Store, run: Run) -> Response:
+    """The curves, one line per recorded point."""
+    return Response(frames.to_csv(frames.metrics(db, [run.id])), media_type="text/csv", headers=_named(f"{file_name(run)}.csv"))
+
+
+def config(root: Path, run: Run) -> Response:
+    """The run's config as its folder holds it."""
+    data = RunFolder(root, run.id).config.read_bytes()
+    return Response(data, media_type="application/json", headers=_named(f"{file_name(run)}.json"))
+
+
+def file_name(run: Run) -> str:
+    """A run's name made safe for a file, with its id."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in run.name).strip("-")
+    return f"{safe[:40] or 'run'}-{run.id}"
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}

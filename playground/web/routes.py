@@ -1,0 +1,240 @@
+"""What the browser gets beside Gradio: plain GET routes, mounted at /live.
+
+Read-only: everybody with a run's link may watch it, unless it is private; then the owner's key comes in a header. The browser holds
+the cursor; answers are bytes, computed once for all who ask the same thing at the same time. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from models.knobs import ConfigError
+from playground.config.settings import Settings
+from playground.runs import disk, sampler, store
+from playground.runs.access import Access, NotAllowed, Visitor
+from playground.runs.folder import RunFolder
+from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
+from playground.training.errors import CheckpointError
+from playground.web import answers, downloads, plots, status
+from playground.web.assets import assets
+from playground.web.cache import Cache
+from playground.web.computing import Busy, Computing
+from playground.web.errands import Errands
+from playground.workers.audience import Audience
+
+KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
+QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.5, 2.5, 1.0
+MAX_OVERLAY = 12
+MAX_PROBE_CHARACTERS = 2000
+NEWEST = 10**12  # beyond every step
+
+
+class Routes:
+    """One method per route: what is asked, whether it may be, and an answer that was perhaps computed for somebody else. Nothing is
+    written."""
+
+    def __init__(
+        self, settings: Settings, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
+        access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None,
+    ):  # fmt: skip
+        self.settings, self.root, self.db = settings, settings.root, db
+        self.errands, self.computing, self.scale = errands or Errands(), computing or Computing(), scale or disk.Scale(settings.root)
+        self.access, self.audience = access or Access(db), audience or Audience()
+        self.cache, self._observed = Cache(), Cache(OBSERVED_S)
+        self._named, self._queued = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
+
+    def app(self, *more: Route) -> Starlette:
+        return Starlette(
+            routes=[
+                *more,
+                Route("/me", self.me),
+                Route("/assets/{version}/{name}", assets().answer),
+                Route("/runs", self.list),
+                Route("/overlay", self.overlay),
+                Route("/runs/{run_id}", self.run),
+                Route("/runs/{run_id}/graph", self.graph),
+                Route("/runs/{run_id}/moments", self.moments),
+                Route("/runs/{run_id}/moment", self.moment),
+                Route("/runs/{run_id}/ablate", self.ablate),
+                Route("/runs/{run_id}/observations", self.observations),
+                Route("/runs/{run_id}/measures.csv", self.measures),
+                Route("/runs/{run_id}/weights", self.weights),
+                Route("/runs/{run_id}/transformers.zip", self.transformers),
+                Route("/runs/{run_id}/metrics.csv", self.metrics),
+                Route("/runs/{run_id}/config.json", self.config),
+            ],
+            exception_handlers={
+                NoSuchRun: _problem(404), CheckpointError: _problem(404),
+                NotAllowed: _problem(403), HTTPException: _problem(None),
+                StoreBusy: _problem(503), Busy: _problem(503), OSError: _problem(500),
+            },
+        )  # fmt: skip
+
+    # Who asks, and what is known to all of them.
+
+    def visitor(self, request: Request) -> Visitor:
+        """Whoever asks, by the headers that the page sends; one of them is a random name of the page itself."""
+        self.audience.here(request.headers.get(PAGE_HEADER, "")[:40])
+        return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
+
+    def limits(self) -> Settings:
+        """What the host allows just now."""
+        return self.settings.with_limits(self.db.limits())
+
+    def names(self) -> dict[str, str]:
+        """What people want to be called, by owner."""
+        return self._named.get((), self.db.names)
+
+    def status(self, run: Run) -> dict:
+        """As `status.of_run` gives it, by the names and the queue of a moment ago."""
+        return status.of_run(run, self.root, self.names(), self._queue)
+
+    def _queue(self) -> status.Queue:
+        return self._queued.get((), lambda: status.places(self.db, self.limits()))
+
+    def _run(self, request: Request) -> Run:
+        """The run of a route. Raises NoSuchRun, also where it is somebody else's private one."""
+        run_id = request.path_params["run_id"]
+        RunFolder(self.root, run_id)
+        return self.access.run(run_id, self.visitor(request))
+
+    # All runs.
+
+    def list(self, request: Request) -> Response:
+        """All runs that whoever asks may see, newest first, with what differs from their preset."""
+        visitor, known = self.visitor(request), self.cache.get(("list",), self._list)
+        return _json(orjson.dumps([told | {"mine": visitor.is_owner_of(run)} for run, told in known if visitor.may_see(run)]))
+
+    def _list(self) -> list[tuple[Run, dict]]:
+        return [(run, status.in_list(run, self.status(run))) for run in self.db.runs()]
+
+    def me(self, request: Request) -> Response:
+        """What is known of whoever asks: the name, whether they are the host, the disk they use and what could be deleted."""
+        visitor, settings = self.visitor(request), self.limits()
+        runs, share, usage = self.db.runs(), settings.max_disk_each, self.scale.usage()
+        mine = usage.of(visitor.id, runs) if visitor.is_known else 0
+        over = max(0, mine - share) if share is not None and not visitor.is_host else 0
+        offered = [
+            {"id": run.id, "name": run.name, "bytes": usage.runs.get(run.id, 0)} for run in disk.offered(usage, runs, visitor.id, over)
+        ]
+        about = {"name": self.db.names().get(visitor.id, ""), "host": visitor.is_host, "known": visitor.is_known}
+        return _json(orjson.dumps(about | {"bytes": mine, "share_bytes": share, "over_bytes": over, "offered": offered}))
+
+    def overlay(self, request: Request) -> Response:
+        """A figure of several runs' losses, for plotly in the browser."""
+        wanted = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:MAX_OVERLAY]
+        x = request.query_params.get("x", "step")
+        y = request.query_params.get("y", "loss")
+        for name, value, known in (("x", x, plots.X_TITLES), ("y", y, plots.Y_AXES)):
+            if value not in known:
+                raise HTTPException(400, f"{name} is one of {', '.join(known)}")
+        for run_id in wanted:
+            self.access.run(run_id, self.visitor(request))
+        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, wanted, x, y)))
+
+    # One run.
+
+    def run(self, request: Request) -> Response:
+        """A run's status and what was recorded since the cursor; all of it at a new generation."""
+        try:
+            run_id = self._run(request).id
+        except NoSuchRun:
+            return _json(answers.GONE)  # an answer, not an error: the page asks again and again
+        key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
+        self.audience.looked(run_id)
+        return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.status, *key, self.audience.poll_ms())))
+
+    def graph(self, request: Request) -> Response:
+        """The architecture, and what is measured at its nodes."""
+        run_id = self._run(request).id
+        return _json(self.cache.get(("graph", run_id), lambda: answers.architecture(self.root, run_id)))
+
+    def moments(self, request: Request) -> Response:
+        """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints. Never an answer from
+        before: a page that has just changed the text asks once, and goes on asking only where it is told of work."""
+        return _json(answers.moments(self.root, self.db, self.errands, self._run(request).id, _text(request)))
+
+    def moment(self, request: Request) -> Response:
+        """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
+        run_id, step = self._run(request).id, _whole(request, "step", -1)
+        key = run_id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
+        see = partial(answers.moment, self.root, self.db, self.computing, *key)
+        return _json(self.cache.get(("moment", *key), lambda: _or_problem(see)))
+
+    def ablate(self, request: Request) -> Response:
+        """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
+        run_id, step = self._run(request).id, _whole(request, "step", -1)
+        newest = sampler.newest(self.root, run_id)
+        nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
+        key = run_id, nearest, request.query_params.get("off"), _text(request)
+        ablate = partial(answers.ablation, self.root, self.db, self.computing, *key)
+        return _json(self.cache.get(("ablate", *key), lambda: _or_problem(ablate)))
+
+    def observations(self, request: Request) -> Response:
+        """What a person should notice, in plain words."""
+        run = self._run(request)
+        # Nothing new can be said of a run that is over.
+        version = int(time.monotonic() / OBSERVED_S) if run.state in store.ACTIVE else run.step
+        key = run.id, run.state in store.ACTIVE, run.generation, version
+        return _json(self._observed.get(key, lambda: answers.observations(self.root, self.db, run.id)))
+
+    def measures(self, request: Request) -> Response:
+        return downloads.measures(self.db, self._run(request))
+
+    def weights(self, request: Request) -> Response:
+        return downloads.weights(self.root, self._run(request), _whole(request, "step", -1))
+
+    def transformers(self, request: Request) -> Response:
+        return downloads.transformers(self.root, self._run(request), _whole(request, "step", -1))
+
+    def metrics(self, request: Request) -> Response:
+        return downloads.metrics(self.db, self._run(request))
+
+    def config(self, request: Request) -> Response:
+        return downloads.config(self.root, self._run(request))
+
+
+def _json(data: bytes) -> Response:
+    return Response(data, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        return max(-1, min(int(text[:30]), 2**63 - 1))
+    except ValueError:
+        raise HTTPException(400, f"{name} is a whole number") from None
+
+
+def _or_problem(answer: Callable[[], bytes]) -> bytes:
+    """The answer, or what is wrong with what a person typed: an answer too."""
+    try:
+        return answer()
+    except ConfigError as error:
+        return orjson.dumps({"problem": str(error)})
+
+
+def _text(request: Request) -> str | None:
+    """A text to look at, cut to what a probe text may have; None for that of the run."""
+    return (request.query_params.get("text") or "")[:MAX_PROBE_CHARACTERS] or None
+
+
+def _problem(status: int | None) -> Callable:
+    def answer(request: Request, error: Exception) -> Response:
+        detail = error.detail if isinstance(error, HTTPException) else str(error)
+        if isinstance(error, OSError) and error.strerror:
+            detail = error.strerror  # without the path on this machine
+        return JSONResponse({"error": detail}, status_code=status or getattr(error, "status_code", 500))
+
+    return answer
