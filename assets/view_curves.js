@@ -39,7 +39,7 @@ export function curves(place, side, shared) {
     const has = probe && rows.some((row) => row[quantity.name]);
     plot.hidden = !has;
     if (!has) {
-      const words = probe && side.moment ? whyNoValues(quantity, side) : "Nothing recorded yet.";
+      const words = probe && side.probe ? whyNoValues(quantity, side) : "Nothing recorded yet.";
       legend.replaceChildren(h("span", { class: "pg-no-mark" }, words));
       return;
     }
@@ -47,8 +47,8 @@ export function curves(place, side, shared) {
     const changes = x.filter((_, i) => i > 0 && probe.text_hash[i] !== probe.text_hash[i - 1]);
     const dotted = { dash: "dot", width: 1, color: css("--body-text-color-subdued") };
     const shapes = changes.map((at) => placeLine(at, dotted));
-    if (shared.step !== null && side.moment) {
-      const now = x[indexUpTo(probe.step, side.moment.step)];
+    if (shared.step !== null && side.probe) {
+      const now = x[indexUpTo(probe.step, side.probe.step)];
       shapes.push(placeLine(now, { width: 1.5, color: css("--body-text-color") }));
     }
     const traces = tracesOf(side, shared, quantity, x);

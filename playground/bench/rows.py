@@ -124,7 +124,7 @@ def page(address: str, run_id: str, results: Results) -> Iterator[None]:
                 delta = json.loads(fetch(f"{address}/live/runs/{run_id}?cursor={cursor}&generation={generation}"))
                 cursor, generation = delta["cursor"], delta["generation"]
                 if "probe" in delta["events"]:
-                    fetch(f"{address}/live/runs/{run_id}/moment?maps=1")
+                    fetch(f"{address}/live/runs/{run_id}/probe?maps=1")
                 visits.append(time.perf_counter() - began)
 
     with _beside(visit, done):

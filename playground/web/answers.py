@@ -13,7 +13,8 @@ import orjson
 
 from models.graph import formulas, graph, stream_nodes
 from playground.data import tokenizers
-from playground.inside.findings import History, findings
+from playground.inside.findings import History
+from playground.inside.findings import findings as found_in
 from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import frames, lookup, sampler
 from playground.runs.folder import RunFolder
@@ -78,7 +79,7 @@ def architecture(root: Path, run_id: str) -> bytes:
     )
 
 
-def moments(root: Path, db: Store, errands: Errands, run_id: str, text: str | None) -> bytes:
+def probes(root: Path, db: Store, errands: Errands, run_id: str, text: str | None) -> bytes:
     """The steps that can be looked at with a text (None: the recorded one), and the work on them that goes on."""
     run, folder = db.run(run_id), RunFolder(root, run_id)
     recorded = text is None or text == run.probe_text
@@ -89,7 +90,7 @@ def moments(root: Path, db: Store, errands: Errands, run_id: str, text: str | No
     return orjson.dumps(answer | {"busy": None if errand is None else {"share": errand.share, "words": errand.words}})
 
 
-def moment(root: Path, db: Store, computing: Computing, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
+def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
     """What was seen at `step` or just before it, as it was recorded or computed now; null where there is nothing yet."""
     run, folder = db.run(run_id), RunFolder(root, run_id)
     text = run.probe_text if text is None else text
@@ -115,11 +116,11 @@ def ablation(root: Path, db: Store, computing: Computing, run_id: str, step: int
         return orjson.dumps(lookup.worth(root, run_id, step, text, computing.run_soon))
 
 
-def observations(root: Path, db: Store, run_id: str) -> bytes:
+def findings(root: Path, db: Store, run_id: str) -> bytes:
     """What a person should notice, in plain words."""
     config = RunFolder(root, run_id).read_config()
     rows: dict[str, list[dict]] = {kind: [] for kind in ("progress", "validation", "probe", "facts")}
     for row in db.events(run_id, kinds=rows):
         rows[row.kind].append(row.body | {"step": row.step})
     facts = rows["facts"][-1] if rows["facts"] else None
-    return orjson.dumps(findings(History(config, rows["progress"], rows["validation"], rows["probe"], facts)))
+    return orjson.dumps(found_in(History(config, rows["progress"], rows["validation"], rows["probe"], facts)))

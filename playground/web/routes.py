@@ -62,10 +62,10 @@ class Routes:
                 Route("/overlay", self.overlay),
                 Route("/runs/{run_id}", self.run),
                 Route("/runs/{run_id}/graph", self.graph),
-                Route("/runs/{run_id}/moments", self.moments),
-                Route("/runs/{run_id}/moment", self.moment),
+                Route("/runs/{run_id}/probes", self.probes),
+                Route("/runs/{run_id}/probe", self.probe),
                 Route("/runs/{run_id}/ablate", self.ablate),
-                Route("/runs/{run_id}/observations", self.observations),
+                Route("/runs/{run_id}/findings", self.findings),
                 Route("/runs/{run_id}/measures.csv", self.measures),
                 Route("/runs/{run_id}/weights", self.weights),
                 Route("/runs/{run_id}/transformers.zip", self.transformers),
@@ -158,17 +158,17 @@ class Routes:
         run_id = self._run(request).id
         return _json(self.cache.get(("graph", run_id), lambda: answers.architecture(self.root, run_id)))
 
-    def moments(self, request: Request) -> Response:
+    def probes(self, request: Request) -> Response:
         """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints. Never an answer from
         before: a page that has just changed the text asks once, and goes on asking only where it is told of work."""
-        return _json(answers.moments(self.root, self.db, self.errands, self._run(request).id, _text(request)))
+        return _json(answers.probes(self.root, self.db, self.errands, self._run(request).id, _text(request)))
 
-    def moment(self, request: Request) -> Response:
+    def probe(self, request: Request) -> Response:
         """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
         run_id, step = self._run(request).id, _whole(request, "step", -1)
         key = run_id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
-        see = partial(answers.moment, self.root, self.db, self.computing, *key)
-        return _json(self.cache.get(("moment", *key), lambda: _or_problem(see)))
+        see = partial(answers.probe, self.root, self.db, self.computing, *key)
+        return _json(self.cache.get(("probe", *key), lambda: _or_problem(see)))
 
     def ablate(self, request: Request) -> Response:
         """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
@@ -179,13 +179,13 @@ class Routes:
         ablate = partial(answers.ablation, self.root, self.db, self.computing, *key)
         return _json(self.cache.get(("ablate", *key), lambda: _or_problem(ablate)))
 
-    def observations(self, request: Request) -> Response:
+    def findings(self, request: Request) -> Response:
         """What a person should notice, in plain words."""
         run = self._run(request)
         # Nothing new can be said of a run that is over.
         version = int(time.monotonic() / OBSERVED_S) if run.state in store.ACTIVE else run.step
         key = run.id, run.state in store.ACTIVE, run.generation, version
-        return _json(self._observed.get(key, lambda: answers.observations(self.root, self.db, run.id)))
+        return _json(self._observed.get(key, lambda: answers.findings(self.root, self.db, run.id)))
 
     def measures(self, request: Request) -> Response:
         return downloads.measures(self.db, self._run(request))

@@ -243,15 +243,15 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     page.wait_for_function(f"{SHOWN.format('a')}.includes('step 0')")
 
 
-def test_an_observation_leads_to_where_it_comes_from(visit, pair):
+def test_a_finding_leads_to_where_it_comes_from(visit, pair):
     page = inside(visit, pair[1])
-    page.wait_for_selector(".pg-observations [data-rule] button")
-    buttons = page.locator(".pg-observations [data-rule] button")
+    page.wait_for_selector(".pg-findings [data-rule] button")
+    buttons = page.locator(".pg-findings [data-rule] button")
     assert all(rule.startswith("Rule: ") for rule in [button.get_attribute("title") for button in buttons.all()])
-    page.route("**/observations", lambda route: route.fulfill(json=[
+    page.route("**/findings", lambda route: route.fulfill(json=[
         {"name": "x", "sentence": "The <b>gradient</b> vanishes.", "rule": "r", "view": "curves", "quantity": "grad_stream", "weight": 3}
     ]))  # fmt: skip
-    page.locator(".pg-observations").get_by_text("The <b>gradient</b> vanishes.", exact=True).click(timeout=15_000)
+    page.locator(".pg-findings").get_by_text("The <b>gradient</b> vanishes.", exact=True).click(timeout=15_000)
     page.wait_for_selector(".pg-view-curves .scatterlayer")
     assert page.input_value("#inside-quantity") == "grad_stream"
 

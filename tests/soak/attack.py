@@ -275,7 +275,7 @@ class Attacker:
         self.judge.look(f"{kind}, its answer", asked, answer, sent, private=private)
 
     async def _glance(self, kind: str, path: str) -> None:
-        """A moment of a stream that may never end."""
+        """The beginning of a stream that may never end."""
         parts = []
         try:
             async with self.client.events(path, GLANCE_S) as events:

@@ -275,14 +275,14 @@ class Person:
 
     async def _look_inside(self, tab: Tab) -> None:
         base = f"/live/runs/{self.run.run_id}"
-        for path in ("graph", "moments", "moment?maps=1", "observations"):
+        for path in ("graph", "probes", "probe?maps=1", "findings"):
             answer = await self.client.ask("GET", f"{base}/{path}", headers=LIKE_A_BROWSER)
             self.diary.actions["look inside"] += 1
             if answer.status == 503:
                 self.diary.turned_away["look inside"] += 1
             elif answer.status != 200:
                 self.diary.blame(f"{path} answers {answer.status}: {answer.body[:80]!r}")
-            elif path == "moment?maps=1" and (found := answer.json()) and (found["n_layer"], found["n_head"]) != (1, 2):
+            elif path == "probe?maps=1" and (found := answer.json()) and (found["n_layer"], found["n_head"]) != (1, 2):
                 self.diary.blame("cross-talk: a look inside shows a model of another shape")
 
     async def _sample(self, tab: Tab) -> None:

@@ -95,7 +95,7 @@ def test_the_owner_is_never_told(trained, client):
 
 def test_attention_bytes_are_the_lower_triangles(trained, client):
     root, _, run_id = trained
-    answer = client.get(f"/runs/{run_id}/moment?maps=1").json()
+    answer = client.get(f"/runs/{run_id}/probe?maps=1").json()
     n = len(answer["tokens"])
     data = np.frombuffer(base64.b64decode(answer["maps"]), dtype=np.uint8).reshape(2, 2, n * (n + 1) // 2)
     newest = max((root / "runs" / run_id / "probes").glob("*/*.safetensors"), key=lambda path: int(path.stem))
@@ -103,45 +103,45 @@ def test_attention_bytes_are_the_lower_triangles(trained, client):
     assert answer["step"] == int(newest.stem) == 12
     rows, columns = np.tril_indices(n)
     assert np.abs(data / 255 - maps.numpy()[:, :, rows, columns]).max() < 0.5 / 255 + 1e-3
-    assert client.get(f"/runs/{run_id}/moment?step=0").json()["step"] == 0
+    assert client.get(f"/runs/{run_id}/probe?step=0").json()["step"] == 0
 
 
 def test_attention_of_no_heads_is_empty():
     assert triangles(np.zeros((0, 0, 2, 2), dtype=np.float16)) == ""
 
 
-def test_a_moment_says_what_the_file_says(trained, client):
+def test_a_probe_says_what_the_file_says(trained, client):
     root, db, run_id = trained
     text = db.run(run_id).probe_text
-    moment = client.get(f"/runs/{run_id}/moment?step=11").json()  # the last one before
-    file = RunFolder(root, run_id).probe(text, moment["step"]).read_bytes()
+    probe = client.get(f"/runs/{run_id}/probe?step=11").json()  # the last one before
+    file = RunFolder(root, run_id).probe(text, probe["step"]).read_bytes()
     tensors = load(file)
-    assert moment["step"] == 8 and "maps" not in moment
-    assert moment["stream_rms"] == pytest.approx(tensors["stream_rms"].numpy(), rel=1e-5)
-    words = np.array(moment["lens_words"])[np.array(moment["lens_top"])]
+    assert probe["step"] == 8 and "maps" not in probe
+    assert probe["stream_rms"] == pytest.approx(tensors["stream_rms"].numpy(), rel=1e-5)
+    words = np.array(probe["lens_words"])[np.array(probe["lens_top"])]
     known = tokenizers.load(RunFolder(root, run_id).tokenizer.read_text())
     assert words[2][3].tolist() == [known.token(i) for i in tensors["lens_top"][2][3].tolist()]
-    assert set(moment["gains"]) == {name.removeprefix("gain.") for name in tensors if name.startswith("gain.")}
+    assert set(probe["gains"]) == {name.removeprefix("gain.") for name in tensors if name.startswith("gain.")}
     recorded = client.get(f"/runs/{run_id}").json()["events"]["probe"]
-    assert moment["values"] == recorded["values"][recorded["step"].index(8)]
+    assert probe["values"] == recorded["values"][recorded["step"].index(8)]
 
 
-def test_the_recorded_moments_are_listed_and_those_of_another_text_are_the_checkpoints(trained, client):
+def test_the_recorded_probes_are_listed_and_those_of_another_text_are_the_checkpoints(trained, client):
     root, db, run_id = trained
-    mine = client.get(f"/runs/{run_id}/moments").json()
+    mine = client.get(f"/runs/{run_id}/probes").json()
     assert mine["steps"] == [0, 4, 8, 12] and mine["recorded"] and mine["busy"] is None and mine["text"] == db.run(run_id).probe_text
-    other = client.get(f"/runs/{run_id}/moments?text=sea").json()
+    other = client.get(f"/runs/{run_id}/probes?text=sea").json()
     assert other["steps"] == sampler.steps(root, run_id) == [0, 12] and not other["recorded"]
-    assert client.get(f"/runs/{run_id}/moments", params={"text": mine["text"]}).json() == mine
+    assert client.get(f"/runs/{run_id}/probes", params={"text": mine["text"]}).json() == mine
 
 
 def test_another_text_is_answered_from_a_checkpoint_and_leaves_nothing(trained, client):
     root, _, run_id = trained
     before = sorted(RunFolder(root, run_id).path.rglob("*"))
-    answer = client.get(f"/runs/{run_id}/moment?text=sea shells&step=11&maps=1").json()
+    answer = client.get(f"/runs/{run_id}/probe?text=sea shells&step=11&maps=1").json()
     assert answer["step"] == 0 and "".join(answer["tokens"]) == "sea shells" and answer["maps"]
     assert sorted(RunFolder(root, run_id).path.rglob("*")) == before
-    refused = client.get(f"/runs/{run_id}/moment?text=愛")
+    refused = client.get(f"/runs/{run_id}/probe?text=愛")
     assert "'愛'" in refused.json()["problem"]
 
 
@@ -157,7 +157,7 @@ def test_parts_are_switched_off_on_demand(trained, client):
 
 
 def test_what_stands_out_is_said_with_its_rule(trained, client):
-    found = client.get(f"/runs/{trained[2]}/observations").json()
+    found = client.get(f"/runs/{trained[2]}/findings").json()
     assert isinstance(found, list) and all(each["sentence"] and each["rule"] for each in found)
 
 
@@ -190,9 +190,9 @@ def test_downloads_are_the_files_themselves(trained, client):
     assert client.get(f"/runs/{run_id}/weights?step=5").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa/moment", "/runs/aaaaaaaaaa/moments", "/runs/aaaaaaaaaa/graph",
+@pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa/probe", "/runs/aaaaaaaaaa/probes", "/runs/aaaaaaaaaa/graph",
                                   "/runs/aaaaaaaaaa/ablate?off=mlp:1",
-                                  "/runs/aaaaaaaaaa/observations", "/runs/aaaaaaaaaa/measures.csv", "/assets/x/" + "a" * 5000,
+                                  "/runs/aaaaaaaaaa/findings", "/runs/aaaaaaaaaa/measures.csv", "/assets/x/" + "a" * 5000,
                                   "/overlay?runs=zzz",
                                   "/assets/core.js", "/assets/x/..%2f..%2fapp.py",
                                   "/assets/x/main.js", "/runs/aaaaaaaaaa/weights", "/runs/../../etc/passwd"])  # fmt: skip
@@ -224,7 +224,7 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
     there = TestClient(Routes(Settings(copy), Store(copy)).app())
     Store(copy).set_probe_text(run_id, "the sea")
     assert folder.probe_steps(old) == [0, 4] and sampler.steps(copy, run_id) == [0, 12]
-    found = {step: there.get(f"/runs/{run_id}/moment", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
+    found = {step: there.get(f"/runs/{run_id}/probe", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
     assert found == {4: 4, 8: 4, 12: 12, 99: 12}
 
 
@@ -238,7 +238,7 @@ def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
         live.computing.run_soon(release.wait)
 
     def ask(i: int) -> None:
-        answers.append(client.get(f"/runs/{run_id}/moment", params={"text": f"she sells {'s' * i}"}).status_code)
+        answers.append(client.get(f"/runs/{run_id}/probe", params={"text": f"she sells {'s' * i}"}).status_code)
 
     holder = threading.Thread(target=occupy)
     holder.start()
