@@ -1,7 +1,7 @@
 /* The Inside tab: everything that is known of one part of a model at one step. */
 /** @import { GraphNode, RunGraph } from "./diagram.js" */
 /** @import { Chosen, Shared } from "./side.js" */
-/** @import { Moment, Quantity } from "./values.js" */
+/** @import { Probe, Quantity } from "./values.js" */
 
 import { button, h, select } from "./dom.js";
 import { number, short } from "./format.js";
@@ -15,10 +15,10 @@ import { headRow } from "./view_heads.js";
  * @param {Shared} shared
  */
 export function drawDetail(place, chosen, shared) {
-  const { graph, moment } = chosen.side;
+  const { graph, probe } = chosen.side;
   const node = graph?.nodes.find(({ id }) => id === chosen.node);
-  if (!graph || !node || !moment) return;
-  const title = `${nodeWords(graph, node.id, chosen.layer)}, step ${number(moment.step)}`;
+  if (!graph || !node || !probe) return;
+  const title = `${nodeWords(graph, node.id, chosen.layer)}, step ${number(probe.step)}`;
   const layers = node.in_block && graph.n_layer > 1 ? layerChoice(graph.n_layer, chosen, shared) : null;
   const close = button("Close", () => shared.choose(null));
   place.replaceChildren(
@@ -31,9 +31,9 @@ export function drawDetail(place, chosen, shared) {
     h(
       "div",
       { class: "pg-detail-grid" },
-      ...streamBlocks(graph, moment, node, chosen.layer),
-      ...kindBlocks(moment, node, chosen),
-      ...measuredBlock(Object.values(shared.quantities), moment, chosen),
+      ...streamBlocks(graph, probe, node, chosen.layer),
+      ...kindBlocks(probe, node, chosen),
+      ...measuredBlock(Object.values(shared.quantities), probe, chosen),
     ),
   );
 }
@@ -62,7 +62,7 @@ const block = (title, words, picture) =>
 /**
  * Where the residual stream passes.
  * @param {RunGraph} graph
- * @param {Moment} moment
+ * @param {Probe} probe
  * @param {GraphNode} node
  * @param {number} layer
  */
@@ -81,25 +81,25 @@ function streamBlocks(graph, { stream_rms, grad_stream, tokens }, node, layer) {
 
 /**
  * What only this kind of node has.
- * @param {Moment} moment
+ * @param {Probe} probe
  * @param {GraphNode} node
  * @param {Chosen} chosen
  */
-function kindBlocks(moment, node, { kind, layer }) {
-  if (kind === "mlp" && moment.hidden_counts) {
-    const picture = histogram(moment.hidden_counts[layer], moment.hidden_range[layer]);
+function kindBlocks(probe, node, { kind, layer }) {
+  if (kind === "mlp" && probe.hidden_counts) {
+    const picture = histogram(probe.hidden_counts[layer], probe.hidden_range[layer]);
     const words = "How many of the activations, over units and tokens, have which size; the height is logarithmic.";
     return [block("Hidden activations", words, picture)];
   }
   if (kind === "norm") {
-    const gain = moment.gains[node.module.replace("{layer}", String(layer))];
+    const gain = probe.gains[node.module.replace("{layer}", String(layer))];
     if (!gain) return [block("Gain", "This norm has no gain to learn.", h("p", {}, "–"))];
     const sorted = [...gain].sort((x, y) => x - y);
     return [block("Gain", "The learned factor of each channel, smallest first; all begin at 1.", bars(sorted, "gain"))];
   }
-  if (kind === "attention" && moment.maps !== undefined) {
+  if (kind === "attention" && probe.maps !== undefined) {
     const words = "Row by row the token that looks, column by column what it looks at.";
-    return [block("Heads of this layer", words, headRow(moment, layer))];
+    return [block("Heads of this layer", words, headRow(probe, layer))];
   }
   return [];
 }
@@ -107,12 +107,12 @@ function kindBlocks(moment, node, { kind, layer }) {
 /**
  * All quantities that have a value here; lists only where they are short.
  * @param {Quantity[]} quantities
- * @param {Moment} moment
+ * @param {Probe} probe
  * @param {Chosen} chosen
  */
-function measuredBlock(quantities, moment, { node, layer }) {
+function measuredBlock(quantities, probe, { node, layer }) {
   const rows = quantities
-    .map((quantity) => ({ quantity, entry: entryOf(moment.values, quantity.name, node, layer) }))
+    .map((quantity) => ({ quantity, entry: entryOf(probe.values, quantity.name, node, layer) }))
     .filter(({ entry }) => entry !== null && !(Array.isArray(entry) && entry.length > 16))
     .map(({ quantity: { label, unit, help, formula }, entry }) =>
       h(

@@ -20,7 +20,7 @@ import { diagram } from "./view_diagram.js";
 import { heads } from "./view_heads.js";
 import { lens } from "./view_lens.js";
 
-const OBSERVE_MS = 3000;
+const FINDINGS_MS = 3000;
 const OTHER_MS = 1000;
 const MOST_CHARACTERS = 2000;
 
@@ -60,7 +60,8 @@ const VIEWS = {
 /** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
 let box = { lookAt: () => {}, lookAgain: () => {} };
 
-/** Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
+/**
+ * Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
  * @param {unknown} visitor
  * @param {unknown} wired
  * @param {string | null} text
@@ -124,7 +125,7 @@ export function inside(root) {
   const detail = h("div", { class: "pg-detail", hidden: true });
   const kept = h("p", { class: "pg-faint pg-kept" });
   const time = timeBar(root, { steps, step: () => shared.step, go });
-  const observations = observationList(follow);
+  const findings = findingList(follow);
   const full = h(
     "div",
     { hidden: true },
@@ -132,7 +133,7 @@ export function inside(root) {
       "What stands out",
       "Plain observations, each by a rule with a stated threshold; a click shows where it comes from.",
     ),
-    observations.element,
+    findings.element,
     h("div", { class: "pg-inside-tools pg-tools" }, tabs, quantityLabel, h("label", {}, "beside ", other)),
     about,
     sides,
@@ -166,12 +167,13 @@ export function inside(root) {
     both().forEach(refresh);
   }
   function steps() {
-    return a?.moments?.steps ?? [];
+    return a?.listing?.steps ?? [];
   }
   function showTime() {
-    time.show(Boolean(a?.run.status && isActive(a.run.status.state)), a?.moment?.step);
+    time.show(Boolean(a?.run.status && isActive(a.run.status.state)), a?.probe?.step);
   }
-  /** The text on which a side is looked at, where it is not the one that the run records.
+  /**
+   * The text on which a side is looked at, where it is not the one that the run records.
    * @param {Side} side
    */
   function textFor(side) {
@@ -204,8 +206,9 @@ export function inside(root) {
 
   /* ---- what stands out ---- */
 
-  /** To where an observation comes from.
-   * @param {Observation} observation
+  /**
+   * To where a finding comes from.
+   * @param {Finding} finding
    */
   function follow({ view: name, quantity }) {
     if (name === "train") {
@@ -329,8 +332,8 @@ export function inside(root) {
 
   /** @param {Side} side @param {HTMLElement} title */
   function showTitle(side, title) {
-    const step = side.moment ? `step ${number(side.moment.step)}` : "";
-    const words = side.moment && textFor(side) ? `${step}, from a checkpoint` : step;
+    const step = side.probe ? `step ${number(side.probe.step)}` : "";
+    const words = side.probe && textFor(side) ? `${step}, from a checkpoint` : step;
     title.replaceChildren(
       h("strong", {}, side.run.status?.name),
       h("code", {}, graphOf(side).formulas.join("   ")),
@@ -341,7 +344,7 @@ export function inside(root) {
   /** @param {Side} side */
   function exportsOf(side) {
     const { run, places } = side;
-    const name = () => `${run.status?.name}-${shared.view}-${side.moment?.step ?? 0}`;
+    const name = () => `${run.status?.name}-${shared.view}-${side.probe?.step ?? 0}`;
     const csv = () => side.view && saveCsv(name(), side.view.table());
     const png = () => places && savePng(name(), places.place, side.view?.picture?.());
     const all = { class: "pg-export", title: "everything measured in this run, all steps" };
@@ -352,15 +355,16 @@ export function inside(root) {
     ];
   }
 
-  /** The text of the sample nearest before the step shown.
+  /**
+   * The text of the sample nearest before the step shown.
    * @param {Side} side
    * @param {HTMLElement} place
    */
-  function showWritten({ run, moment }, place) {
+  function showWritten({ run, probe }, place) {
     const sample = run.series.sample;
     place.hidden = !sample || shared.view === "ablate";
-    if (!sample || place.hidden || !moment) return;
-    const i = indexUpTo(sample.step, moment.step);
+    if (!sample || place.hidden || !probe) return;
+    const i = indexUpTo(sample.step, probe.step);
     const text = (sample.prompt[i] + sample.text[i]).trim();
     const words = `It wrote, at step ${number(sample.step[i])}: `;
     if (place.textContent === words + text) return;
@@ -368,7 +372,7 @@ export function inside(root) {
   }
 
   /** @param {Side} side */
-  function showAbout({ moment }) {
+  function showAbout({ probe }) {
     const q = shared.quantities[shared.quantity];
     const { words, ofQuantity } = VIEWS[shared.view];
     quantityLabel.hidden = !ofQuantity;
@@ -380,26 +384,27 @@ export function inside(root) {
     const line = ofQuantity
       ? [h("span", {}, q.help, " "), h("code", {}, q.formula), h("span", { class: "pg-faint" }, ` ${q.paper}`)]
       : [h("span", {}, words)];
-    const said = line.map(({ textContent }) => textContent).join("") + (moment ? moment.tokens.join("") : "");
+    const said = line.map(({ textContent }) => textContent).join("") + (probe ? probe.tokens.join("") : "");
     if (about.dataset.said === said) return;
     about.dataset.said = said;
-    about.replaceChildren(...line, ...(moment ? probeText(moment.tokens) : []));
+    about.replaceChildren(...line, ...(probe ? probeText(probe.tokens) : []));
   }
 
-  /** How much of what was recorded can be looked at.
+  /**
+   * How much of what was recorded can be looked at.
    * @param {Side} side
    */
-  function showKept({ run, moments }) {
-    if (!moments) return;
-    const probe = run.series.probe;
-    const recorded = probe ? new Set(probe.step.filter((_, i) => probe.text_hash[i] === moments.hash)).size : 0;
-    const steps = moments.steps.length;
-    const thinned = `Of ${number(recorded)} recorded, ${number(steps)} are kept, evenly spread: a run's may take ${moments.budget_mb} MB.`;
-    const slides = moments.recorded
+  function showKept({ run, listing }) {
+    if (!listing) return;
+    const recorded = run.series.probe;
+    const steps = listing.steps.length;
+    const all = new Set(recorded?.step.filter((_, i) => recorded.text_hash[i] === listing.hash)).size;
+    const thinned = `Of ${number(all)} recorded, ${number(steps)} are kept, evenly spread: a run's may take ${listing.budget_mb} MB.`;
+    const slides = listing.recorded
       ? "The slider moves through what the run has recorded."
       : "This text is yours alone: the slider moves through the run's checkpoints.";
-    const words = moments.recorded && steps < recorded ? `${slides} ${thinned}` : slides;
-    kept.textContent = moments.busy ? `This text is new: ${moments.busy.words}.` : words;
+    const words = listing.recorded && steps < all ? `${slides} ${thinned}` : slides;
+    kept.textContent = listing.busy ? `This text is new: ${listing.busy.words}.` : words;
   }
 
   function redraw(fetches = false) {
@@ -466,7 +471,7 @@ export function inside(root) {
     shared.chosen = null;
     detail.hidden = true;
     listed = "";
-    observations.forget();
+    findings.forget();
     if (b?.run.id === run.id) b = null;
     arrange();
     offer();
@@ -494,11 +499,11 @@ export function inside(root) {
     if (b && probed !== status.probe_text) refresh(b); // both are looked at on one text
     probed = status.probe_text;
     const own = textFor(side);
-    const { moments } = side;
-    const outdated = moments && !moments.busy && moments.text !== status.probe_text && !own;
+    const { listing } = side;
+    const outdated = listing && !listing.busy && listing.text !== status.probe_text && !own;
     if (reset || kinds.has("probe") || (kinds.has("checkpoint") && own) || outdated) refresh(side);
     else showTime();
-    observations.refresh(run);
+    findings.refresh(run);
   }
   return { update };
 }
@@ -513,23 +518,23 @@ const probeText = (tokens) => [
 /**
  * @typedef {{
  *   name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null,
- * }} Observation
+ * }} Finding
  */
 
 /**
  * What a person should notice, in plain words.
- * @param {(observation: Observation) => void} follow
+ * @param {(finding: Finding) => void} follow
  */
-function observationList(follow) {
+function findingList(follow) {
   const element = h("ul", { class: "pg-observations", "aria-label": "what stands out" });
   let asked = 0;
   let shown = "";
   /** @type {Run | null} */
   let current = null;
-  /** @param {Observation} observation */
-  function line(observation) {
-    const { name, weight, rule, sentence } = observation;
-    const press = () => follow(observation);
+  /** @param {Finding} finding */
+  function line(finding) {
+    const { name, weight, rule, sentence } = finding;
+    const press = () => follow(finding);
     return h(
       "li",
       { "data-rule": name, "data-weight": weight },
@@ -539,10 +544,10 @@ function observationList(follow) {
   /** Not more often than every few seconds. @param {Run} run */
   async function refresh(run) {
     current = run;
-    if (Date.now() - asked < OBSERVE_MS) return;
+    if (Date.now() - asked < FINDINGS_MS) return;
     asked = Date.now();
     try {
-      /** @type {Observation[]} */
+      /** @type {Finding[]} */
       const found = await get(`live/runs/${encodeURIComponent(run.id ?? "")}/observations`);
       const now = JSON.stringify(found);
       if (current !== run || now === shown) return;

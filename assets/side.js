@@ -2,7 +2,7 @@
 /** @import { RunGraph } from "./diagram.js" */
 /** @import { Axis, Run } from "./series.js" */
 /** @import { Maybe } from "./format.js" */
-/** @import { Moment, Quantity, Scale } from "./values.js" */
+/** @import { Probe, Quantity, Scale } from "./values.js" */
 
 import { get, messageOf, statusOf } from "./net.js";
 import { extremes, numbersOf } from "./values.js";
@@ -12,15 +12,15 @@ import { extremes, numbersOf } from "./values.js";
  * @typedef {{
  *   text: string | null, hash: string, recorded: boolean, steps: number[], budget_mb: number,
  *   busy: {share: number | null, words: string} | null,
- * }} Moments
+ * }} Listing
  * @typedef {{draw: () => void, table: () => unknown[][], picture?: () => HTMLCanvasElement}} View
  * @typedef {(place: HTMLElement, side: Side, shared: Shared) => View} ViewKind
  * @typedef {{title: HTMLElement, place: HTMLElement, words: HTMLElement}} Places of a side in the page
  * @typedef {{
- *   run: Run, graph: RunGraph | null, moments: Moments | null, moment: Moment | null, text: string, off: Set<string>,
+ *   run: Run, graph: RunGraph | null, listing: Listing | null, probe: Probe | null, text: string, off: Set<string>,
  *   problem: string, listed: string, shown: string, busy: boolean, again: boolean, view: View | null, made: string,
  *   places: Places | null, extremes: Record<string, {key: string, ends: number[]}>,
- * }} Side `listed` and `shown` say what `moments` and `moment` were fetched for, `made` which view stands in its place
+ * }} Side `listed` and `shown` say what `listing` and `probe` were fetched for, `made` which view stands in its place
  * @typedef {{side: Side, node: string, layer: number, kind: string}} Chosen a part of a model
  * @typedef {{
  *   view: string, quantity: string, step: number | null, text: string, chosen: Chosen | null, axis: Axis,
@@ -29,10 +29,6 @@ import { extremes, numbersOf } from "./values.js";
  *   choose: (chosen: Chosen | null) => void, redraw: (fetches?: boolean) => void,
  *   range: (quantity: Quantity) => Scale, sides: () => Side[],
  * }} Shared what sides and views share; a step of null is the newest
- */
-
-/** What a view is given: there is a graph, and a moment where it needs one.
- * @typedef {Side & {graph: RunGraph}} Drawn
  */
 
 const BUSY_MS = 800;
@@ -45,8 +41,8 @@ const FULL_MS = 1500;
 export const newSide = (run) => ({
   run,
   graph: null,
-  moments: null,
-  moment: null,
+  listing: null,
+  probe: null,
   text: "",
   off: new Set(),
   problem: "",
@@ -81,31 +77,32 @@ export async function fetchSide(side, wanted) {
     const checkpoints = text ? count(run, "checkpoint") : 0;
     const news = `${run.generation} ${text} ${run.status?.probe_text} ${count(run, "probe")} ${checkpoints}`;
     side.text = text;
-    if (!side.moments || news !== side.listed || side.moments.busy) {
-      side.moments = /** @type {Moments} */ (await get(`${base}/moments?${words}`));
-      if (side.moments.busy) retry = BUSY_MS;
+    if (!side.listing || news !== side.listed || side.listing.busy) {
+      side.listing = /** @type {Listing} */ (await get(`${base}/moments?${words}`));
+      if (side.listing.busy) retry = BUSY_MS;
       side.listed = news;
     }
     const { step, maps } = wanted();
     const at = step === null ? "" : `&step=${step}`;
-    const shown = `${at} ${text} ${step === null ? news : ""} ${side.moments.steps.length}`;
-    if (shown !== side.shown || (maps && side.moment && side.moment.maps === undefined)) {
-      const moment = await get(`${base}/moment?${words}${at}${maps ? "&maps=1" : ""}`);
-      if (moment?.problem) throw new Error(moment.problem);
-      side.moment = moment;
+    const shown = `${at} ${text} ${step === null ? news : ""} ${side.listing.steps.length}`;
+    if (shown !== side.shown || (maps && side.probe && side.probe.maps === undefined)) {
+      const probe = await get(`${base}/moment?${words}${at}${maps ? "&maps=1" : ""}`);
+      if (probe?.problem) throw new Error(probe.problem);
+      side.probe = probe;
       side.shown = shown;
     }
-    side.problem = side.moment ? "" : nothingYet(run);
+    side.problem = side.probe ? "" : nothingYet(run);
   } catch (error) {
     const full = statusOf(error) === 503; // what is shown stays, and it is asked again
     if (full) retry = FULL_MS;
-    if (!full || !side.moment) [side.problem, side.moment] = [messageOf(error), null];
+    if (!full || !side.probe) [side.problem, side.probe] = [messageOf(error), null];
     side.shown = "";
   }
   return retry;
 }
 
-/** How much has been recorded of a kind.
+/**
+ * How much has been recorded of a kind.
  * @param {Run} run
  * @param {string} kind
  */
@@ -118,7 +115,7 @@ const nothingYet = (run) =>
     : "Nothing has been recorded yet; the first look comes with the first step.";
 
 /**
- * The smallest and the largest value of a quantity in all that a run recorded, and the values of the moment that is
+ * The smallest and the largest value of a quantity in all that a run recorded, and the values of the probe that is
  * shown.
  * @param {Side} side
  * @param {Quantity} quantity
@@ -131,5 +128,5 @@ export function valuesOf(side, { name, scale }) {
     const all = rows.flatMap((row) => numbersOf(row[name]));
     side.extremes[name] = { key, ends: extremes(all, scale) };
   }
-  return [...side.extremes[name].ends, ...(side.moment ? numbersOf(side.moment.values[name]) : [])];
+  return [...side.extremes[name].ends, ...(side.probe ? numbersOf(side.probe.values[name]) : [])];
 }

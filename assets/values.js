@@ -1,4 +1,4 @@
-/* The measured values of one moment or of a whole run: looking them up, and their scale. Knows no document. */
+/* The measured values of one probe or of a whole run: looking them up, and their scale. Knows no document. */
 /** @import { Maybe } from "./format.js" */
 
 import { cividisCss, inkOn } from "./palette.js";
@@ -131,7 +131,7 @@ export function axisRange({ low, high }, log) {
 
 /**
  * Attention weights as bytes: of each layer and head the lower triangle, row by row.
- * @param {{maps: string, tokens: string[], n_head: number}} moment `maps` in base64
+ * @param {{maps: string, tokens: string[], n_head: number}} probe `maps` in base64
  */
 export function readMaps({ maps, tokens, n_head }) {
   const bytes = Uint8Array.from(atob(maps), (c) => c.charCodeAt(0));
@@ -150,7 +150,7 @@ export function readMaps({ maps, tokens, n_head }) {
  *   stream_rms: number[][], grad_stream?: number[][], hidden_counts?: number[][],
  *   hidden_range: [low: number, high: number][], gains: Record<string, number[]>, lens_words: string[],
  *   lens_top?: number[][][], lens_p: number[][][], lens_right: number[][],
- * }} Moment `lens_top` are places in `lens_words`
+ * }} Probe `lens_top` are places in `lens_words`
  */
-/** @typedef {Moment & {maps: string}} MomentWithMaps */
-/** @typedef {Moment & {lens_top: number[][][]}} MomentWithLens */
+/** @typedef {Probe & {maps: string}} ProbeWithMaps */
+/** @typedef {Probe & {lens_top: number[][][]}} ProbeWithLens */

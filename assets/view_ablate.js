@@ -81,13 +81,13 @@ export function ablate(place, side) {
   /* ---- asking ---- */
 
   const textPart = () => (side.text ? `&text=${encodeURIComponent(side.text)}` : "");
-  const base = () => `live/runs/${encodeURIComponent(side.run.id ?? "")}/ablate?step=${side.moment?.step}${textPart()}`;
+  const base = () => `live/runs/${encodeURIComponent(side.run.id ?? "")}/ablate?step=${side.probe?.step}${textPart()}`;
 
   /** What is lost without what is switched off now; one question at a time. */
   async function ask() {
     show();
     const off = [...side.off].join(",");
-    const wanted = `${side.moment?.step} ${off} ${textPart()}`;
+    const wanted = `${side.probe?.step} ${off} ${textPart()}`;
     if (!off) {
       answer = null;
       asked = problem = "";
@@ -155,12 +155,13 @@ export function ablate(place, side) {
     const now = `${side.run.id}`;
     if (now !== built) build();
     built = now;
-    if (side.moment) ask();
+    if (side.probe) ask();
   }
   return { draw, table };
 }
 
-/** Of single heads and MLPs: whole layers would drown them.
+/**
+ * Of single heads and MLPs: whole layers would drown them.
  * @param {Rises} rises
  */
 function largestRise(rises) {
@@ -174,7 +175,8 @@ function riseColour(rise, most) {
   return `color-mix(in srgb, var(${rise >= 0 ? "--pg-missed" : "--pg-harmful"}) ${share}%, transparent)`;
 }
 
-/** The whole model and the one without the parts, side by side.
+/**
+ * The whole model and the one without the parts, side by side.
  * @param {Answer} answer
  */
 function compared({ step, before, after }) {

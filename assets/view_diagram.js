@@ -104,7 +104,7 @@ export function diagram(place, side, shared) {
    */
   function tell(event, node, layer) {
     const quantity = shared.quantities[shared.quantity];
-    const entry = entryOf(side.moment?.values, quantity.name, node.id, layer);
+    const entry = entryOf(side.probe?.values, quantity.name, node.id, layer);
     if (entry === null) {
       hideTip();
       return;
@@ -117,19 +117,20 @@ export function diagram(place, side, shared) {
     showTip(event, h("strong", {}, nodeWords(graph, node.id, layer)), h("br"), words);
   }
 
-  /** The values of a cell up to now, as places on the scale.
+  /**
+   * The values of a cell up to now, as places on the scale.
    * @param {Cell} cell
    * @param {Scale} scale
    */
   function past({ node, layer }, scale) {
-    const probe = side.run.series.probe;
-    const step = side.moment?.step;
-    if (!probe || step === undefined) return [];
-    const end = probe.step.findLastIndex((each) => each <= step) + 1;
+    const recorded = side.run.series.probe;
+    const step = side.probe?.step;
+    if (!recorded || step === undefined) return [];
+    const end = recorded.step.findLastIndex((each) => each <= step) + 1;
     const skip = Math.max(1, Math.ceil(end / HISTORY));
     const points = [];
     for (let i = 0; i < end; i += skip) {
-      const value = meanOf(entryOf(probe.values[i], shared.quantity, node.id, layer));
+      const value = meanOf(entryOf(recorded.values[i], shared.quantity, node.id, layer));
       if (value !== null) points.push(scale.at(value));
     }
     return points;
@@ -142,7 +143,7 @@ export function diagram(place, side, shared) {
    */
   function paint(cell, scale, quantity) {
     const { group, back, text, history, parts, wide, node, layer } = cell;
-    const entry = entryOf(side.moment?.values, quantity.name, node.id, layer);
+    const entry = entryOf(side.probe?.values, quantity.name, node.id, layer);
     group.style.display = entry === null ? "none" : "";
     if (entry === null) return;
     const { chosen } = shared;
@@ -168,19 +169,19 @@ export function diagram(place, side, shared) {
       const key = JSON.stringify(graphOf(side).nodes.map(({ id }) => id)) + side.run.id;
       if (key !== built) build();
       built = key;
-      if (!side.moment) return;
+      if (!side.probe) return;
       const quantity = shared.quantities[shared.quantity];
       const scale = shared.range(quantity);
       for (const each of cells) paint(each, scale, quantity);
       legend.replaceChildren(...legendOf(side, quantity, scale));
     },
     table() {
-      const { moment } = side;
-      const rows = Object.entries(moment?.values[shared.quantity] ?? {}).flatMap(([node, layers]) =>
+      const { probe } = side;
+      const rows = Object.entries(probe?.values[shared.quantity] ?? {}).flatMap(([node, layers]) =>
         layers.flatMap((entry, layer) =>
           [entry].flat().map((value, i) => {
             const index = Array.isArray(entry) ? i + 1 : "";
-            return [moment?.step, shared.quantity, node, layer + 1, index, value];
+            return [probe?.step, shared.quantity, node, layer + 1, index, value];
           }),
         ),
       );
@@ -205,7 +206,8 @@ function headBars(entry, scale, wide) {
   });
 }
 
-/** A box plot of the seven quantiles: 5 to 95% as a line, 25 to 75% as a box, the median as a tick.
+/**
+ * A box plot of the seven quantiles: 5 to 95% as a line, 25 to 75% as a box, the median as a tick.
  * @param {Value[]} entry
  * @param {Scale} scale
  * @param {number} wide
@@ -231,7 +233,7 @@ function historyPath(points, wide) {
 /** @param {Side} side @param {Quantity} quantity @param {Scale} scale */
 function legendOf(side, quantity, { low, high }) {
   const faint = (/** @type {string} */ words) => h("span", { class: "pg-faint" }, words);
-  if (!side.moment?.values[quantity.name]) return [faint(whyNoValues(quantity, side))];
+  if (!side.probe?.values[quantity.name]) return [faint(whyNoValues(quantity, side))];
   if (quantity.per === "quantile") {
     const reach = `each cell reaches from ${short(low)} to ${short(high)} ${quantity.unit}`;
     return [faint(`box: 25 to 75%, line: 5 to 95%, tick: the median; ${reach}`)];

@@ -1,6 +1,6 @@
 /* View of the Inside tab: one small attention map per head, layer by layer; a click enlarges one with its tokens. */
 /** @import { Shared, Side, View } from "./side.js" */
-/** @import { Moment, MomentWithMaps, Quantity } from "./values.js" */
+/** @import { Probe, ProbeWithMaps, Quantity } from "./values.js" */
 
 import { button, css, h, hideTip, pen, select, showTip } from "./dom.js";
 import { short, visibleToken } from "./format.js";
@@ -13,25 +13,27 @@ const GAP = 8;
 
 /* ---- maps ---- */
 
-/** @type {WeakMap<Moment, ReturnType<typeof readMaps>>} */
+/** @type {WeakMap<Probe, ReturnType<typeof readMaps>>} */
 const read = new WeakMap();
-/** The maps of a moment, read once.
- * @param {Moment} moment
+/**
+ * The maps of a probe, read once.
+ * @param {Probe} probe
  */
-function mapsOf(moment) {
-  const maps = read.get(moment) ?? readMaps(/** @type {MomentWithMaps} */ (moment));
-  read.set(moment, maps);
+function mapsOf(probe) {
+  const maps = read.get(probe) ?? readMaps(/** @type {ProbeWithMaps} */ (probe));
+  read.set(probe, maps);
   return maps;
 }
 
-/** One pixel per pair of tokens; the page scales it up without smoothing.
+/**
+ * One pixel per pair of tokens; the page scales it up without smoothing.
  * @param {HTMLCanvasElement} canvas
- * @param {Moment} moment
+ * @param {Probe} probe
  * @param {number} layer
  * @param {number} head
  */
-function paint(canvas, moment, layer, head) {
-  const { T, at } = mapsOf(moment);
+function paint(canvas, probe, layer, head) {
+  const { T, at } = mapsOf(probe);
   if (canvas.width !== T || canvas.height !== T) canvas.width = canvas.height = T;
   const to = pen(canvas);
   const image = to.createImageData(T, T);
@@ -45,8 +47,9 @@ function paint(canvas, moment, layer, head) {
   to.putImageData(image, 0, 0);
 }
 
-/** A map that tells what lies under the pointer.
- * @param {() => Moment | null} now
+/**
+ * A map that tells what lies under the pointer.
+ * @param {() => Probe | null} now
  * @param {number} layer
  * @param {number} head
  * @param {Record<string, any>} attributes
@@ -54,8 +57,8 @@ function paint(canvas, moment, layer, head) {
 function mapCanvas(now, layer, head, attributes = {}) {
   const canvas = h("canvas", attributes);
   canvas.addEventListener("pointermove", (event) => {
-    const moment = now();
-    if (moment) showTip(event, ...pairUnder(event, canvas, moment, layer, head));
+    const probe = now();
+    if (probe) showTip(event, ...pairUnder(event, canvas, probe, layer, head));
   });
   canvas.addEventListener("pointerleave", hideTip);
   return canvas;
@@ -64,32 +67,33 @@ function mapCanvas(now, layer, head, attributes = {}) {
 /**
  * @param {PointerEvent} event
  * @param {HTMLCanvasElement} canvas
- * @param {Moment} moment
+ * @param {Probe} probe
  * @param {number} layer
  * @param {number} head
  */
-function pairUnder(event, canvas, moment, layer, head) {
-  const { T, at } = mapsOf(moment);
+function pairUnder(event, canvas, probe, layer, head) {
+  const { T, at } = mapsOf(probe);
   const box = canvas.getBoundingClientRect();
   const index = (/** @type {number} */ share) => Math.min(T - 1, Math.max(0, Math.floor(share * T)));
   const query = index((event.clientY - box.top) / box.height);
   const key = index((event.clientX - box.left) / box.width);
-  const name = (/** @type {number} */ i) => h("code", {}, visibleToken(moment.tokens[i]));
+  const name = (/** @type {number} */ i) => h("code", {}, visibleToken(probe.tokens[i]));
   if (key > query) return [name(query), " cannot look ahead at ", name(key)];
   const weight = h("strong", {}, (at(layer, head, query, key) / 255).toFixed(2));
   const looks = [name(query), ` (${query + 1}) looks at `, name(key), ` (${key + 1}) with weight `, weight];
   return [`layer ${layer + 1}, head ${head + 1}: `, ...looks];
 }
 
-/** The heads of one layer, small.
- * @param {Moment} moment
+/**
+ * The heads of one layer, small.
+ * @param {Probe} probe
  * @param {number} layer
  */
-export function headRow(moment, layer) {
-  const maps = Array.from({ length: moment.n_head }, (_, head) => {
+export function headRow(probe, layer) {
+  const maps = Array.from({ length: probe.n_head }, (_, head) => {
     const label = `layer ${layer + 1}, head ${head + 1}`;
-    const canvas = mapCanvas(() => moment, layer, head, { role: "img", "aria-label": label });
-    paint(canvas, moment, layer, head);
+    const canvas = mapCanvas(() => probe, layer, head, { role: "img", "aria-label": label });
+    paint(canvas, probe, layer, head);
     return canvas;
   });
   return h("div", { class: "pg-head-row" }, ...maps);
@@ -144,17 +148,18 @@ export function heads(place, side, shared) {
   let enlarged = null;
 
   const scores = () => Object.values(shared.quantities).filter(({ per }) => per === "head");
-  /** A score of a head now.
+  /**
+   * A score of a head now.
    * @param {string} name
    * @param {{layer: number, head: number}} at
    * @returns {number | null}
    */
   function value(name, { layer, head }) {
-    const entry = side.moment?.values[name]?.attn?.[layer];
+    const entry = side.probe?.values[name]?.attn?.[layer];
     return Array.isArray(entry) ? (entry[head] ?? null) : null;
   }
 
-  /** @param {Moment} moment */
+  /** @param {Probe} probe */
   function build({ n_layer, n_head }) {
     cells = [];
     for (let layer = 0; layer < n_layer; layer++)
@@ -162,7 +167,7 @@ export function heads(place, side, shared) {
   }
   /** @param {number} layer @param {number} head @returns {Cell} */
   function cell(layer, head) {
-    const canvas = mapCanvas(() => side.moment, layer, head);
+    const canvas = mapCanvas(() => side.probe, layer, head);
     const note = h("span", { class: "pg-head-score" });
     const label = h("span", { class: "pg-head-label" });
     function enlarge() {
@@ -179,7 +184,7 @@ export function heads(place, side, shared) {
     return { layer, head, canvas, note, label, element };
   }
 
-  /** In rows by layer, or all heads by their score. @param {Moment} moment */
+  /** In rows by layer, or all heads by their score. @param {Probe} probe */
   function arrange({ n_head }) {
     const by = (/** @type {Cell} */ cell) => value(shared.score, cell) ?? -1;
     const ordered = shared.sorted ? [...cells].sort((x, y) => by(y) - by(x)) : cells;
@@ -200,10 +205,10 @@ export function heads(place, side, shared) {
       .filter(({ quantity, score }) => quantity.decisive && score >= quantity.decisive)
       .sort((x, y) => y.score - x.score)[0];
   }
-  /** @param {Cell} cell @param {Moment} moment @param {Quantity} quantity @param {(value: number) => string} colour */
-  function drawCell(cell, moment, quantity, colour) {
+  /** @param {Cell} cell @param {Probe} probe @param {Quantity} quantity @param {(value: number) => string} colour */
+  function drawCell(cell, probe, quantity, colour) {
     const { layer, head, canvas, note, label, element } = cell;
-    paint(canvas, moment, layer, head);
+    paint(canvas, probe, layer, head);
     const now = value(quantity.name, cell);
     const found = role(cell);
     note.textContent = `${shared.sorted ? `${layer + 1}.${head + 1}  ` : ""}${short(now)}`;
@@ -214,23 +219,23 @@ export function heads(place, side, shared) {
 
   /* ---- one head, large ---- */
 
-  /** @param {Moment} moment */
-  function drawLarge(moment) {
+  /** @param {Probe} probe */
+  function drawLarge(probe) {
     const { layer, head } = shared.head ?? { layer: Infinity, head: Infinity };
-    if (layer >= moment.n_layer || head >= moment.n_head) {
+    if (layer >= probe.n_layer || head >= probe.n_head) {
       enlarged = null;
       large.hidden = true;
       return;
     }
-    const text = moment.tokens.join("\u0000");
+    const text = probe.tokens.join("\u0000");
     const same = enlarged?.layer === layer && enlarged.head === head && enlarged.text === text;
-    if (!same) enlarge(layer, head, moment.tokens, text);
-    if (enlarged) showLarge(enlarged, moment);
+    if (!same) enlarge(layer, head, probe.tokens, text);
+    if (enlarged) showLarge(enlarged, probe);
   }
   /** @param {number} layer @param {number} head @param {string[]} tokens @param {string} text */
   function enlarge(layer, head, tokens, text) {
     const label = `attention of layer ${layer + 1}, head ${head + 1}`;
-    const canvas = mapCanvas(() => side.moment, layer, head, { role: "img", "aria-label": label });
+    const canvas = mapCanvas(() => side.probe, layer, head, { role: "img", "aria-label": label });
     const numbers = h("dl", { class: "pg-facts" });
     const close = button("Close", () => {
       shared.head = null;
@@ -258,9 +263,9 @@ export function heads(place, side, shared) {
     large.hidden = false;
     enlarged = { layer, head, canvas, text, numbers };
   }
-  /** @param {Enlarged} enlarged @param {Moment} moment */
-  function showLarge({ layer, head, canvas, numbers }, moment) {
-    paint(canvas, moment, layer, head);
+  /** @param {Enlarged} enlarged @param {Probe} probe */
+  function showLarge({ layer, head, canvas, numbers }, probe) {
+    paint(canvas, probe, layer, head);
     numbers.replaceChildren(
       ...scores().map(({ name, label, unit, help, formula }) => {
         const said = `${short(value(name, { layer, head }))} ${unit}`;
@@ -272,35 +277,35 @@ export function heads(place, side, shared) {
 
   return {
     draw() {
-      const { moment } = side;
-      if (!moment || moment.maps === undefined) return;
-      caption.hidden = moment.n_layer > 0;
+      const { probe } = side;
+      if (!probe || probe.maps === undefined) return;
+      caption.hidden = probe.n_layer > 0;
       if (!score.childElementCount) {
         score.replaceChildren(...scores().map(({ name, label }) => h("option", { value: name }, label)));
       }
       score.value = shared.score;
       sorted.checked = shared.sorted;
-      const now = `${side.run.id} ${moment.n_layer} ${moment.n_head}`;
+      const now = `${side.run.id} ${probe.n_layer} ${probe.n_head}`;
       if (now !== built) {
         built = now;
         enlarged = null;
-        build(moment);
+        build(probe);
       }
-      arrange(moment);
+      arrange(probe);
       const quantity = shared.quantities[shared.score];
       const { colour } = shared.range(quantity);
-      for (const each of cells) drawCell(each, moment, quantity, colour);
-      drawLarge(moment);
+      for (const each of cells) drawCell(each, probe, quantity, colour);
+      drawLarge(probe);
     },
     table() {
       const heading = ["step", "layer", "head", "query", "key", "query_token", "key_token", "weight"];
-      const { moment } = side;
-      return moment?.maps === undefined ? [heading] : [heading, ...shown().flatMap((map) => mapRows(moment, map))];
+      const { probe } = side;
+      return probe?.maps === undefined ? [heading] : [heading, ...shown().flatMap((map) => mapRows(probe, map))];
     },
     /** All maps on one canvas, or the enlarged one. */
     picture() {
-      const T = side.moment ? side.moment.tokens.length : 0;
-      const n = enlarged ? 1 : (side.moment?.n_head ?? 1);
+      const T = side.probe ? side.probe.tokens.length : 0;
+      const n = enlarged ? 1 : (side.probe?.n_head ?? 1);
       return pictureOf(shown(), T * (enlarged ? 10 : 3), n);
     },
   };
@@ -318,21 +323,22 @@ function weightScale() {
   );
 }
 
-/** @param {Moment} moment @param {{layer: number, head: number}} map */
-function mapRows(moment, { layer, head }) {
-  const { T, at } = mapsOf(moment);
+/** @param {Probe} probe @param {{layer: number, head: number}} map */
+function mapRows(probe, { layer, head }) {
+  const { T, at } = mapsOf(probe);
   const rows = [];
   for (let query = 0; query < T; query++) {
     for (let key = 0; key <= query; key++) {
-      const tokens = [moment.tokens[query], moment.tokens[key]];
+      const tokens = [probe.tokens[query], probe.tokens[key]];
       const weight = (at(layer, head, query, key) / 255).toFixed(3);
-      rows.push([moment.step, layer + 1, head + 1, query + 1, key + 1, ...tokens, weight]);
+      rows.push([probe.step, layer + 1, head + 1, query + 1, key + 1, ...tokens, weight]);
     }
   }
   return rows;
 }
 
-/** Maps side by side, n in a row.
+/**
+ * Maps side by side, n in a row.
  * @param {{canvas: HTMLCanvasElement}[]} maps
  * @param {number} size of one in pixels
  * @param {number} n

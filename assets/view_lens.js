@@ -1,6 +1,6 @@
 /* View of the Inside tab: the logit lens, what the model would say if it stopped after each layer. */
 /** @import { Side, View } from "./side.js" */
-/** @import { MomentWithLens } from "./values.js" */
+/** @import { ProbeWithLens } from "./values.js" */
 
 import { h, hideTip, s, showTip } from "./dom.js";
 import { cut, short, visibleToken } from "./format.js";
@@ -18,7 +18,7 @@ const MOST_CHARACTERS = 8;
 const shortToken = (token) => cut(visibleToken(token), MOST_CHARACTERS);
 /** @param {number} row */
 const rowName = (row) => (row === 0 ? "embedding" : `after layer ${row}`);
-/** @param {MomentWithLens} moment @param {number} row @param {number} t */
+/** @param {ProbeWithLens} probe @param {number} row @param {number} t */
 const likeliest = ({ lens_words, lens_top }, row, t) => lens_words[lens_top[row][t][0]];
 
 /**
@@ -41,10 +41,11 @@ export function lens(place, side) {
   let cells = [];
   /** @type {SVGTextElement[]} */
   let losses = [];
-  const seen = () => /** @type {MomentWithLens | null} */ (side.moment?.lens_top ? side.moment : null);
+  const seen = () => /** @type {ProbeWithLens | null} */ (side.probe?.lens_top ? side.probe : null);
 
-  /** Rows: the layers, the last on top as the stream flows up to the answer; columns: the tokens.
-   * @param {MomentWithLens} moment
+  /**
+   * Rows: the layers, the last on top as the stream flows up to the answer; columns: the tokens.
+   * @param {ProbeWithLens} probe
    */
   function build({ tokens, lens_top }) {
     const [T, S] = [tokens.length, lens_top.length];
@@ -93,8 +94,8 @@ export function lens(place, side) {
     const text = s("text", { x: (WIDE - 2) / 2, y: (TALL - 2) / 2 });
     group.append(back, text);
     group.addEventListener("pointermove", (event) => {
-      const moment = seen();
-      if (moment) showTip(event, ...aboutCell(moment, row, t));
+      const probe = seen();
+      if (probe) showTip(event, ...aboutCell(probe, row, t));
     });
     group.addEventListener("pointerleave", hideTip);
     cells.push({ back, text, row, t });
@@ -103,19 +104,19 @@ export function lens(place, side) {
 
   return {
     draw() {
-      const moment = seen();
-      if (!moment) return;
-      const now = moment.tokens.join("\u0000") + moment.lens_top.length;
-      if (now !== built) build(moment);
+      const probe = seen();
+      if (!probe) return;
+      const now = probe.tokens.join("\u0000") + probe.lens_top.length;
+      if (now !== built) build(probe);
       built = now;
       for (const { back, text, row, t } of cells) {
-        const known = t + 1 < moment.tokens.length; // what the last token is followed by is not known
-        const shade = known ? Math.sqrt(moment.lens_right[row][t]) : 0;
+        const known = t + 1 < probe.tokens.length; // what the last token is followed by is not known
+        const shade = known ? Math.sqrt(probe.lens_right[row][t]) : 0;
         back.style.fill = known ? cividisCss(shade) : "transparent";
         text.style.fill = known ? inkOn(shade) : "";
-        text.textContent = shortToken(likeliest(moment, row, t));
+        text.textContent = shortToken(likeliest(probe, row, t));
       }
-      const stages = Object.values(moment.values.lens_loss ?? {}).flat(2);
+      const stages = Object.values(probe.values.lens_loss ?? {}).flat(2);
       losses.forEach((text, row) => (text.textContent = short(stages[row])));
     },
     table() {
@@ -129,19 +130,19 @@ export function lens(place, side) {
         "right",
         "probability_of_right",
       ];
-      const moment = seen();
-      if (!moment) return [heading];
+      const probe = seen();
+      if (!probe) return [heading];
       const rows = cells.map(({ row, t }) => {
-        const known = t + 1 < moment.tokens.length;
+        const known = t + 1 < probe.tokens.length;
         return [
-          moment.step,
+          probe.step,
           row,
           t + 1,
-          moment.tokens[t],
-          likeliest(moment, row, t),
-          moment.lens_p[row][t][0],
-          known ? moment.tokens[t + 1] : "",
-          known ? moment.lens_right[row][t] : "",
+          probe.tokens[t],
+          likeliest(probe, row, t),
+          probe.lens_p[row][t][0],
+          known ? probe.tokens[t + 1] : "",
+          known ? probe.lens_right[row][t] : "",
         ];
       });
       return [heading, ...rows];
@@ -149,9 +150,9 @@ export function lens(place, side) {
   };
 }
 
-/** @param {MomentWithLens} moment @param {number} row @param {number} t */
-function aboutCell(moment, row, t) {
-  const { tokens, lens_top, lens_words, lens_p, lens_right } = moment;
+/** @param {ProbeWithLens} probe @param {number} row @param {number} t */
+function aboutCell(probe, row, t) {
+  const { tokens, lens_top, lens_words, lens_p, lens_right } = probe;
   const token = (/** @type {string} */ text) => h("code", {}, visibleToken(text));
   const odds = lens_top[row][t].flatMap((word, i) => [
     token(lens_words[word]),

@@ -1,14 +1,14 @@
-/* Why a quantity has no values at a moment. Knows no document. */
+/* Why a quantity has no values at a probe. Knows no document. */
 /** @import { Side } from "./side.js" */
 /** @import { Quantity } from "./values.js" */
 
 /**
  * @param {Pick<Quantity, "name" | "where">} quantity
- * @param {Pick<Side, "moment" | "text">} side
+ * @param {Pick<Side, "probe" | "text">} side
  */
-export function whyNoValues({ name, where }, { moment, text }) {
+export function whyNoValues({ name, where }, { probe, text }) {
   if (where === "parameters") {
-    if (moment?.step === 0) return "No step has been taken yet: this is measured of training steps.";
+    if (probe?.step === 0) return "No step has been taken yet: this is measured of training steps.";
     if (text) return "Only the training run itself measures this; a checkpoint looked at later does not tell.";
     return "This probe did not follow a step that was watched, such as the last one of a run that was stopped or ended by time; move the slider back.";
   }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { whyNoValues } from "../../assets/why.js";
 
 test("each reason for no values is said in its own words", () => {
-  const at = (step = 5, text = "") => ({ moment: /** @type {any} */ ({ step }), text });
+  const at = (step = 5, text = "") => ({ probe: /** @type {any} */ ({ step }), text });
   const said = [
     whyNoValues({ name: "update", where: "parameters" }, at(0)),
     whyNoValues({ name: "update", where: "parameters" }, at(5, "another text")),
