@@ -124,8 +124,10 @@ export function loss(root) {
     legend,
   );
 
-  /** The loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible one, where the
-   * data come from a known definition. A floor of zero has no place on a logarithmic axis. */
+  /**
+   * The loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible one, where the
+   * data come from a known definition. A floor of zero has no place on a logarithmic axis.
+   */
   function levels() {
     if (!current?.status) return [];
     const floor = newest(current, "facts", "floor");
@@ -221,7 +223,8 @@ function lossLegend() {
   return { legend, showFloor };
 }
 
-/** The name of the run that is shown, for a file.
+/**
+ * The name of the run that is shown, for a file.
  * @param {Run | null} run
  */
 export const nameOf = (run) => run?.status?.name ?? "";
@@ -304,7 +307,8 @@ export const speed = small({
   said: (value) => `${number(value)} tokens/s`,
 });
 
-/** Of a task: how often it is right on unseen examples, over time and by size.
+/**
+ * Of a task: how often it is right on unseen examples, over time and by size.
  * @type {Mount}
  */
 export function accuracy(root) {

@@ -65,7 +65,8 @@ function noteWhenOpened() {
 
 /** @typedef {{id: string, label: string, section: string, section_id: string, words: string}} Knob */
 
-/** Finds any control by its words, opens its section and brings it into view.
+/**
+ * Finds any control by its words, opens its section and brings it into view.
  * @type {Mount}
  */
 export function search(root, { props }) {
@@ -102,7 +103,8 @@ export function search(root, { props }) {
     const control = await opened(knob);
     control?.scrollIntoView({ block: "center", behavior: "smooth" });
     control?.classList.add("pg-found");
-    /** @type {HTMLElement | null | undefined} */ (control?.querySelector("input, textarea"))?.focus({
+    /**
+     * @type {HTMLElement | null | undefined} */ (control?.querySelector("input, textarea"))?.focus({
       preventScroll: true,
     });
     setTimeout(() => control?.classList.remove("pg-found"), 1600);

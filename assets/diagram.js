@@ -123,7 +123,8 @@ function arrowHead() {
   return defs;
 }
 
-/** The repeated block, and how often it is repeated.
+/**
+ * The repeated block, and how often it is repeated.
  * @param {Graph} graph
  * @param {Arrangement} arrangement
  */
@@ -145,7 +146,8 @@ function aroundRight(a, b) {
   return `${out} V${b.middle - 8} Q${SIDE} ${b.middle} ${SIDE - 8} ${b.middle} H${b.x + PLUS / 2 + 2}`;
 }
 
-/** Down, into an addition from the side, or over to another lane.
+/**
+ * Down, into an addition from the side, or over to another lane.
  * @param {Place} a
  * @param {Place} b
  */

@@ -58,7 +58,8 @@ function saveCanvas(file, canvas) {
   canvas.toBlob((blob) => blob && save(file, blob));
 }
 
-/** A drawing takes its look from the page's style sheet: the copy gets it written into its elements.
+/**
+ * A drawing takes its look from the page's style sheet: the copy gets it written into its elements.
  * @param {string} file
  * @param {SVGSVGElement} drawing
  */
@@ -78,7 +79,8 @@ function saveDrawing(file, drawing) {
   return saveSvg(file, copy, box.width, box.height);
 }
 
-/** Where there are only words and buttons: their lines as a picture.
+/**
+ * Where there are only words and buttons: their lines as a picture.
  * @param {string} file
  * @param {HTMLElement} place
  */

@@ -91,7 +91,8 @@ export function host(root, { trigger }) {
   new IntersectionObserver(refresh).observe(root);
 }
 
-/** What may be done to all runs.
+/**
+ * What may be done to all runs.
  * @param {Act} act
  * @param {() => void} saveResults
  */
@@ -130,7 +131,8 @@ function machineFacts() {
 
 /* ---- the wall ---- */
 
-/** Cards are kept and only what they show changes, so that nothing jumps under the pointer.
+/**
+ * Cards are kept and only what they show changes, so that nothing jumps under the pointer.
  * @param {Act} act
  */
 function cardWall(act) {
@@ -160,7 +162,8 @@ function cardWall(act) {
   return { elements: [empty, wall], draw };
 }
 
-/** The losses of all curves, outliers left out, rounded outwards.
+/**
+ * The losses of all curves, outliers left out, rounded outwards.
  * @param {Carded[]} runs
  * @returns {[low: number, high: number]}
  */
@@ -215,7 +218,8 @@ function card(id, act) {
     resume.hidden = !["paused", "stopped", "interrupted", "failed"].includes(run.state);
     remove.hidden = going;
   }
-  /** Only where something of it has changed.
+  /**
+   * Only where something of it has changed.
    * @param {Carded} run
    * @param {[low: number, high: number]} range
    */
@@ -328,7 +332,8 @@ function qrPicture(link, code) {
 
 /* ---- the limits ---- */
 
-/** What is being typed is left alone until it is set.
+/**
+ * What is being typed is left alone until it is set.
  * @param {Act} act
  */
 function limitsForm(act) {

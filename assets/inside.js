@@ -20,7 +20,7 @@ import { diagram } from "./view_diagram.js";
 import { heads } from "./view_heads.js";
 import { lens } from "./view_lens.js";
 
-const OBSERVE_MS = 3000;
+const FINDINGS_MS = 3000;
 const OTHER_MS = 1000;
 const MOST_CHARACTERS = 2000;
 
@@ -60,7 +60,8 @@ const VIEWS = {
 /** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
 let box = { lookAt: () => {}, lookAgain: () => {} };
 
-/** Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
+/**
+ * Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
  * @param {unknown} visitor
  * @param {unknown} wired
  * @param {string | null} text
@@ -130,7 +131,7 @@ export function inside(root) {
     { hidden: true },
     head(
       "What stands out",
-      "Plain findings, each by a rule with a stated threshold; a click shows where it comes from.",
+      "Plain sentences, each by a rule with a stated threshold; a click shows where it comes from.",
     ),
     findings.element,
     h("div", { class: "pg-inside-tools pg-tools" }, tabs, quantityLabel, h("label", {}, "beside ", other)),
@@ -166,12 +167,13 @@ export function inside(root) {
     both().forEach(refresh);
   }
   function steps() {
-    return a?.probes?.steps ?? [];
+    return a?.listing?.steps ?? [];
   }
   function showTime() {
     time.show(Boolean(a?.run.status && isActive(a.run.status.state)), a?.probe?.step);
   }
-  /** The text on which a side is looked at, where it is not the one that the run records.
+  /**
+   * The text on which a side is looked at, where it is not the one that the run records.
    * @param {Side} side
    */
   function textFor(side) {
@@ -204,7 +206,8 @@ export function inside(root) {
 
   /* ---- what stands out ---- */
 
-  /** To where a finding comes from.
+  /**
+   * To where a finding comes from.
    * @param {Finding} finding
    */
   function follow({ view: name, quantity }) {
@@ -352,7 +355,8 @@ export function inside(root) {
     ];
   }
 
-  /** The text of the sample nearest before the step shown.
+  /**
+   * The text of the sample nearest before the step shown.
    * @param {Side} side
    * @param {HTMLElement} place
    */
@@ -386,20 +390,21 @@ export function inside(root) {
     about.replaceChildren(...line, ...(probe ? probeText(probe.tokens) : []));
   }
 
-  /** How much of what was recorded can be looked at.
+  /**
+   * How much of what was recorded can be looked at.
    * @param {Side} side
    */
-  function showKept({ run, probes }) {
-    if (!probes) return;
-    const probe = run.series.probe;
-    const recorded = probe ? new Set(probe.step.filter((_, i) => probe.text_hash[i] === probes.hash)).size : 0;
-    const steps = probes.steps.length;
-    const thinned = `Of ${number(recorded)} recorded, ${number(steps)} are kept, evenly spread: a run's may take ${probes.budget_mb} MB.`;
-    const slides = probes.recorded
+  function showKept({ run, listing }) {
+    if (!listing) return;
+    const recorded = run.series.probe;
+    const steps = listing.steps.length;
+    const all = new Set(recorded?.step.filter((_, i) => recorded.text_hash[i] === listing.hash)).size;
+    const thinned = `Of ${number(all)} recorded, ${number(steps)} are kept, evenly spread: a run's may take ${listing.budget_mb} MB.`;
+    const slides = listing.recorded
       ? "The slider moves through what the run has recorded."
       : "This text is yours alone: the slider moves through the run's checkpoints.";
-    const words = probes.recorded && steps < recorded ? `${slides} ${thinned}` : slides;
-    kept.textContent = probes.busy ? `This text is new: ${probes.busy.words}.` : words;
+    const words = listing.recorded && steps < all ? `${slides} ${thinned}` : slides;
+    kept.textContent = listing.busy ? `This text is new: ${listing.busy.words}.` : words;
   }
 
   function redraw(fetches = false) {
@@ -494,8 +499,8 @@ export function inside(root) {
     if (b && probed !== status.probe_text) refresh(b); // both are looked at on one text
     probed = status.probe_text;
     const own = textFor(side);
-    const { probes } = side;
-    const outdated = probes && !probes.busy && probes.text !== status.probe_text && !own;
+    const { listing } = side;
+    const outdated = listing && !listing.busy && listing.text !== status.probe_text && !own;
     if (reset || kinds.has("probe") || (kinds.has("checkpoint") && own) || outdated) refresh(side);
     else showTime();
     findings.refresh(run);
@@ -539,7 +544,7 @@ function findingList(follow) {
   /** Not more often than every few seconds. @param {Run} run */
   async function refresh(run) {
     current = run;
-    if (Date.now() - asked < OBSERVE_MS) return;
+    if (Date.now() - asked < FINDINGS_MS) return;
     asked = Date.now();
     try {
       /** @type {Finding[]} */

@@ -12,7 +12,8 @@ import { IDLE_MS, SILENT_MS, waitAfter } from "./status.js";
  *   update: (run: Run, change: Change) => void, always?: boolean,
  * }} Panel `always`: also while it cannot be seen
  */
-/** What Gradio gives to a panel. `props.value` is the newest value at any time.
+/**
+ * What Gradio gives to a panel. `props.value` is the newest value at any time.
  * @typedef {{
  *   element: HTMLElement, props: {value: any}, trigger: (event: string, data?: object) => void,
  *   watch: (name: string, changed: () => void) => void,
@@ -43,7 +44,8 @@ export function show(root, panel) {
   refresh(mounted, everything());
 }
 
-/** A panel that cannot be seen is not updated; it gets everything when it can.
+/**
+ * A panel that cannot be seen is not updated; it gets everything when it can.
  * @param {Mounted} panel
  * @param {Change} change
  */
@@ -131,7 +133,8 @@ function forget() {
   refreshAll(everything());
 }
 
-/** Panel without a picture: what the server says is open, is opened here.
+/**
+ * Panel without a picture: what the server says is open, is opened here.
  * @type {Mount}
  */
 export function wire(_, { props, watch }) {
@@ -147,7 +150,8 @@ export function wire(_, { props, watch }) {
   });
 }
 
-/** Gradio's button: the address of this run for others.
+/**
+ * Gradio's button: the address of this run for others.
  * @param {{run?: string | null} | null} wired
  */
 export async function copyLink(wired) {

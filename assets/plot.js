@@ -28,7 +28,8 @@ export function plotly() {
  * @param {string} size a class of the style sheet
  */
 export const plotPlace = (size) =>
-  /** @type {PlotlyElement} */ (/** @type {HTMLElement} */ (h("div", { class: `pg-plot ${size}` })));
+  /**
+   * @type {PlotlyElement} */ (/** @type {HTMLElement} */ (h("div", { class: `pg-plot ${size}` })));
 
 /** @param {Partial<PlotlyLayout>} extra */
 export function layout(extra = {}) {
@@ -71,7 +72,8 @@ export const levelLine = (level, line) => ({ type: "line", xref: "paper", x0: 0,
 export const placeLine = (x, line) => ({ type: "line", yref: "paper", y0: 0, y1: 1, x0: x, x1: x, line });
 
 /** @typedef {{x: number[], y: (number | null)[]}} Points */
-/** Where a trace's points come from, from index `start` on; the rest is its look.
+/**
+ * Where a trace's points come from, from index `start` on; the rest is its look.
  * @typedef {{columns: (run: Run, start: number) => Points, [look: string]: any}} Source
  */
 

@@ -71,7 +71,8 @@ const COLUMNS = [
 
 /** @typedef {{run?: string | null, name?: string | null}} Chosen */
 
-/** Gradio's Delete asks first; what is kept is marked.
+/**
+ * Gradio's Delete asks first; what is kept is marked.
  * @param {unknown} visitor
  * @param {Chosen | null} table
  * @param {unknown} wired
@@ -136,7 +137,8 @@ export function runs(root, { props, trigger }) {
     );
   }
 
-  /** Rows are kept and only their texts change, so that nothing jumps under the pointer.
+  /**
+   * Rows are kept and only their texts change, so that nothing jumps under the pointer.
    * @type {Map<string, {tr: HTMLTableRowElement, cells: HTMLTableCellElement[]}>}
    */
   const kept = new Map();
@@ -341,7 +343,8 @@ function overlay() {
   return { element, draw };
 }
 
-/** What of a run makes its curve another.
+/**
+ * What of a run makes its curve another.
  * @param {Listed} run
  */
 const changing = ({ id, name, step, final_val_loss }) => [id, name, step, final_val_loss];

@@ -12,15 +12,15 @@ import { extremes, numbersOf } from "./values.js";
  * @typedef {{
  *   text: string | null, hash: string, recorded: boolean, steps: number[], budget_mb: number,
  *   busy: {share: number | null, words: string} | null,
- * }} Probes
+ * }} Listing
  * @typedef {{draw: () => void, table: () => unknown[][], picture?: () => HTMLCanvasElement}} View
  * @typedef {(place: HTMLElement, side: Side, shared: Shared) => View} ViewKind
  * @typedef {{title: HTMLElement, place: HTMLElement, words: HTMLElement}} Places of a side in the page
  * @typedef {{
- *   run: Run, graph: RunGraph | null, probes: Probes | null, probe: Probe | null, text: string, off: Set<string>,
+ *   run: Run, graph: RunGraph | null, listing: Listing | null, probe: Probe | null, text: string, off: Set<string>,
  *   problem: string, listed: string, shown: string, busy: boolean, again: boolean, view: View | null, made: string,
  *   places: Places | null, extremes: Record<string, {key: string, ends: number[]}>,
- * }} Side `listed` and `shown` say what `probes` and `probe` were fetched for, `made` which view stands in its place
+ * }} Side `listed` and `shown` say what `listing` and `probe` were fetched for, `made` which view stands in its place
  * @typedef {{side: Side, node: string, layer: number, kind: string}} Chosen a part of a model
  * @typedef {{
  *   view: string, quantity: string, step: number | null, text: string, chosen: Chosen | null, axis: Axis,
@@ -29,10 +29,6 @@ import { extremes, numbersOf } from "./values.js";
  *   choose: (chosen: Chosen | null) => void, redraw: (fetches?: boolean) => void,
  *   range: (quantity: Quantity) => Scale, sides: () => Side[],
  * }} Shared what sides and views share; a step of null is the newest
- */
-
-/** What a view is given: there is a graph, and a probe where it needs one.
- * @typedef {Side & {graph: RunGraph}} Drawn
  */
 
 const BUSY_MS = 800;
@@ -45,7 +41,7 @@ const FULL_MS = 1500;
 export const newSide = (run) => ({
   run,
   graph: null,
-  probes: null,
+  listing: null,
   probe: null,
   text: "",
   off: new Set(),
@@ -81,14 +77,14 @@ export async function fetchSide(side, wanted) {
     const checkpoints = text ? count(run, "checkpoint") : 0;
     const news = `${run.generation} ${text} ${run.status?.probe_text} ${count(run, "probe")} ${checkpoints}`;
     side.text = text;
-    if (!side.probes || news !== side.listed || side.probes.busy) {
-      side.probes = /** @type {Probes} */ (await get(`${base}/probes?${words}`));
-      if (side.probes.busy) retry = BUSY_MS;
+    if (!side.listing || news !== side.listed || side.listing.busy) {
+      side.listing = /** @type {Listing} */ (await get(`${base}/probes?${words}`));
+      if (side.listing.busy) retry = BUSY_MS;
       side.listed = news;
     }
     const { step, maps } = wanted();
     const at = step === null ? "" : `&step=${step}`;
-    const shown = `${at} ${text} ${step === null ? news : ""} ${side.probes.steps.length}`;
+    const shown = `${at} ${text} ${step === null ? news : ""} ${side.listing.steps.length}`;
     if (shown !== side.shown || (maps && side.probe && side.probe.maps === undefined)) {
       const probe = await get(`${base}/probe?${words}${at}${maps ? "&maps=1" : ""}`);
       if (probe?.problem) throw new Error(probe.problem);
@@ -105,7 +101,8 @@ export async function fetchSide(side, wanted) {
   return retry;
 }
 
-/** How much has been recorded of a kind.
+/**
+ * How much has been recorded of a kind.
  * @param {Run} run
  * @param {string} kind
  */

@@ -50,7 +50,8 @@ export function layers(root) {
     const steps = probe()?.step ?? [];
     return [["step", "place", "value"], ...rows.flatMap((row, i) => row.map((v, k) => [steps[i], names[k], v]))];
   }
-  /** Where the probes lie, and where the strip ends: as far as the curves above reach, so that one place lies under
+  /**
+   * Where the probes lie, and where the strip ends: as far as the curves above reach, so that one place lies under
    * the same place.
    * @param {Run} run
    */

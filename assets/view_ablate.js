@@ -160,7 +160,8 @@ export function ablate(place, side) {
   return { draw, table };
 }
 
-/** Of single heads and MLPs: whole layers would drown them.
+/**
+ * Of single heads and MLPs: whole layers would drown them.
  * @param {Rises} rises
  */
 function largestRise(rises) {
@@ -174,7 +175,8 @@ function riseColour(rise, most) {
   return `color-mix(in srgb, var(${rise >= 0 ? "--pg-missed" : "--pg-harmful"}) ${share}%, transparent)`;
 }
 
-/** The whole model and the one without the parts, side by side.
+/**
+ * The whole model and the one without the parts, side by side.
  * @param {Answer} answer
  */
 function compared({ step, before, after }) {

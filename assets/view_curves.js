@@ -33,22 +33,22 @@ export function curves(place, side, shared) {
   function draw() {
     const quantity = shared.quantities[shared.quantity];
     const log = shared.logY ?? quantity.scale === "log";
-    const { probe } = side.run.series;
-    const rows = probe?.values ?? [];
+    const recorded = side.run.series.probe;
+    const rows = recorded?.values ?? [];
     tools.show(graphOf(side).n_layer, quantity, log);
-    const has = probe && rows.some((row) => row[quantity.name]);
+    const has = recorded && rows.some((row) => row[quantity.name]);
     plot.hidden = !has;
     if (!has) {
-      const words = probe && side.probe ? whyNoValues(quantity, side) : "Nothing recorded yet.";
+      const words = recorded && side.probe ? whyNoValues(quantity, side) : "Nothing recorded yet.";
       legend.replaceChildren(h("span", { class: "pg-no-mark" }, words));
       return;
     }
-    const x = along(side.run, probe, shared.axis);
-    const changes = x.filter((_, i) => i > 0 && probe.text_hash[i] !== probe.text_hash[i - 1]);
+    const x = along(side.run, recorded, shared.axis);
+    const changes = x.filter((_, i) => i > 0 && recorded.text_hash[i] !== recorded.text_hash[i - 1]);
     const dotted = { dash: "dot", width: 1, color: css("--body-text-color-subdued") };
     const shapes = changes.map((at) => placeLine(at, dotted));
     if (shared.step !== null && side.probe) {
-      const now = x[indexUpTo(probe.step, side.probe.step)];
+      const now = x[indexUpTo(recorded.step, side.probe.step)];
       shapes.push(placeLine(now, { width: 1.5, color: css("--body-text-color") }));
     }
     const traces = tracesOf(side, shared, quantity, x);
@@ -75,7 +75,8 @@ export function curves(place, side, shared) {
   return { draw, table: () => [["series", shared.axis, "value"], ...plotRows(plot).slice(1)] };
 }
 
-/** What is chosen holds for both sides.
+/**
+ * What is chosen holds for both sides.
  * @param {Shared} shared
  */
 function curveTools(shared) {

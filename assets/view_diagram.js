@@ -117,19 +117,20 @@ export function diagram(place, side, shared) {
     showTip(event, h("strong", {}, nodeWords(graph, node.id, layer)), h("br"), words);
   }
 
-  /** The values of a cell up to now, as places on the scale.
+  /**
+   * The values of a cell up to now, as places on the scale.
    * @param {Cell} cell
    * @param {Scale} scale
    */
   function past({ node, layer }, scale) {
-    const probe = side.run.series.probe;
+    const recorded = side.run.series.probe;
     const step = side.probe?.step;
-    if (!probe || step === undefined) return [];
-    const end = probe.step.findLastIndex((each) => each <= step) + 1;
+    if (!recorded || step === undefined) return [];
+    const end = recorded.step.findLastIndex((each) => each <= step) + 1;
     const skip = Math.max(1, Math.ceil(end / HISTORY));
     const points = [];
     for (let i = 0; i < end; i += skip) {
-      const value = meanOf(entryOf(probe.values[i], shared.quantity, node.id, layer));
+      const value = meanOf(entryOf(recorded.values[i], shared.quantity, node.id, layer));
       if (value !== null) points.push(scale.at(value));
     }
     return points;
@@ -205,7 +206,8 @@ function headBars(entry, scale, wide) {
   });
 }
 
-/** A box plot of the seven quantiles: 5 to 95% as a line, 25 to 75% as a box, the median as a tick.
+/**
+ * A box plot of the seven quantiles: 5 to 95% as a line, 25 to 75% as a box, the median as a tick.
  * @param {Value[]} entry
  * @param {Scale} scale
  * @param {number} wide

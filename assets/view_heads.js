@@ -15,7 +15,8 @@ const GAP = 8;
 
 /** @type {WeakMap<Probe, ReturnType<typeof readMaps>>} */
 const read = new WeakMap();
-/** The maps of a probe, read once.
+/**
+ * The maps of a probe, read once.
  * @param {Probe} probe
  */
 function mapsOf(probe) {
@@ -24,7 +25,8 @@ function mapsOf(probe) {
   return maps;
 }
 
-/** One pixel per pair of tokens; the page scales it up without smoothing.
+/**
+ * One pixel per pair of tokens; the page scales it up without smoothing.
  * @param {HTMLCanvasElement} canvas
  * @param {Probe} probe
  * @param {number} layer
@@ -45,7 +47,8 @@ function paint(canvas, probe, layer, head) {
   to.putImageData(image, 0, 0);
 }
 
-/** A map that tells what lies under the pointer.
+/**
+ * A map that tells what lies under the pointer.
  * @param {() => Probe | null} now
  * @param {number} layer
  * @param {number} head
@@ -81,7 +84,8 @@ function pairUnder(event, canvas, probe, layer, head) {
   return [`layer ${layer + 1}, head ${head + 1}: `, ...looks];
 }
 
-/** The heads of one layer, small.
+/**
+ * The heads of one layer, small.
  * @param {Probe} probe
  * @param {number} layer
  */
@@ -144,7 +148,8 @@ export function heads(place, side, shared) {
   let enlarged = null;
 
   const scores = () => Object.values(shared.quantities).filter(({ per }) => per === "head");
-  /** A score of a head now.
+  /**
+   * A score of a head now.
    * @param {string} name
    * @param {{layer: number, head: number}} at
    * @returns {number | null}
@@ -332,7 +337,8 @@ function mapRows(probe, { layer, head }) {
   return rows;
 }
 
-/** Maps side by side, n in a row.
+/**
+ * Maps side by side, n in a row.
  * @param {{canvas: HTMLCanvasElement}[]} maps
  * @param {number} size of one in pixels
  * @param {number} n

@@ -43,7 +43,8 @@ export function lens(place, side) {
   let losses = [];
   const seen = () => /** @type {ProbeWithLens | null} */ (side.probe?.lens_top ? side.probe : null);
 
-  /** Rows: the layers, the last on top as the stream flows up to the answer; columns: the tokens.
+  /**
+   * Rows: the layers, the last on top as the stream flows up to the answer; columns: the tokens.
    * @param {ProbeWithLens} probe
    */
   function build({ tokens, lens_top }) {

@@ -48,7 +48,8 @@ function sampleText(words, index, look) {
   return { elements: [title, place], draw };
 }
 
-/** A task with one right answer: each prompt, the answer of the model, right or wrong, and what it should have been.
+/**
+ * A task with one right answer: each prompt, the answer of the model, right or wrong, and what it should have been.
  * @param {Columns} answers
  */
 function answered(answers) {
