@@ -169,29 +169,29 @@ class Halved(nn.Module):
 
 
 def test_a_new_norm_reaches_the_whole_run(monkeypatch, new_state):
-    monkeypatch.setitem(choices.NORMS, "halved", Norm(label="Halved", short="½", formula="x / 2"))
-    monkeypatch.setitem(norms.MODULES, "halved", Halved)
-    assert offered("model.norm_type") == [("LayerNorm", "layernorm"), ("RMSNorm", "rmsnorm"), ("Halved", "halved")]
-    assert metavar("model.norm_type") == "layernorm|rmsnorm|halved" and typed("model.norm_type", "halved").model.norm_type == "halved"
-    assert "halved" in next(row["words"] for row in facts.searchable() if row["id"] == "model-norm_type")
-    state = new_state({"model.norm_type": "halved"})
+    monkeypatch.setitem(choices.NORMS, "made_up", Norm(label="Halved", short="½", formula="x / 2"))
+    monkeypatch.setitem(norms.MODULES, "made_up", Halved)
+    assert offered("model.norm_type")[-1] == ("Halved", "made_up")
+    assert metavar("model.norm_type") == "|".join(choices.NORMS) and typed("model.norm_type", "made_up").model.norm_type == "made_up"
+    assert "made_up" in next(row["words"] for row in facts.searchable() if row["id"] == "model-norm_type")
+    state = new_state({"model.norm_type": "made_up"})
     assert [node.title for node in graph(state.config.model).nodes].count("Halved") == 3
     assert ("norm type", "Halved", "LayerNorm") in facts.beside(state.config, "gpt2")["differs"]
     losses = steps(state)
     assert losses[-1] < losses[0]
-    assert idle({"model.norm_type": "halved"})["model.norm_eps"] == ("No effect now: it needs norm type to be layernorm or rmsnorm.")
-    assert problems({"model.norm_type": "halved", "model.norm_eps": 0.1}).keys() == {"model.norm_eps"}
+    assert idle({"model.norm_type": "made_up"})["model.norm_eps"].startswith("No effect now: it needs norm type to be layernorm or rmsnorm")
+    assert problems({"model.norm_type": "made_up", "model.norm_eps": 0.1}).keys() == {"model.norm_eps"}
 
 
 @pytest.mark.parametrize("dies", [True, False])
 def test_a_new_activation_reaches_the_whole_run(monkeypatch, new_state, dies):
     entry = Activation(label="shifted ReLU", short="ReLU−1", dies=dies)
-    monkeypatch.setitem(choices.ACTIVATIONS, "shifted", entry)
-    monkeypatch.setitem(mlp.FUNCTIONS, "shifted", lambda: nn.Threshold(1.0, 0.0))
-    assert offered("model.activation")[-1] == ("shifted ReLU", "shifted")
-    assert metavar("model.activation").endswith("|geglu_tanh|shifted")
-    assert typed("model.activation", "shifted").model.activation == "shifted"
-    state = new_state({"model.activation": "shifted"})
+    monkeypatch.setitem(choices.ACTIVATIONS, "made_up", entry)
+    monkeypatch.setitem(mlp.FUNCTIONS, "made_up", lambda: nn.Threshold(1.0, 0.0))
+    assert offered("model.activation")[-1] == ("shifted ReLU", "made_up")
+    assert metavar("model.activation").endswith("|made_up")
+    assert typed("model.activation", "made_up").model.activation == "made_up"
+    state = new_state({"model.activation": "made_up"})
     losses = steps(state)
     assert losses[-1] < losses[0]
     seen = measure(state.model, np.arange(6) % state.config.model.vocab_size)
@@ -199,18 +199,18 @@ def test_a_new_activation_reaches_the_whole_run(monkeypatch, new_state, dies):
 
 
 def test_a_new_optimizer_is_an_entry_and_a_builder(monkeypatch, new_state):
-    monkeypatch.setitem(OPTIMIZERS, "rmsprop", Optimizer(label="RMSprop", state_floats=1, reads=("schedule", "min_lr", "beta2")))
+    monkeypatch.setitem(OPTIMIZERS, "made_up", Optimizer(label="RMSprop", state_floats=1, reads=("schedule", "min_lr", "beta2")))
     monkeypatch.setitem(
-        BUILDERS, "rmsprop", lambda model, config: torch.optim.RMSprop(groups_of(model, config), lr=config.lr, alpha=config.beta2)
+        BUILDERS, "made_up", lambda model, config: torch.optim.RMSprop(groups_of(model, config), lr=config.lr, alpha=config.beta2)
     )
-    assert offered("optim.name")[-1] == ("RMSprop", "rmsprop") and typed("optim.name", "rmsprop").optim.name == "rmsprop"
-    assert metavar("optim.name") == "adamw|muon|sgd|lion|schedule_free|rmsprop"
-    assert problems({"optim.name": "rmspop"})["optim.name"].endswith("use one of adamw, muon, sgd, lion, schedule_free, rmsprop")
-    assert problems({"optim.name": "rmsprop", "optim.momentum": 0.5})["optim.momentum"].startswith(
-        "0.5 has no effect here; it needs name to be muon."
+    assert offered("optim.name")[-1] == ("RMSprop", "made_up") and typed("optim.name", "made_up").optim.name == "made_up"
+    assert metavar("optim.name") == "|".join(OPTIMIZERS)
+    assert problems({"optim.name": "rmspop"})["optim.name"].endswith(f"use one of {', '.join(OPTIMIZERS)}")
+    assert problems({"optim.name": "made_up", "optim.momentum": 0.5})["optim.momentum"].startswith(
+        "0.5 has no effect here; it needs name to be muon"
     )
-    assert "optim.beta2" not in idle({"optim.name": "rmsprop", "optim.beta2": 0.9})
-    state = new_state({"optim.name": "rmsprop"})
+    assert "optim.beta2" not in idle({"optim.name": "made_up", "optim.beta2": 0.9})
+    state = new_state({"optim.name": "made_up"})
     as_adamw = state.config.model_copy(update={"optim": OptimConfig()})
     assert estimate.memory_bytes(as_adamw) - estimate.memory_bytes(state.config) == 4 * sum(p.numel() for p in state.model.parameters())
     losses = steps(state)
@@ -219,14 +219,14 @@ def test_a_new_optimizer_is_an_entry_and_a_builder(monkeypatch, new_state):
 
 def test_a_new_schedule_is_an_entry(monkeypatch, new_state):
     fall = Fall(label="square root", share=lambda position, config: 1 - position**0.5, reads=("min_lr",))
-    monkeypatch.setitem(SCHEDULES, "root", fall)
-    assert offered("optim.schedule")[-1] == ("square root", "root") and typed("optim.schedule", "root").optim.schedule == "root"
-    assert metavar("optim.schedule").endswith("|root")
-    config = OptimConfig(schedule="root", lr=1.0, min_lr=0.2, warmup_steps=0)
+    monkeypatch.setitem(SCHEDULES, "made_up", fall)
+    assert offered("optim.schedule")[-1] == ("square root", "made_up") and typed("optim.schedule", "made_up").optim.schedule == "made_up"
+    assert metavar("optim.schedule").endswith("|made_up")
+    config = OptimConfig(schedule="made_up", lr=1.0, min_lr=0.2, warmup_steps=0)
     assert [learning_rate(config, 0, position) for position in (0.0, 0.25, 1.0)] == pytest.approx([1.0, 0.6, 0.2])
-    assert problems({"optim.schedule": "root", "optim.decay_share": 0.5}).keys() == {"optim.decay_share"}
-    assert "optim.min_lr" not in idle({"optim.schedule": "root"})
-    state = new_state({"optim.schedule": "root"})
+    assert problems({"optim.schedule": "made_up", "optim.decay_share": 0.5}).keys() == {"optim.decay_share"}
+    assert "optim.min_lr" not in idle({"optim.schedule": "made_up"})
+    state = new_state({"optim.schedule": "made_up"})
     rates = [state.step().lr for _ in range(8)]
     assert rates[2:] == sorted(rates[2:], reverse=True) and rates[-1] < rates[2]
 
