@@ -41,8 +41,8 @@ def making(folder: Path, name: str) -> contextlib.AbstractContextManager[Path]:
 def unfinished(folder: Path, name: str, make: Callable[..., str]) -> Iterator[Path]:
     """A temporary file or folder, locked while this process is at work on it: of one that is killed it stays behind unlocked,
     which is how `sweep` knows."""
-    handle = None
-    while handle is None:
+    path, handle = None, None
+    while path is None or handle is None:
         path = Path(make(dir=folder, prefix=f".{name}.", suffix=".unfinished"))
         handle = _locked(path)
     try:
