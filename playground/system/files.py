@@ -131,7 +131,7 @@ def _sync(path: str | Path) -> None:
         os.close(handle)
 
 
-def evenly(steps: list[int], keep: int, always: Iterable[int | None] = ()) -> set[int]:
+def evenly(steps: list[int], keep: int, always: Iterable[int] = ()) -> set[int]:
     """At most `keep` of ascending `steps`, spread evenly: first, last and `always` among them.
 
     Dropping the step whose neighbours are closest together keeps the rest evenly spread

@@ -67,12 +67,15 @@ class Link(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take note of an event; returns at once."""
+        ...
 
     def sync(self) -> Wanted:
         """Pass on what was emitted, and say what is wanted."""
+        ...
 
     def settle(self) -> None:
         """Pass on what was emitted, also where that takes a while."""
+        ...
 
 
 class NoLink:
@@ -163,13 +166,13 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
-        going, step = self.going(), None
-        while True:
-            try:
-                watched = going.send(step)
-            except StopIteration as end:
-                return end.value
-            step = self.state.step(watched)
+        going = self.going()
+        try:
+            watched = next(going)
+            while True:
+                watched = going.send(self.state.step(watched))
+        except StopIteration as end:
+            return end.value
 
     def going(self) -> Generator[bool, Step, Outcome]:
         """The run, while somebody else takes its steps: gives before each whether it is watched, and is sent what it came to."""
@@ -353,7 +356,7 @@ class Loop:
                 bits_per_byte=score.bits_per_byte,
             )
         )
-        if score.token_accuracy is not None:
+        if score.token_accuracy is not None and score.answer_accuracy is not None:
             self._answer()
             self.link.emit(
                 Accuracy(

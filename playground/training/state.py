@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from models.gpt import GPT
 from models.linear import accelerate
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun
 from playground.data.batches import UNSCORED, Chunk
 from playground.data.dataset import Data
 from playground.inside.hooks import evaluating
@@ -66,7 +67,7 @@ class TrainState:
     bit-identical to an undisturbed one on the same machine, torch and thread count.
     """
 
-    def __init__(self, config: RunConfig, data: Data, device: torch.device):
+    def __init__(self, config: CompleteRun, data: Data, device: torch.device):
         self.config, self.data, self.device = config, data, device
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
@@ -105,13 +106,13 @@ class TrainState:
 
     def _update(self, batch: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """The step itself, with the i-th of its batches from `batch(i)`: the mean loss, and the norm of its gradient."""
-        n, total = self.config.train.accumulation, None
+        n, losses = self.config.train.accumulation, []
         self.optimizer.zero_grad(set_to_none=True)
         for i in range(n):
             loss = self._loss(*batch(i)) / n
             loss.backward()
-            total = loss.detach() if total is None else total + loss.detach()
-        return total, self.descend()
+            losses.append(loss.detach())
+        return reduce(torch.add, losses), self.descend()
 
     def descend(self) -> Tensor:
         """Follow the gradient that is there; returns its norm before clipping."""
