@@ -206,7 +206,8 @@ class StepTaken:
         for name, squares in self.squares.items():
             place = next(node for prefix, node in nodes.items() if name.startswith(prefix))
             sums[place] = [a + b for a, b in zip(sums.get(place, [0.0] * 3), squares, strict=True)]
-        pulls, ratios = {}, {}
+        pulls: dict[str, list[float | None]] = {}
+        ratios: dict[str, list[float | None]] = {}
         for (node, layer), (gradient, weight, change) in sums.items():
             length = self.config.n_layer if node not in ("embedding", "embd_norm", "norm", "head") else 1
             pulls.setdefault(node, [None] * length)[layer] = back * math.sqrt(gradient)

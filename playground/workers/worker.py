@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,7 +122,7 @@ def execute(
         return outcome
 
 
-def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict[str, Outcome]:
+def execute_together(root: Path, listeners: Mapping[str, Callable | None], threads: int, interruption: Interruption) -> dict[str, Outcome]:
     """Train runs of one shape, given by id with who listens to each, as one program in this process, which holds the locks of
     all. Each obeys what is wanted of it and ends for itself. Returns their Outcomes by run."""
     from playground.training.stacked import train_together
