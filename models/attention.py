@@ -96,10 +96,10 @@ class CausalSelfAttention(nn.Module):
         B, T, _ = x.shape
         D = self.head_size
         q, k, v = self.qkv(x).split(self.parts, dim=-1)  # (B, T, H * D), 2 x (B, T, G * D)
-        if self.q_norm is not None and not self.per_head:
+        if self.q_norm is not None and self.k_norm is not None and not self.per_head:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (part.view(B, T, -1, D).transpose(1, 2) for part in (q, k, v))  # (B, H, T, D), 2 x (B, G, T, D)
-        if self.q_norm is not None and self.per_head:
+        if self.q_norm is not None and self.k_norm is not None and self.per_head:
             q, k = self.q_norm(q), self.k_norm(k)
         if self.rotary is not None:
             past = 0 if cache is None else cache.length

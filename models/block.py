@@ -21,6 +21,8 @@ Without residuals the line beside f is cut. In a parallel block attention and ML
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from torch import Tensor, nn, zeros
 
 from models.attention import CausalSelfAttention
@@ -30,11 +32,13 @@ from models.config import ModelConfig
 from models.mlp import MLP
 from models.norms import build_norm
 
+Sublayer = TypeVar("Sublayer", bound=nn.Module)
 
-class Branch(nn.Module):
+
+class Branch(nn.Module, Generic[Sublayer]):
     """A sublayer f with the norms around it; `forward` adds it to the residual stream."""
 
-    def __init__(self, config: ModelConfig, f: nn.Module, own_norm: bool = True):
+    def __init__(self, config: ModelConfig, f: Sublayer, own_norm: bool = True):
         super().__init__()
         place, gain = PLACEMENTS[config.norm_placement], GAINS[config.residual_gain]
         self.norm_in = build_norm(config) if place.before and own_norm else nn.Identity()
@@ -70,12 +74,12 @@ class Block(nn.Module):
         self.mlp = Branch(config, MLP(config), own_norm=not self.one_norm) if config.has_mlp else None
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
-        if self.parallel:
-            h = self.attn.norm_in(x)
-            change = self.attn.change(h, cache) + self.mlp.change(h if self.one_norm else self.mlp.norm_in(x))
-            return self.attn.stream(x, change)
-        if self.attn is not None:
-            x = self.attn(x, cache)
-        if self.mlp is not None:
-            x = self.mlp(x)
+        attn, mlp = self.attn, self.mlp
+        if self.parallel and attn is not None and mlp is not None:
+            h = attn.norm_in(x)
+            return attn.stream(x, attn.change(h, cache) + mlp.change(h if self.one_norm else mlp.norm_in(x)))
+        if attn is not None:
+            x = attn(x, cache)
+        if mlp is not None:
+            x = mlp(x)
         return x

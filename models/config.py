@@ -107,10 +107,10 @@ def pattern_is_letters(window_pattern: str) -> str | None:
     return f"{window_pattern[:20]!r} is not a pattern; write L for a layer with the window and G for one without, such as LG or LLLG"
 
 
-class ModelConfig(Knobs):
+class ModelConfig(Knobs, frozen=True):
     """The architecture of one GPT. Names are those of GPT-2 and nanoGPT.
 
-    `vocab_size` is derived from the tokenizer and filled in before a model is built.
+    `vocab_size` is derived from the tokenizer; with it, a config is a `CompleteModel`.
     """
 
     RULES = (
@@ -413,6 +413,22 @@ class ModelConfig(Knobs):
         return self.window if local else None
 
 
+class CompleteModel(ModelConfig, frozen=True):
+    """An architecture with its vocabulary: what can be built, and counted."""
+
+    vocab_size: int = knob(..., ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
+
+
+def complete(config: ModelConfig, vocab_size: int | None = None) -> CompleteModel:
+    """The architecture with this vocabulary, or else with its own; raises ValueError where it has none."""
+    vocab_size = config.vocab_size if vocab_size is None else vocab_size
+    if vocab_size is None:
+        raise ValueError("vocab_size is not known yet: it comes from the tokenizer")
+    if isinstance(config, CompleteModel) and config.vocab_size == vocab_size:
+        return config
+    return CompleteModel.model_construct(**dict(config) | {"vocab_size": vocab_size})
+
+
 def norm_params(config: ModelConfig) -> int:
     """Learned numbers of one norm."""
     return config.n_embd * (config.has_norm_gain + config.has_norm_bias) + NORMS[config.norm_type].own_params(config.n_embd)
@@ -442,9 +458,9 @@ def block_norms(config: ModelConfig) -> int:
     return PLACEMENTS[config.norm_placement].n_norms * n_sublayers
 
 
-def n_params(config: ModelConfig) -> int:
+def n_params(config: CompleteModel) -> int:
     """Number of trained parameters, tied and shared ones counted once, in closed form."""
-    vocab, width = _vocab(config), config.n_embd
+    vocab, width = config.vocab_size, config.n_embd
     block = block_norms(config) * norm_params(config)
     block += config.has_attention * attention_params(config) + config.has_mlp * mlp_params(config)
     block += GAINS[config.residual_gain].learned * (config.has_attention + config.has_mlp)
@@ -465,17 +481,17 @@ def mlp_flops(config: ModelConfig) -> int:
     return 2 * config.mlp_kind.matrices * config.n_embd * config.d_ff
 
 
-def flops_per_token(config: ModelConfig) -> int:
+def flops_per_token(config: CompleteModel) -> int:
     """Multiply-adds of one forward pass at full context, times two, per token.
 
     Matrix products only, the convention of Chowdhery et al. 2022 (arXiv:2204.02311, appendix B):
     attention scores count as a full square. A training step costs three times as much.
     """
     block = config.has_attention * attention_flops(config) + config.has_mlp * mlp_flops(config)
-    return config.n_layer * block + 2 * config.n_embd * _vocab(config)
+    return config.n_layer * block + 2 * config.n_embd * config.vocab_size
 
 
-def activation_floats_per_token(config: ModelConfig) -> int:
+def activation_floats_per_token(config: CompleteModel) -> int:
     """Roughly how many numbers per token a training step keeps for its backward pass."""
     width, inner = config.n_embd, config.n_head * config.head_size
     block = block_norms(config) * width
@@ -485,10 +501,4 @@ def activation_floats_per_token(config: ModelConfig) -> int:
         block += width + 4 * inner + config.n_head + maps * config.n_head * config.block_size
     if config.has_mlp:
         block += width + config.mlp_kind.kept * config.d_ff
-    return config.n_layer * block + 2 * width + 3 * _vocab(config)
-
-
-def _vocab(config: ModelConfig) -> int:
-    if config.vocab_size is None:
-        raise ValueError("vocab_size is not known yet: it comes from the tokenizer")
-    return config.vocab_size
+    return config.n_layer * block + 2 * width + 3 * config.vocab_size

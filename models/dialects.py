@@ -20,7 +20,7 @@ from models.families import FAMILIES, Family, UnsupportedArchitecture, whole_sca
 from models.knobs import Problem
 
 BLOOM_CONTEXT = 2048  # what BLOOM was trained with; its config doesn't say
-LONGEST = next(int(spec.high) for spec in ModelConfig.specs() if spec.path == "block_size")
+LONGEST = next(int(spec.high) for spec in ModelConfig.specs() if spec.path == "block_size" and spec.high is not None)
 
 
 def refuse(option: str, message: str) -> UnsupportedArchitecture:

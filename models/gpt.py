@@ -8,6 +8,8 @@ Shapes: B batch, T time, C channels (n_embd), V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from models.block import Block
 from models.cache import Cache
 from models.choices import GAINS, INITS
-from models.config import ModelConfig
+from models.config import ModelConfig, complete
 from models.linear import Linear
 from models.norms import build_norm
 from models.positions import build_added
@@ -32,14 +34,13 @@ class GPT(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        if config.vocab_size is None:
-            raise ValueError("vocab_size is not known yet: it comes from the tokenizer")
-        self.config = config
+        self.config = config = complete(config)
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = build_added(config)
         self.embd_norm = build_norm(config) if config.embd_norm else nn.Identity()
         self.dropout = nn.Dropout(config.p_embd_dropout)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        # torch declares no type for what is in a ModuleList
+        self.blocks = cast(Sequence[Block], nn.ModuleList(Block(config, layer) for layer in range(config.n_layer)))
         self.norm = build_norm(config) if config.has_final_norm else nn.Identity()
         self.head = Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
         if config.tie_weights:
@@ -67,7 +68,7 @@ class GPT(nn.Module):
         return x if self.wpe is None else self.wpe.add(x, past)
 
 
-def share(blocks: nn.ModuleList) -> None:
+def share(blocks: Sequence[Block]) -> None:
     """Let every block use the first one's parameters; what differs by layer, such as a window, stays."""
     for block in blocks[1:]:
         for name, module in blocks[0].named_modules():
@@ -86,7 +87,7 @@ def initialise(model: GPT) -> None:
         if init.normal:
             scaled = init.by_depth and last_of_branch
             nn.init.normal_(module.weight, std=config.init_std / (math.sqrt(2 * config.n_layer) if scaled else 1))
-            if getattr(module, "bias", None) is not None:
+            if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         if last_of_branch and config.init_zero_residual:
             nn.init.zeros_(module.weight)
@@ -99,6 +100,8 @@ def _shrink(model: GPT, factor: float) -> None:
     """Smaller first weights of values, output and MLP projections. Wang et al. 2022, arXiv:2203.00555."""
     config = model.config
     for name, module in model.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
         if name.endswith((".f.proj", ".f.up", ".f.gate")):
             module.weight *= factor
         elif name.endswith(".f.qkv"):

@@ -13,6 +13,7 @@ from typing import Literal
 
 from models.choices import ACTIVATIONS, GAINS, NORMS, PLACEMENTS, POSITIONS, QK_NORMS
 from models.config import (
+    CompleteModel,
     ModelConfig,
     attention_flops,
     attention_params,
@@ -69,7 +70,7 @@ class Graph:
 class _Builder:
     """Collects nodes and edges; `at` is where the stream is now."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: CompleteModel):
         self.config = config
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -99,8 +100,8 @@ class _Builder:
         self.at = name
 
 
-def graph(config: ModelConfig) -> Graph:
-    """Nodes in the order of computation; needs `vocab_size`."""
+def graph(config: CompleteModel) -> Graph:
+    """Nodes in the order of computation."""
     build = _Builder(config)
     _embedding(build)
     if config.parallel:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.dialects import DIALECTS, LONGEST, OTHER_OPTIONS, SAME, Dialect, Layout
-from models.families import AMOUNTS, UnsupportedArchitecture, amount, family_of, obstacles, relaxed
+from models.families import AMOUNTS, Family, UnsupportedArchitecture, amount, family_of, obstacles, relaxed
 from models.gpt import GPT
 from models.knobs import ConfigError, Problem, parse
 
@@ -144,7 +144,7 @@ def _config(dialect: Dialect, hf: Any, block_size: int | None) -> ModelConfig:
         raise UnsupportedArchitecture(problems)
     knobs = dialect.fixed | {knob: getattr(hf, option) for option, knob in dialect.options.items()} | dialect.read(hf)
     if dialect.activation is not None:
-        knobs["activation"] = _activation(dialect, getattr(hf, dialect.activation))
+        knobs["activation"] = _activation(dialect.family, dialect.activation, getattr(hf, dialect.activation))
     knobs |= {knob: knobs[knob] or 0.0 for knob in ("embd_dropout", "attn_dropout", "resid_dropout") if knob in knobs}
     d_ff = knobs.pop("d_ff", None)
     knobs["mlp_ratio"] = 4.0 if d_ff is None else d_ff / knobs["n_embd"]
@@ -172,11 +172,11 @@ def _option(dialect: Dialect, knob: str) -> str:
     return next((option for option, ours in dialect.options.items() if ours == knob), {"d_ff": "n_inner"}.get(knob, knob))
 
 
-def _activation(dialect: Dialect, name: Any) -> str:
-    found = [ours for ours, names in dialect.family.activations.items() if name in names]
+def _activation(family: Family, option: str, name: Any) -> str:
+    found = [ours for ours, names in family.activations.items() if name in names]
     if not found:
-        names = [known for names in dialect.family.activations.values() for known in names]
-        raise UnsupportedArchitecture([Problem(dialect.activation, f"{name!r} is not one of {', '.join(names)}")])
+        names = [known for names in family.activations.values() for known in names]
+        raise UnsupportedArchitecture([Problem(option, f"{name!r} is not one of {', '.join(names)}")])
     return found[0]
 
 
@@ -200,7 +200,8 @@ def _mixed(hf_model: PreTrainedModel) -> Iterable[Problem]:
 
 
 def _untied(hf_model: PreTrainedModel, config: ModelConfig) -> Iterable[Problem]:
-    if (hf_model.get_output_embeddings().weight is hf_model.get_input_embeddings().weight) != config.tie_weights:
+    read, scored = hf_model.get_input_embeddings(), hf_model.get_output_embeddings()
+    if (scored is not None and scored.weight is read.weight) != config.tie_weights:
         yield Problem("tie_word_embeddings", f"{config.tie_weights}, but the model has {'two matrices' if config.tie_weights else 'one'}")
 
 

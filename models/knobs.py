@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 SET = ("set",)
 
@@ -212,7 +212,7 @@ class ConfigError(ValueError):
 Rule = Callable[..., str | None]
 
 
-class Knobs(BaseModel):
+class Knobs(BaseModel, frozen=True):
     """Base of all configs: frozen, closed to unknown keys, finite floats only.
 
     `RULES` are functions named after what they demand; their parameters are the fields they
@@ -220,7 +220,7 @@ class Knobs(BaseModel):
     field. Rules run also when other fields are invalid, so all problems come at once.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=False)
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
     @model_validator(mode="wrap")
@@ -235,7 +235,7 @@ class Knobs(BaseModel):
             config = handler(data)
         except ValidationError as error:
             errors += [_again(details) for details in error.errors(include_url=False)]
-        bad = {details["loc"][0] for details in errors if details["loc"]}
+        bad = {place[0] for details in errors if (place := details.get("loc"))}
         values = config.__dict__ if config is not None and not bad else _valid_values(cls, data, bad)
         errors += [_error((name,), message, values[name]) for name, message in _idle(cls, values)]
         for rule in cls.RULES:
@@ -271,6 +271,11 @@ def parse(cls: type[Config], data: Any) -> Config:
         return cls.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_problem(cls, details) for details in error.errors(include_url=False)) from None
+
+
+def changed(config: Config, **changes: Any) -> Config:
+    """The config with other values of some fields. Raises ConfigError as `parse` does."""
+    return parse(type(config), config.model_dump() | changes)
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
@@ -407,21 +412,23 @@ def _error(loc: tuple, message: str, value: Any) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError("rule", "{message}", {"message": message}), loc=loc, input=value)
 
 
-def _again(details: dict) -> InitErrorDetails:
+def _again(details: ErrorDetails) -> InitErrorDetails:
     """A reported error, in the form in which it can be raised again."""
     if details["type"] == "rule":
-        kind = PydanticCustomError("rule", "{message}", details["ctx"])
+        kind = PydanticCustomError("rule", "{message}", details.get("ctx"))
         return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"])
     return InitErrorDetails(type=details["type"], loc=details["loc"], input=details["input"], ctx=details.get("ctx", {}))
 
 
-def _problem(cls: type[Knobs], details: dict) -> Problem:
+def _problem(cls: type[Knobs], details: ErrorDetails) -> Problem:
     """Turn pydantic's report into one that names the field, the value and the remedy."""
     path = ".".join(map(str, details["loc"]))
     value, kind = details["input"], details["type"]
     spec = next((spec for spec in cls.specs() if spec.path == path), None)
     if kind == "rule":
-        return Problem(path, details["ctx"]["message"])
+        return Problem(path, details.get("ctx", {})["message"])
+    if kind == "missing":
+        return Problem(path, "this is missing")
     if kind == "extra_forbidden":
         return Problem(path, f"there is no such setting{_did_you_mean(cls, path)}")
     if spec is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +27,10 @@ class Linear(nn.Linear):
 
     product: torch.dtype | None = None  # in which it is computed where gradients are wanted; None leaves it to torch
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.product is not None and torch.is_grad_enabled() and self._gains(x):
-            return _Product.apply(x, self.weight, self.bias, self.product)
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        if self.product is not None and torch.is_grad_enabled() and self._gains(input):
+            return _Product.apply(input, self.weight, self.bias, self.product)
+        return F.linear(input, self.weight, self.bias)
 
     def _gains(self, x: Tensor) -> bool:
         if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
@@ -79,7 +80,7 @@ class _Product(torch.autograd.Function):
     they lie, without a copy."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:  # (…, I), (O, I), (O,) -> (…, O)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:  # (…, I), (O, I), (O,) -> (…, O)
         x, weight = x.to(dtype), weight.to(dtype)
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
@@ -88,7 +89,11 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    # torch types what this decorator gives without the name of `ctx`, which `Function` gives it
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        (dy,) = grad_outputs
         x, weight = ctx.saved_tensors
         dx = dw = db = None
         if ctx.has_bias and ctx.needs_input_grad[2]:

@@ -16,6 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from models.config import complete, flops_per_token
 from models.knobs import ConfigError, Problem
 from playground.bench.figures import note, spread
 from playground.bench.processes import run_in_worker, warm_starts
@@ -34,6 +35,7 @@ ITERATION = re.compile(r"iter (\d+): loss \S+, time (\S+)ms")
 EVALUATION = re.compile(r"step (\d+): train loss \S+, val loss (\d+\.\d+)")
 # Its preparation imports requests for the case that the text is not there yet; it is.
 PREPARE = "import runpy, sys, types; sys.modules.setdefault('requests', types.ModuleType('requests')); runpy.run_path('prepare.py')"
+VOCAB_SIZE = 65  # of the characters of Tiny Shakespeare
 SAMPLED, SAMPLING_CONTEXT = 500, 256
 STANDBY_READY_S = 6.0
 
@@ -118,9 +120,10 @@ def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: 
     out, seconds = _run([sys.executable, SCRIPT, CONFIG, *recipe.flags, "--out_dir=out"], copy)
     evaluations = dict(EVALUATION.findall(out))
     times = [float(ms) for number, ms in ITERATION.findall(out) if number not in evaluations]  # which are counted in with these steps
-    if not times or not evaluations:
+    per_iteration = re.search(r"tokens per iteration will be: ([\d,]+)", out)
+    if not times or not evaluations or per_iteration is None:
         raise OSError("nanoGPT's script printed no iterations")
-    tokens = int(re.search(r"tokens per iteration will be: ([\d,]+)", out)[1].replace(",", ""))
+    tokens = int(per_iteration[1].replace(",", ""))
     found.tokens_per_s.append(tokens / (statistics.mean(times) / 1000))
     found.seconds.append(seconds)
     found.loss.append(float(list(evaluations.values())[-1]))
@@ -130,13 +133,14 @@ def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Ag
     """In a worker, as the page would train it, in the precision that is chosen for this machine."""
     run, tokens_per_s = _trained(settings, source, PRESETS[recipe.same].config)
     found.our_tokens_per_s.append(tokens_per_s)
-    found.our_loss.append(run.final_val_loss)
+    found.our_loss.append(float("nan") if run.final_val_loss is None else run.final_val_loss)
 
 
 def _same_in_float32(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
     """In float32 throughout, as nanoGPT's script computes on a CPU; its speed alone."""
     config = PRESETS[recipe.same].config
-    train = config.train.model_copy(update={"dtype": "float32", "max_steps": config.train.max_steps // 2})
+    max_steps = None if config.train.max_steps is None else config.train.max_steps // 2
+    train = config.train.model_copy(update={"dtype": "float32", "max_steps": max_steps})
     found.our_float32_tokens_per_s.append(_trained(settings, source, config.model_copy(update={"train": train}))[1])
 
 
@@ -184,9 +188,7 @@ def _run(command: list[str], folder: Path) -> tuple[str, float]:
 
 
 def _flops(config: RunConfig) -> float:
-    from models.config import ModelConfig, flops_per_token
-
-    return 3 * flops_per_token(ModelConfig(**config.model.model_dump() | {"vocab_size": 65}))
+    return 3 * flops_per_token(complete(config.model, VOCAB_SIZE))
 
 
 # In processes of their own.
@@ -207,7 +209,7 @@ def matrix_speed(config: RunConfig) -> float:
 
     device = choose_device(config.train.device)
     dtype = choose_dtype(config.train.dtype, device)
-    model = GPT(config.model.model_copy(update={"vocab_size": 65})).to(device)
+    model = GPT(complete(config.model, VOCAB_SIZE)).to(device)
     accelerate(model, dtype)
     layers = [module for module in model.modules() if isinstance(module, Linear)]
     with autocast(device, dtype):
@@ -242,7 +244,7 @@ def sampling_speeds(config: RunConfig) -> tuple[float, float]:
     from playground.training.devices import one_thread
 
     torch.manual_seed(0)
-    model = GPT(config.model.model_copy(update={"vocab_size": 65, "block_size": SAMPLING_CONTEXT})).eval()
+    model = GPT(complete(config.model, VOCAB_SIZE).model_copy(update={"block_size": SAMPLING_CONTEXT})).eval()
     with one_thread():
         for _ in generate(model, [0], max_new_tokens=20):
             pass

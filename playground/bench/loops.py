@@ -6,12 +6,15 @@ Prints tokens per second, the first quarter of the time left out.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
 
 from models.knobs import ConfigError, parse
 from playground.config.run import RunConfig
+from playground.data import dataset
+from playground.data.dataset import TaskData, TextData
 from playground.runs.creation import complete
 from playground.system import memory
 
@@ -32,7 +35,8 @@ def bare_loop(config: RunConfig, root: Path) -> float:
 
     config = complete(config, root)
     train, shape, device = config.train, config.model, choose_device(config.train.device)
-    draw = _task_rows(config, root) if config.data.task else _text_windows(config, root)
+    data = dataset.load(config.data, root)
+    draw = _task_rows(config, data) if isinstance(data, TaskData) else _text_windows(config, data)
     torch.manual_seed(train.seed)
     model = GPT(shape).to(device).train()
     decayed, others = [p for p in model.parameters() if p.dim() >= 2], [p for p in model.parameters() if p.dim() < 2]
@@ -40,7 +44,7 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, betas=(config.optim.beta1, config.optim.beta2), fused=True)
     dtype = choose_dtype(train.dtype, device)
     accelerate(model, dtype)  # the worker's products: what is compared is all the rest
-    precision, clock = autocast(device, dtype), Clock(config)
+    precision, clock, loss = autocast(device, dtype), Clock(config), torch.zeros((), device=device)
     while not clock.over():
         for _ in range(train.accumulation):
             x, y = (part.to(device, non_blocking=True) for part in draw())
@@ -56,28 +60,24 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     return clock.tokens_per_s()
 
 
-def _text_windows(config: RunConfig, root: Path):
+def _text_windows(config: RunConfig, data: TextData):
     import torch
 
-    from playground.data import dataset
-
-    data, width = torch.from_numpy(dataset.load(config.data, root).train.astype("int64")), config.model.block_size
+    ids, width = torch.from_numpy(data.train.astype("int64")), config.model.block_size
 
     def draw():
-        starts = torch.randint(len(data) - width, (config.train.batch_size,))
-        return torch.stack([data[i : i + width] for i in starts]), torch.stack([data[i + 1 : i + 1 + width] for i in starts])
+        starts = torch.randint(len(ids) - width, (config.train.batch_size,))
+        return torch.stack([ids[i : i + width] for i in starts]), torch.stack([ids[i + 1 : i + 1 + width] for i in starts])
 
     return draw
 
 
-def _task_rows(config: RunConfig, root: Path):
+def _task_rows(config: RunConfig, data: TaskData):
     import torch
 
-    from playground.data import dataset
     from playground.data.batches import targets_of
     from playground.data.tasks.base import scored
 
-    data = dataset.load(config.data, root)
     tokens = torch.from_numpy(data.train.tokens.astype("int64"))
     targets = torch.from_numpy(targets_of(data.train.tokens, scored(data.train, data.stride, data.scored)).astype("int64"))
 
@@ -88,15 +88,28 @@ def _task_rows(config: RunConfig, root: Path):
     return draw
 
 
-class Preloaded:
+def _preloaded(batches: list):
     """The same few batches over and over, ready in memory: what a loop could reach that waits for no data."""
+    import torch
 
-    def __init__(self, batches: list):
-        self.batches, self.count, self.device = batches, 0, batches[0][0].device
+    from playground.data.batches import Source
 
-    def next(self):
-        self.count += 1
-        return self.batches[self.count % len(self.batches)]
+    class Preloaded(Source):
+        def __init__(self):
+            self.count, self.shape, self.device = 0, (1,), batches[0][0].device
+            self.inputs, self.targets = (torch.stack(parts) for parts in zip(*batches, strict=True))
+
+        def next(self):
+            return batches[int(self.places())]
+
+        def places(self):
+            self.count += 1
+            return torch.tensor([self.count % len(batches)])
+
+        def take(self, places):
+            return self.inputs.index_select(0, places)[0], self.targets.index_select(0, places)[0]
+
+    return Preloaded()
 
 
 def loop_preloaded(config: RunConfig, root: Path) -> float:
@@ -106,7 +119,6 @@ def loop_preloaded(config: RunConfig, root: Path) -> float:
 
 def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     """The playground's loop with nobody looking. Tokens per second."""
-    from playground.data import dataset
     from playground.training.devices import choose_device
     from playground.training.loop import Loop
     from playground.training.state import TrainState
@@ -124,7 +136,7 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
     device = choose_device(config.train.device)
     state = Timed(config, dataset.load(config.data, root), device)
     if preloaded:
-        state.runner.batches = Preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
+        state.runner.batches = _preloaded([state.batches.next() for _ in range(PRELOADED_BATCHES)])
     clock.start()
     Loop(state, root, observe=False).run()
     return clock.tokens_per_s()
@@ -134,7 +146,8 @@ class Clock:
     """The times of steps, for a speed that leaves out the beginning."""
 
     def __init__(self, config: RunConfig):
-        self.seconds, self.tokens_per_step = config.train.max_seconds, config.tokens_per_step
+        self.seconds = math.inf if config.train.max_seconds is None else config.train.max_seconds
+        self.tokens_per_step = config.tokens_per_step
         self.start()
 
     def start(self) -> None:
@@ -162,7 +175,6 @@ def speed(points: list[tuple[float, float]]) -> float:
 
 def loop_together(config: RunConfig, root: Path, repeat: int) -> float:
     """So many runs as one program, with nobody looking. Tokens per second of all of them."""
-    from playground.data import dataset
     from playground.training.devices import choose_device
     from playground.training.stacked import Group
     from playground.training.state import TrainState

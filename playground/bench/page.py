@@ -43,7 +43,10 @@ class Played:
         config = parse(RunConfig, BIG | {"train": {"max_steps": 1_000_000}})
         self.run_id = create_run(self.db, settings, config, HOST, state=store.STARTING, name="played")
         self.folder = RunFolder(settings.root, self.run_id)
-        self.lock = locks.acquire(self.folder.lock)  # or the app would take the run for dead
+        lock = locks.acquire(self.folder.lock)  # or the app would take the run for dead
+        if lock is None:
+            raise OSError(f"{self.folder.lock} is held by another process")
+        self.lock = lock
         self._prepare(settings.root)
         self.done, self.step = threading.Event(), 0
         self.db.begin(self.run_id, step=0, threads=1, device="cpu", probe_text=self.text)

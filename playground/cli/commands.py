@@ -15,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from models.knobs import ConfigError, Problem
+from models.knobs import ConfigError, Problem, parse
 from playground.cli.configure import CONFIG_FLAGS, MOST_RUNS, Variant, config_from, settings_from, variants
 from playground.cli.flags import Flag, Typed, flags_of, number
 from playground.cli.foreground import as_one_program, finite
@@ -36,6 +37,8 @@ from playground.workers.leftovers import mark_dead_runs
 from playground.workers.supervisor import CannotDo, Supervisor
 
 OBEY_WITHIN_S = 15.0
+
+Found = TypeVar("Found")
 
 
 def main(argv: list[str]) -> int:
@@ -132,7 +135,7 @@ def _await_obedience(settings: Settings, db: Store, runs: list[Run], state: str)
 
 
 def sample(typed: Typed) -> int:
-    step, config = None, None
+    step, config = None, sampler.SampleConfig()
     settings = settings_from(typed, os.environ)
     try:
         step = sampler.parse_step(typed.text("step"))
@@ -233,7 +236,7 @@ def data(typed: Typed) -> int:
 def _text(name: str, root: Path) -> dict:
     """A built-in text, with its sizes where it is on this machine."""
     source, kinds = corpora.BUILT_IN[name], ("char", "byte")
-    configs = {kind: DataConfig(source=name, tokenizer=kind) for kind in kinds if corpora.is_here(name, root)}
+    configs = {kind: parse(DataConfig, {"source": name, "tokenizer": kind}) for kind in kinds if corpora.is_here(name, root)}
     known = {kind: dataset.about(config, root) for kind, config in configs.items()}
     sizes = ("n_chars", "n_tokens", "n_held_out", "vocab_size", "floor", "fingerprint")
     return {
@@ -259,7 +262,7 @@ def bench(typed: Typed) -> int:
         typed.values.setdefault("preset", "nanogpt-cpu")
     with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
         typed.values["root"] = folder
-        config, settings = config_from(typed, dict(os.environ))
+        config, settings = config_from(typed, os.environ)
         timed = config.model_copy(update={"train": config.train.model_copy(update={"max_steps": None, "max_seconds": seconds})})
         if (browser := typed.text("browser")) is not None:
             from playground.bench import page
@@ -308,7 +311,7 @@ def _find(typed: Typed) -> tuple[Settings, Store, Run]:
     return settings, Store(settings.root), run
 
 
-def _existing(settings: Settings, look: Callable[[Store], object]):
+def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
     """Ask the database, or None where there is none: looking creates nothing."""
     db = Store(settings.root)
     return look(db) if db.path.exists() else None

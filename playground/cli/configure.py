@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,14 @@ CONFIG_FLAGS = (
 )
 
 
-def settings_from(typed: Typed, environ: dict[str, str]) -> Settings | None:
-    """What the host allows; None, and the problems noted, where the environment is wrong."""
+def settings_from(typed: Typed, environ: Mapping[str, str]) -> Settings:
+    """What the host allows; its defaults, and the problems noted, where the environment is wrong."""
     with collecting(typed.problems):
         return from_environment(environ, root=typed.text("root"))
-    return None
+    return Settings(root=find_root(environ, typed.text("root")))
 
 
-def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progress | None = None) -> tuple[RunConfig, Settings]:
+def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Progress | None = None) -> tuple[RunConfig, Settings]:
     """The config that was asked for, its text copied into the root where a path was given.
 
     Raises ConfigError with every problem of flags, file, environment, values, text and limits.
@@ -59,15 +60,14 @@ def config_from(typed: Typed, environ: dict[str, str], progress: corpora.Progres
                 tree["data"]["source"] = corpora.add_path(Path(staging), path)
         with collecting(problems):
             config = parse(RunConfig, tree)
-            limits = settings or Settings(root=find_root(environ, typed.text("root")))
-            to_fetch = limits.hub and not corpora.is_here(config.data.source, limits.root)
+            to_fetch = settings.hub and not corpora.is_here(config.data.source, settings.root)
             if to_fetch and problems:
-                check_config(config, limits)
+                check_config(config, settings)
             else:
                 if to_fetch:
-                    fetch(config, limits, progress)
-                new = path is not None or not limits.root.exists()
-                checked(config, replace(limits, root=Path(staging)) if new else limits)
+                    fetch(config, settings, progress)
+                new = path is not None or not settings.root.exists()
+                checked(config, replace(settings, root=Path(staging)) if new else settings)
     if problems:
         raise ConfigError(_distinct(problems))
     if path is not None:
@@ -116,7 +116,7 @@ def _varied(text: str | None, problems: list[Problem]) -> tuple[str, list[str | 
         problems.append(Problem("--vary", f"needs values: --vary {path[:60]}=A,B"))
     for value in {value for value in values if values.count(value) > 1}:
         problems.append(Problem("--vary", f"{value[:60]!r} is there twice; give each value once, and --repeat for several seeds"))
-    return path, values or [None]
+    return path, [*values] if values else [None]
 
 
 def _repeat(text: str | None, problems: list[Problem]) -> int:

@@ -150,8 +150,8 @@ def help_text(usage: str, about: str, flags: Iterable[Flag]) -> str:
         lines += ["", f"{group}:" if group else "options:"]
         for flag in members:
             lines.append(f"  --{flag.name} {flag.metavar}".rstrip())
-            indents = {"initial_indent": "      ", "subsequent_indent": "      "}
-            lines += textwrap.wrap(flag.help, 94, break_on_hyphens=False, **indents)
+            indent = " " * 6
+            lines += textwrap.wrap(flag.help, 94, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
 
 

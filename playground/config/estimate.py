@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.config import activation_floats_per_token, flops_per_token, n_params
 from playground.config.optim import OPTIMIZERS
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun
 from playground.system.files import publish
 
 WIDTHS = (32, 128, 384)
@@ -28,20 +28,20 @@ class Machine:
     speeds: tuple[float, ...]
 
 
-def memory_bytes(config: RunConfig) -> int:
+def memory_bytes(config: CompleteRun) -> int:
     """While training in float32: weights, gradients, optimiser state, and what one batch keeps for its backward pass."""
     per_parameter = 4 * (2 + OPTIMIZERS[config.optim.name].state_floats)
     batch_tokens = config.train.batch_size * config.width
     return per_parameter * n_params(config.model) + 4 * batch_tokens * activation_floats_per_token(config.model)
 
 
-def step_seconds(config: RunConfig, machine: Machine) -> float:
+def step_seconds(config: CompleteRun, machine: Machine) -> float:
     """Time of one step, interpolated between the widths that were measured."""
     compute = 3 * flops_per_token(config.model) * config.tokens_per_step / _speed(config.model.n_embd, machine)
     return compute + config.train.accumulation * config.model.n_layer * machine.layer_s
 
 
-def run_seconds(config: RunConfig, machine: Machine) -> float:
+def run_seconds(config: CompleteRun, machine: Machine) -> float:
     """Time of the whole run, whichever limit ends it."""
     limits = [] if config.train.max_seconds is None else [config.train.max_seconds]
     if config.train.max_steps is not None:
@@ -49,7 +49,7 @@ def run_seconds(config: RunConfig, machine: Machine) -> float:
     return min(limits)
 
 
-def scaled_seconds(config: RunConfig, other: RunConfig, tokens_per_s: float) -> float:
+def scaled_seconds(config: CompleteRun, other: CompleteRun, tokens_per_s: float) -> float:
     """Time of the whole run at the FLOP/s that another run reached."""
     speed = tokens_per_s * flops_per_token(other.model) / flops_per_token(config.model)
     limits = [] if config.train.max_seconds is None else [config.train.max_seconds]

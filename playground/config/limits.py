@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from models.config import ModelConfig, n_params
+from models.config import CompleteModel, complete, n_params
 from models.knobs import ConfigError, Problem
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
@@ -22,9 +22,8 @@ def check_config(config: RunConfig, settings: Settings) -> None:
 
 
 def _over(config: RunConfig, settings: Settings) -> Iterator[Problem]:
-    model, train = config.model, config.train
     # A text that cannot be read has no vocabulary yet; what is certain is judged all the same.
-    model = model if model.vocab_size else model.model_copy(update={"vocab_size": 1})
+    model, train = complete(config.model, config.model.vocab_size or 1), config.train
     if n_params(model) > settings.max_params:
         over = f"{n_params(model):,} parameters are more than the {settings.max_params:,} of {OURS}"
         yield Problem("model.n_embd", f"{over}; {_smaller(model, settings.max_params)}")
@@ -43,7 +42,7 @@ def _said(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _smaller(model: ModelConfig, most: int) -> str:
+def _smaller(model: CompleteModel, most: int) -> str:
     """The widest and the deepest of its shape that have no more parameters."""
     step = 2 * model.n_head  # heads share the width evenly, and rotations need pairs
     wide = _largest(lambda n: n_params(model.model_copy(update={"n_embd": n * step})) <= most, model.n_embd // step)

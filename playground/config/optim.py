@@ -78,7 +78,7 @@ def floor_below_peak(min_lr: float | None, lr: float) -> str | None:
     return None
 
 
-class OptimConfig(Knobs):
+class OptimConfig(Knobs, frozen=True):
     """How a gradient becomes a change of the weights."""
 
     RULES = (floor_below_peak,)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from models import presets as architectures
 from models.config import ModelConfig
+from models.knobs import changed
 from playground.config.optim import OptimConfig
 from playground.config.run import RunConfig, TrainConfig
 from playground.data.config import DataConfig, source_is_known
@@ -133,7 +134,7 @@ PRESETS: dict[str, Preset] = {
         "Fast on a CPU",
         "As many parameters as nanoGPT's CPU recipe, and its loss after a tenth of the steps: Muon, rotary positions, ReLU², QK-norm.",
         RunConfig(
-            model=ModelConfig(**architectures.SMALL, **architectures.FAST),
+            model=architectures.FAST,
             data=DataConfig(source="tiny-shakespeare"),
             optim=FAST,
             train=TrainConfig(max_steps=200, batch_size=12, eval_interval=50, checkpoint_interval=50),
@@ -153,7 +154,7 @@ PRESETS: dict[str, Preset] = {
         "Fast on a GPU",
         "The recipe of “Fast on a CPU” at the size of nanoGPT's GPU recipe; not yet tuned on a GPU.",
         RunConfig(
-            model=ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2, **architectures.FAST),
+            model=changed(architectures.FAST, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
             data=DataConfig(source="tiny-shakespeare"),
             optim=FAST,
             train=TrainConfig(max_steps=600, batch_size=64, eval_interval=100, checkpoint_interval=100),

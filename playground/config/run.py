@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from models import config as architecture
 from models.choices import PLACEMENTS
-from models.config import ModelConfig
+from models.config import CompleteModel, ModelConfig
 from models.knobs import Knobs, knob
 from playground.config.optim import OptimConfig
 from playground.data.config import DataConfig
@@ -25,7 +26,7 @@ def run_has_an_end(max_steps: int | None, max_seconds: float | None) -> str | No
     return None
 
 
-class TrainConfig(Knobs):
+class TrainConfig(Knobs, frozen=True):
     """How long, how much at a time, and on what."""
 
     RULES = (run_has_an_end,)
@@ -73,7 +74,7 @@ class TrainConfig(Knobs):
     )  # fmt: skip
 
 
-class ProbeConfig(Knobs):
+class ProbeConfig(Knobs, frozen=True):
     """What is looked at while the run trains. Never changes what it learns."""
 
     text: str | None = knob(
@@ -98,14 +99,14 @@ def text_fits_in_memory(train: TrainConfig, model: ModelConfig) -> str | None:
 
 
 def examples_fit_the_context(data: DataConfig, model: ModelConfig) -> str | None:
-    needed = 0 if data.task is None else data.task.longest(data.params) - 1
+    needed = 0 if data.longest is None else data.longest - 1
     if needed > model.block_size:
         remedy = f"use model.block_size={needed} or more, or shorter examples"
         return f"the longest example needs a context of {needed} tokens, and there are {model.block_size}; {remedy}"
     return None
 
 
-class RunConfig(Knobs):
+class RunConfig(Knobs, frozen=True):
     """A whole run: what is built, from what it learns, and how."""
 
     RULES = (text_fits_in_memory, examples_fit_the_context)
@@ -119,7 +120,7 @@ class RunConfig(Knobs):
     @property
     def width(self) -> int:
         """Tokens of one training sequence: the context, or as many as the longest example of a task takes."""
-        return self.model.block_size if self.data.task is None else self.data.task.longest(self.data.params) - 1
+        return self.model.block_size if (longest := self.data.longest) is None else longest - 1
 
     @property
     def tokens_per_step(self) -> int:
@@ -139,3 +140,18 @@ class RunConfig(Knobs):
         extras += [] if model.has_attention and model.has_mlp else [f"{model.sublayers} only"]
         task = [] if self.data.task is None else [f"{self.data.task.title}:"]
         return " ".join([*task, f"{model.n_layer}L {model.n_head}H {model.n_embd} {norm}", *extras])
+
+
+class CompleteRun(RunConfig, frozen=True):
+    """A run whose data are known, and with them its vocabulary: what `config.json` holds, and what can be built and counted."""
+
+    model: CompleteModel = Field(default=...)
+
+
+def complete(config: RunConfig, vocab_size: int, fingerprint: str | None) -> CompleteRun:
+    """The run with what follows from its data."""
+    known = {
+        "model": architecture.complete(config.model, vocab_size),
+        "data": config.data.model_copy(update={"fingerprint": fingerprint}),
+    }
+    return CompleteRun.model_construct(**dict(config) | known)

@@ -110,12 +110,12 @@ def find_root(environ: Mapping[str, str], explicit: str | None = None) -> Path:
 def from_environment(environ: Mapping[str, str] = os.environ, root: str | None = None) -> Settings:
     """Read every PLAYGROUND_* limit; raises SettingsError naming all bad ones."""
     cores, problems = n_cpus(), []
-    limits: dict[str, int | None] = {"max_running": max(2, cores // 2)}
+    changed: dict[str, int | None] = {"max_running": max(2, cores // 2)}
     for name in LIMITS:
         text = environ.get(f"PLAYGROUND_{name.upper()}", "").strip()
         if text:
             try:
-                limits[name] = read_limit(name, text, f"PLAYGROUND_{name.upper()}")
+                changed[name] = read_limit(name, text, f"PLAYGROUND_{name.upper()}")
             except SettingsError as error:
                 problems += error.problems
     hub = environ.get("PLAYGROUND_HUB", "").strip() or "1"
@@ -126,4 +126,4 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
         problems.append(Problem(TOKEN, f"a token has {SHORTEST_TOKEN} to 100 of the characters A-Z, a-z, 0-9, _ and -"))
     if problems:
         raise SettingsError(problems)
-    return Settings(root=find_root(environ, root), hub=hub == "1", n_cpus=cores, **limits)
+    return Settings(root=find_root(environ, root), hub=hub == "1", n_cpus=cores).with_limits(changed)

@@ -51,7 +51,7 @@ def reads(name: str) -> Needs:
     return Needs("source", partial(tasks.reading, name))
 
 
-class DataConfig(Knobs):
+class DataConfig(Knobs, frozen=True):
     """Which text or task, and how it is cut into tokens. About a tenth is held out and never trained on."""
 
     RULES = (source_is_known, task_is_possible, task_has_its_tokens)
@@ -123,6 +123,15 @@ class DataConfig(Knobs):
     @property
     def task(self) -> tasks.Task | None:
         return tasks.named(self.source)
+
+    @property
+    def is_task(self) -> bool:
+        return self.task is not None
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest example of a task; None of a text, of which any stretch will do."""
+        return None if self.task is None else self.task.longest(self.params)
 
     @property
     def params(self) -> tasks.Params:

@@ -103,9 +103,9 @@ OFFLINE = tuple(name for name, source in BUILT_IN.items() if source.wanted is No
 
 def read(config: DataConfig, root: Path) -> Text:
     """The whole text, without the network; raises CorpusError where it cannot be had."""
-    source = config.source
-    if source in OFFLINE:
-        return BUILT_IN[source].read(config)
+    source, built_in = config.source, BUILT_IN.get(config.source)
+    if built_in is not None and built_in.read is not None:
+        return built_in.read(config)
     digest = _digest(source, root)
     if digest is None:
         raise CorpusError(f"{title(source)} is not on this machine yet; fetch it, or choose {' or '.join(OFFLINE)}")

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from models.config import ModelConfig
 from playground.data import corpora, examples, tokenizers
 from playground.data.config import DataConfig
 from playground.data.errors import CorpusError
-from playground.data.tasks import Examples
+from playground.data.tasks import Examples, Task
 from playground.data.tasks.base import answered, scored
 from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
 from playground.system.files import making, sweep
@@ -34,6 +34,7 @@ MOST_COUNTED = 10**300
 FORMAT = 2  # of the prepared files and of how a text is cut: raise it whenever either changes
 
 Progress = Callable[[float | None, str], None]
+Choose = Callable[[np.ndarray], np.ndarray]
 Read = TypeVar("Read")
 
 
@@ -67,10 +68,17 @@ class About:
     unit: str = ""
     trained_size: int | None = None
 
+    @property
+    def is_task(self) -> bool:
+        return self.kind == "task"
+
 
 @dataclass(frozen=True)
 class TextData:
-    """`train` and `held_out` are (N,) unsigned ids."""
+    """`train` and `held_out` are (N,) unsigned ids. What a task has beside these, a text has none of."""
+
+    is_task: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
 
     train: np.ndarray
     held_out: np.ndarray
@@ -88,6 +96,15 @@ class TextData:
 
         return windows(self.held_out, width, max(1, 8192 // width), device, at_most)
 
+    def sized_chunks(self, width: int, device, at_most: int | None = None) -> dict[int, Iterator]:
+        return {}
+
+    def answers(self, count: int, width: int, choose: Choose) -> list[tuple[str, str, str]]:
+        return []
+
+    def prompts(self, count: int) -> list[tuple[str, str]]:
+        return []
+
     def probe_text(self) -> str:
         """A line of the held-out text with enough words to look at; failing that, its beginning."""
         text = self.tokenizer.decode(self.held_out[:20_000].tolist())
@@ -99,6 +116,8 @@ class TextData:
 class TaskData:
     """Examples as `examples.split` cuts them; `scored` is answer or all, `stride` that of the task."""
 
+    is_task: ClassVar[bool] = True
+
     train: Examples
     held_out: Examples
     by_size: dict[int, Examples]
@@ -106,6 +125,11 @@ class TaskData:
     scored: str
     about: About | None = None
     stride: int = 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether each prompt has one right answer."""
+        return self.about is not None and self.about.exact
 
     def batches(self, batch_size: int, width: int, seed: int, device):
         from playground.data.batches import Rows
@@ -117,16 +141,17 @@ class TaskData:
         """The held-out examples, or the first `at_most` of them."""
         yield from self._chunks(self.held_out, device, at_most)
 
-    def sized_chunks(self, size: int, device, at_most: int | None = None) -> Iterator:
-        """Unseen examples of one size."""
-        yield from self._chunks(self.by_size[size], device, at_most)
+    def sized_chunks(self, width: int, device, at_most: int | None = None) -> dict[int, Iterator]:
+        """Unseen examples of each size, as far as they fit into `width` tokens and the one after them."""
+        fits = {size: examples for size, examples in self.by_size.items() if examples.ends.max() - 1 <= width}
+        return {size: self._chunks(examples, device, at_most) for size, examples in fits.items()}
 
-    def first_choices(self, choices: np.ndarray) -> list[tuple[str, str, str]]:
-        """(prompt, answer, what the model chose) of the first held-out examples, whose likeliest tokens are (N, L);
-        where a question stands between two answers, the question is kept."""
-        part = self.held_out[slice(len(choices))]
-        answers = answered(part, self.stride)[:, : choices.shape[1]]
-        given = np.where(answers, choices, part.tokens[:, : choices.shape[1]])
+    def answers(self, count: int, width: int, choose: Choose) -> list[tuple[str, str, str]]:
+        """(prompt, answer, what the model chose) of the first held-out examples; `choose` tells of (N, L) tokens which is likeliest
+        in each place but the first. Where a question stands between two answers, the question is kept."""
+        part = self.held_out[slice(count)]
+        tokens = part.tokens[:, : width + 1]
+        given = np.where(answered(part, self.stride)[:, : width + 1], choose(tokens), tokens)
         said = Examples(given, part.starts, part.ends, part.nats, part.sure)
         return [(*_spelled(part, i, self.tokenizer), _spelled(said, i, self.tokenizer)[1]) for i in range(len(part))]
 
@@ -207,8 +232,11 @@ def prepare(config: DataConfig, root: Path, progress: Progress | None = None) ->
     with making(folder.parent, folder.name) as made:
         inside = made / "data"
         inside.mkdir()
-        write = _write_text if config.task is None else _write_task
-        write(config, root, inside, progress or (lambda share, words: None))
+        progress = progress or (lambda share, words: None)
+        if config.task is None:
+            _write_text(config, root, inside, progress)
+        else:
+            _write_task(config, config.task, root, inside, progress)
         _put_in_place(inside, folder)
     _drop_oldest(folder.parent)
     return folder
@@ -217,7 +245,7 @@ def prepare(config: DataConfig, root: Path, progress: Progress | None = None) ->
 def check_length(known: About, model: ModelConfig) -> None:
     """Raises CorpusError where a part of a text holds no whole window. Merged well, the training part can be the shorter one."""
     needed, shorter = model.block_size + 1, min(known.n_held_out, known.n_train)
-    if known.kind == "text" and shorter < needed:
+    if not known.is_task and shorter < needed:
         remedy = f"use a context (model.block_size) of at most {shorter - 1}, or a longer text" if shorter >= 2 else "use a longer text"
         parts = f"{known.n_held_out:,} are held out" if shorter == known.n_held_out else f"{known.n_train:,} are trained on"
         raise CorpusError(f"the text has {known.n_tokens:,} tokens, so {parts}, fewer than one window of {needed} (context + 1); {remedy}")
@@ -251,8 +279,8 @@ def _write_text(config: DataConfig, root: Path, folder: Path, progress: Progress
     ))  # fmt: skip
 
 
-def _write_task(config: DataConfig, root: Path, folder: Path, progress: Progress) -> None:
-    task, p = config.task, config.params
+def _write_task(config: DataConfig, task: Task, root: Path, folder: Path, progress: Progress) -> None:
+    p = config.params
     progress(None, "drawing examples")
     cut = examples.split(task, p)
     vocabulary = task.vocabulary(p)

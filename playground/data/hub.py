@@ -388,6 +388,7 @@ class _Remote(io.RawIOBase):
 
         # RuntimeError: another thread's trouble with the network closes the client that the library shares
         broken = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, RuntimeError)
+        data = b""
         for left in range(RETRIES, -1, -1):
             if self.meter.n_read >= self.meter.limit:
                 raise CorpusError(
@@ -557,13 +558,13 @@ def _of_parquet(remote: _Remote, field: str | None) -> Iterator[object]:
     try:
         file = parquet.ParquetFile(remote, buffer_size=WINDOW_BYTES[0], pre_buffer=False)
         schema = file.schema_arrow
-        _index(remote, schema.names, field)
-        kind = schema.field(schema.names.index(field)).type
+        name = schema.names[_index(remote, schema.names, field)]
+        kind = schema.field(schema.names.index(name)).type
         kind = kind.value_type if types.is_dictionary(kind) else kind
         texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_floating, types.is_null)
         if not any(is_such(kind) for is_such in texts):
-            raise CorpusError(f"{remote.name}: the column {_shown(field)} holds {str(kind)[:60]}, not text; choose another column")
-        for batch in file.iter_batches(batch_size=64, columns=[field], use_threads=False):
+            raise CorpusError(f"{remote.name}: the column {_shown(name)} holds {str(kind)[:60]}, not text; choose another column")
+        for batch in file.iter_batches(batch_size=64, columns=[name], use_threads=False):
             yield from batch.column(0).to_pylist()
     except CorpusError:
         raise

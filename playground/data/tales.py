@@ -197,16 +197,16 @@ class Teller:
 
     def write(self, template: str) -> None:
         for part in parse(template):
-            if type(part) is str:
+            if isinstance(part, str):
                 self.emit(part)
             else:
-                self.write(self.choose(part) if type(part) is Options else self.word(part))
+                self.write(self.choose(part) if isinstance(part, Options) else self.word(part))
 
     def word(self, slot: Slot) -> str:
         """What is said in this place, drawn if it is not known yet."""
-        word = self.known.get(slot.name)
         if slot.fact:
-            return _form(FACTS[word][slot.fact], slot.article, slot.capital)
+            return _form(FACTS[self.known[slot.name]][slot.fact], slot.article, slot.capital)
+        word = self.known.get(slot.name)
         if word is not None:
             return _form(word, slot.article, slot.capital)
         kind = slot.kind if slot.kind in WORDS else self.known[slot.kind]

@@ -37,17 +37,21 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, where: str = "prompt") -> np.ndarray:
         """(T,) uint32 ids; raises UnknownCharacters, naming `where`."""
+        ...
 
     def decode(self, ids: Iterable[int]) -> str: ...
 
     def token(self, i: int) -> str:
         """One token by itself, for display."""
+        ...
 
     def piece(self, i: int) -> bytes:
         """What one token adds to a text, in UTF-8."""
+        ...
 
     def to_json(self) -> str:
         """The tokenizer.json from which `load` here, and `transformers`, make the same tokenizer. Always the same for the same one."""
+        ...
 
 
 class CharTokenizer:
@@ -59,7 +63,8 @@ class CharTokenizer:
         self.characters = "".join(sorted(set(characters)))
         self.vocab_size = len(self.characters)
         self._points = np.frombuffer(self.characters.encode("utf-32-le"), dtype=np.uint32)
-        self.n_bytes = 1 + sum((self._points >= first).astype(np.int64) for first in (0x80, 0x800, 0x10000))
+        longer_from = np.array([0x80, 0x800, 0x10000], dtype=np.uint32)  # the first code points of two, three and four bytes
+        self.n_bytes = (1 + np.searchsorted(longer_from, self._points, side="right")).astype(np.int64)
 
     def encode(self, text: str, where: str = "prompt") -> np.ndarray:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
@@ -293,8 +298,7 @@ def _in_order(vocab: object) -> list[str]:
 
 
 def _made_from(data: object) -> Tokenizer:
-    model = data.get("model") if isinstance(data, dict) else None
-    if not isinstance(model, dict):
+    if not isinstance(data, dict) or not isinstance(model := data.get("model"), dict):
         raise ValueError("it has no model")
     kind = next((kind for kind, parts in _PARTS.items() if data.get("pre_tokenizer") == parts["pre_tokenizer"]), None)
     if kind is None:
@@ -308,10 +312,14 @@ def _made_from(data: object) -> Tokenizer:
         return WordTokenizer(tokens)
     _checked(tokens, set().union(*tokens) <= _BYTES.keys(), "a token has letters that stand for no byte")
     merges = model.get("merges")
-    pairs = isinstance(merges, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in merges)
-    if not pairs or not all(isinstance(part, str) and _BYTES.keys() >= set(part) for pair in merges for part in pair):
+    if not isinstance(merges, list) or not all(map(_is_merge, merges)):
         raise ValueError("its merges are not pairs of tokens")
     return BpeTokenizer(map(_from_letters, tokens), [(_from_letters(a), _from_letters(b)) for a, b in merges])
+
+
+def _is_merge(pair: object) -> bool:
+    """Whether it is two tokens as GPT-2 writes them."""
+    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) and _BYTES.keys() >= set(part) for part in pair)
 
 
 def _checked(tokens: list[str], good: bool, otherwise: str) -> list[str]:

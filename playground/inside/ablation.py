@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from models.attention import CausalSelfAttention
 from models.config import ModelConfig
 from models.gpt import GPT
 from models.knobs import ConfigError, Problem
@@ -77,13 +78,15 @@ def _switch_off(model: GPT, part: Part):
     block = model.blocks[part.layer]
     if part.kind == "layer":
         return block.register_forward_hook(lambda module, inputs, output: inputs[0])
-    if part.kind == "head":
+    branch = block.mlp if part.kind == "mlp" else block.attn
+    if branch is None:
+        raise ValueError(f"{part} is no part of this model")
+    if block.attn is not None and part.head is not None:
         return block.attn.f.proj.register_forward_pre_hook(_without_head(block.attn.f, part.head))
-    branch = block.attn if part.kind == "attn" else block.mlp
     return branch.norm_out.register_forward_hook(lambda module, inputs, output: output * 0)
 
 
-def _without_head(attention: nn.Module, head: int):
+def _without_head(attention: CausalSelfAttention, head: int):
     """Zeros in place of what one head read out, before the heads are mixed."""
     D = attention.head_size
 

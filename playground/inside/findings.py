@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from models.choices import PLACEMENTS
 from models.graph import stream_nodes
-from playground.config.run import RunConfig
-from playground.inside.quantities import QUANTITIES
+from playground.config.run import CompleteRun
+from playground.inside.quantities import INDUCTION, PREVIOUS
 
 VANISHES, SHORT_WARMUP = 30.0, 20
 GROWS = 8.0
@@ -38,7 +38,7 @@ class History:
     """What is known of a run so far: its config, and its recorded rows, oldest first; each row is an event's fields and its `step`.
     `facts` are those of its data."""
 
-    config: RunConfig
+    config: CompleteRun
     progress: Sequence[Mapping[str, Any]]
     validation: Sequence[Mapping[str, Any]]
     measures: Sequence[Mapping[str, Any]]
@@ -238,22 +238,21 @@ def _sinks(history: History) -> str | None:
 
 
 def _previous(history: History) -> str | None:
-    found = [each for each in history.heads("attn_previous") if each[0] >= QUANTITIES["attn_previous"].decisive]
+    found = [each for each in history.heads("attn_previous") if each[0] >= PREVIOUS]
     if not found:
         return None
     return f"{_heads(found)} {'looks' if len(found) == 1 else 'look'} at the previous token ({found[0][0]:.2f})."
 
 
 def _induction(history: History) -> str | None:
-    decisive = QUANTITIES["attn_induction"].decisive
-    found = [each for each in history.heads("attn_induction") if each[0] >= decisive]
+    found = [each for each in history.heads("attn_induction") if each[0] >= INDUCTION]
     if not found:
         return None
     best = [max((value for value, _, _ in history.heads("attn_induction", row)), default=0.0) for row in range(len(history.measures))]
-    since = max((i for i, value in enumerate(best) if value < decisive / 2), default=None)
+    since = max((i for i, value in enumerate(best) if value < INDUCTION / 2), default=None)
     when = ""
     if since is not None:
-        reached = next(i for i in range(since, len(best)) if best[i] >= decisive)
+        reached = next(i for i in range(since, len(best)) if best[i] >= INDUCTION)
         when = f" This appeared between steps {history.measures[since]['step']:,} and {history.measures[reached]['step']:,}."
     what = "is an induction head" if len(found) == 1 else "are induction heads"
     copies = "it copies" if len(found) == 1 else "they copy"
@@ -329,7 +328,6 @@ def _late(history: History) -> str | None:
     return f"{_percent(min(1.0, last / drop))} of what the model knows appears only in its last layer."
 
 
-PREVIOUS, INDUCTION = QUANTITIES["attn_previous"].decisive, QUANTITIES["attn_induction"].decisive
 RULES = (
     Rule(
         "vanishing-gradient", f"the gradient at the last place of the stream is over {VANISHES:g} times that at the embedding",
@@ -392,7 +390,7 @@ RULES = (
 # Words.
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 

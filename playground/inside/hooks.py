@@ -13,7 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from models.attention import Attend
 from models.block import Block, Branch
 from models.gpt import GPT
 
@@ -40,9 +42,9 @@ def tracing(model: GPT) -> Iterator[Trace]:
     """Record the forward passes made inside the `with`. Attention maps come from an explicit
     softmax over the very queries and keys that the fused kernel was given."""
     trace = Trace()
-    hooks = [model.dropout.register_forward_hook(lambda module, inputs, output: trace.stream.append(output))]
+    hooks = [model.dropout.register_forward_hook(_keep_output(trace.stream))]
     for block in model.blocks:
-        hooks += list(_watch(block, trace))
+        hooks += _watch(block, trace)
     try:
         yield trace
     finally:
@@ -50,13 +52,10 @@ def tracing(model: GPT) -> Iterator[Trace]:
             hook.remove()
 
 
-def _watch(block: Block, trace: Trace) -> Iterator:
+def _watch(block: Block, trace: Trace) -> Iterator[RemovableHandle]:
     """The hooks on one block; in a parallel one both branches start from what the block is given."""
 
-    def stream(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        trace.stream.append(output)
-
-    def keep_map(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    def keep_map(module: Attend, inputs: tuple, output: Tensor) -> None:
         q, k, _ = inputs
         trace.maps.append(module.weights(q.detach().float(), k.detach().float()))
 
@@ -65,10 +64,10 @@ def _watch(block: Block, trace: Trace) -> Iterator:
 
     branches = {name: branch for name, branch in (("attn", block.attn), ("mlp", block.mlp)) if branch is not None}
     if block.parallel:
-        yield block.register_forward_hook(stream)
+        yield block.register_forward_hook(_keep_output(trace.stream))
     for name, branch in branches.items():
         if not block.parallel:
-            yield branch.register_forward_hook(stream)
+            yield branch.register_forward_hook(_keep_output(trace.stream))
         yield (block if block.parallel else branch).register_forward_pre_hook(_keep_before(trace.before[name]))
         yield branch.norm_out.register_forward_hook(_keep_change(branch, trace.change[name]))
     if block.attn is not None:
@@ -77,14 +76,28 @@ def _watch(block: Block, trace: Trace) -> Iterator:
         yield block.mlp.f.activation.register_forward_hook(keep_hidden)
 
 
+def _keep_output(place: list[Tensor]):
+    def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        place.append(output)
+
+    return keep
+
+
 def _keep_before(place: list[Tensor]):
-    return lambda module, inputs: place.append(inputs[0].detach())
+    def keep(module: nn.Module, inputs: tuple) -> None:
+        place.append(inputs[0].detach())
+
+    return keep
 
 
 def _keep_change(branch: Branch, place: list[Tensor]):
     """What the branch adds: the sublayer's result after its norm and its learned gain."""
     gain = branch.gain
-    return lambda module, inputs, output: place.append(output.detach() if gain is None else (gain * output).detach())
+
+    def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        place.append(output.detach() if gain is None else (gain * output).detach())
+
+    return keep
 
 
 @contextmanager

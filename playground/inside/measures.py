@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.config import ModelConfig
+from models.config import CompleteModel, ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
 from models.mlp import build_activation
@@ -40,8 +40,9 @@ def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None) ->
         _attention(model, trace, values)
         _lens(model, trace, tokens, values, tensors)
         for name, module in model.named_modules():
-            if "norm" in name.rsplit(".", 1)[-1] and getattr(module, "weight", None) is not None:
-                tensors[f"gain.{name}"] = module.weight.detach().half().cpu()
+            gain = getattr(module, "weight", None)
+            if "norm" in name.rsplit(".", 1)[-1] and isinstance(gain, Tensor):
+                tensors[f"gain.{name}"] = gain.detach().half().cpu()
     return Probe(rounded(values | (step_taken or {})), tensors)
 
 
@@ -192,7 +193,7 @@ def read_out(model: GPT, x: Tensor) -> Tensor:  # (T, C) -> (T, V)
 class StepTaken:
     """What an optimiser's step did to each part; `cost_s` is what looking at it took."""
 
-    config: ModelConfig
+    config: CompleteModel
     squares: dict[str, list[float]] = field(default_factory=dict)  # by parameter: of its gradient, weight and change
     cost_s: float = 0.0
 
@@ -205,7 +206,8 @@ class StepTaken:
         for name, squares in self.squares.items():
             place = next(node for prefix, node in nodes.items() if name.startswith(prefix))
             sums[place] = [a + b for a, b in zip(sums.get(place, [0.0] * 3), squares, strict=True)]
-        pulls, ratios = {}, {}
+        pulls: dict[str, list[float | None]] = {}
+        ratios: dict[str, list[float | None]] = {}
         for (node, layer), (gradient, weight, change) in sums.items():
             length = self.config.n_layer if node not in ("embedding", "embd_norm", "norm", "head") else 1
             pulls.setdefault(node, [None] * length)[layer] = back * math.sqrt(gradient)
@@ -216,7 +218,9 @@ class StepTaken:
 @contextmanager
 def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[StepTaken]:
     """Measure the one optimizer step inside the `with`: the gradients, and how far each weight went."""
-    taken, before = StepTaken(model.config), {}
+    taken = StepTaken(model.config)
+    before: dict[str, Tensor] = {}
+    gradients: dict[str, Tensor] = {}  # squares, () of each
 
     def timed(observe: Callable[[], None]):
         def hook(*_) -> None:
@@ -229,17 +233,18 @@ def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[Step
     @torch.no_grad()
     def keep() -> None:
         before.update({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
-        taken.squares.update({name: [p.grad.float().square().sum()] for name, p in model.named_parameters() if p.grad is not None})
+        gradients.update({name: p.grad.float().square().sum() for name, p in model.named_parameters() if p.grad is not None})
 
     @torch.no_grad()
     def compare() -> None:
         numbers = []
         for name, parameter in model.named_parameters():
-            if name in taken.squares:
+            if name in gradients:
                 old = before[name]
-                numbers.append(torch.stack([*taken.squares[name], old.float().square().sum(), (parameter - old).float().square().sum()]))
-        taken.squares = dict(zip(taken.squares, torch.stack(numbers).tolist(), strict=True)) if numbers else {}
+                numbers.append(torch.stack([gradients[name], old.float().square().sum(), (parameter - old).float().square().sum()]))
+        taken.squares = dict(zip(gradients, torch.stack(numbers).tolist(), strict=True)) if numbers else {}
         before.clear()
+        gradients.clear()
 
     hooks = [optimizer.register_step_pre_hook(timed(keep)), optimizer.register_step_post_hook(timed(compare))]
     try:
@@ -249,7 +254,7 @@ def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[Step
             hook.remove()
 
 
-def parameter_nodes(config: ModelConfig) -> dict[str, tuple[str, int]]:
+def parameter_nodes(config: CompleteModel) -> dict[str, tuple[str, int]]:
     """From the beginning of a parameter's name to the node, and the layer, that it belongs to."""
     places = {"wte.": ("embedding", 0), "wpe.": ("embedding", 0)}
     for node in graph(config).nodes:

@@ -16,6 +16,7 @@ from models import choices
 CAN_DIE = " and ".join(activation.short for activation in choices.ACTIVATIONS.values() if activation.dies)
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 FLAT_SLOPE = 0.05
+PREVIOUS, INDUCTION = 0.7, 0.4  # from where a head is called so
 PROBE_BUDGET_MB = 64
 
 
@@ -121,7 +122,7 @@ QUANTITIES = {
         Quantity(
             "attn_previous", "previous token", HEADS, "head", "attention", "of the weight", "mean a(i, i−1), i from the second token",
             "How much of its attention a head puts on the token right before.",
-            "Clark et al. 2019, arXiv:1906.04341", top=1.0, decisive=0.7,
+            "Clark et al. 2019, arXiv:1906.04341", top=1.0, decisive=PREVIOUS,
         ),
         Quantity(
             "attn_first", "first token", HEADS, "head", "attention", "of the weight", "mean a(i, 1), i from the second token",
@@ -137,7 +138,7 @@ QUANTITIES = {
             "attn_induction", "induction", HEADS, "head", "attention", "of the weight",
             "mean a(i, i − n + 1) over the second half of n random tokens, said twice",
             "On random tokens that are repeated: how much a head looks at what came after the same token the first time. With it a model "
-            "copies what it has seen once.", "Olsson et al. 2022, arXiv:2209.11895", top=1.0, decisive=0.4,
+            "copies what it has seen once.", "Olsson et al. 2022, arXiv:2209.11895", top=1.0, decisive=INDUCTION,
         ),
         Quantity(
             "attn_distance", "distance", HEADS, "head", "attention", "tokens", "Σ a(i, j) (i − j), mean over i",

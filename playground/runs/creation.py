@@ -9,8 +9,8 @@ from pathlib import Path
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem
-from playground.config import limits
-from playground.config.run import RunConfig
+from playground.config import limits, run
+from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset
 from playground.data.errors import CorpusError
@@ -27,14 +27,14 @@ def create_run(
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
     fetch(config, settings)
-    config = checked(config, settings)
+    completed = checked(config, settings)
     run_id = store.new_run_id()
     folder = RunFolder(settings.root, run_id)
-    with folder.created(config):
+    with folder.created(completed):
         try:
             db.add_run(
-                run_id, name=clean_name(name) or numbered(config.summary, db), owner=visitor.id, config=config.model_dump_json(),
-                n_params=n_params(config.model), state=state, preset=preset, parent=parent, private=private,
+                run_id, name=clean_name(name) or numbered(completed.summary, db), owner=visitor.id, config=completed.model_dump_json(),
+                n_params=n_params(completed.model), state=state, preset=preset, parent=parent, private=private,
             )  # fmt: skip
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -48,20 +48,21 @@ def fetch(config: RunConfig, settings: Settings, progress: corpora.Progress | No
         corpora.fetch(config.data.source, settings.root, settings.max_upload_bytes, progress)
 
 
-def checked(config: RunConfig, settings: Settings) -> RunConfig:
+def checked(config: RunConfig, settings: Settings) -> CompleteRun:
     """A config completed from its data, within the limits; raises ConfigError with every problem. Fetches nothing."""
     problems: list[Problem] = []
+    completed = None
     with collecting(problems):
-        config = complete(config, settings.root)
-        check_probe(config, settings.root)
+        completed = complete(config, settings.root)
+        check_probe(completed, settings.root)
     with collecting(problems):
-        limits.check_config(config, settings)
-    if problems:
+        limits.check_config(completed or config, settings)
+    if problems or completed is None:
         raise ConfigError(problems)
-    return config
+    return completed
 
 
-def complete(config: RunConfig, root: Path) -> RunConfig:
+def complete(config: RunConfig, root: Path) -> CompleteRun:
     """Fill in what follows from the data, and check that it is long enough; raises ConfigError."""
     known = dataset.about(config.data, root)
     dataset.check_length(known, config.model)
@@ -70,8 +71,7 @@ def complete(config: RunConfig, root: Path) -> RunConfig:
             f"the data are not those this configuration was made with (fingerprint {known.fingerprint}, not {config.data.fingerprint}: "
             "another Python version, perhaps); start a new run"
         )
-    model = config.model.model_copy(update={"vocab_size": known.vocab_size})
-    return config.model_copy(update={"model": model, "data": config.data.model_copy(update={"fingerprint": known.fingerprint})})
+    return run.complete(config, known.vocab_size, known.fingerprint)
 
 
 @contextlib.contextmanager
@@ -94,5 +94,5 @@ def check_probe(config: RunConfig, root: Path) -> None:
 
 def numbered(name: str, db: Store) -> str:
     """The name, with a number where other runs have it already."""
-    taken = {run.name for run in db.runs()}
+    taken = {each.name for each in db.runs()}
     return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.knobs import parse
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun
 from playground.runs.store import NoSuchRun
 from playground.system.files import making, publish, text_hash
 from playground.training import paths
@@ -34,7 +34,7 @@ class RunFolder:
         self.checkpoints, self.probes = paths.checkpoints(self.path), paths.probes(self.path)
 
     @contextlib.contextmanager
-    def created(self, config: RunConfig) -> Iterator[None]:
+    def created(self, config: CompleteRun) -> Iterator[None]:
         """Make the folder, whole or not at all. It is claimed while this lasts: time to tell the store, and whoever finds it
         unclaimed and unknown to the store knows that nobody will."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,9 +44,9 @@ class RunFolder:
             folder.rename(self.path)
             yield
 
-    def read_config(self) -> RunConfig:
+    def read_config(self) -> CompleteRun:
         """Raises ConfigError where the file is not a run's config."""
-        return parse(RunConfig, json.loads(self.config.read_text()))
+        return parse(CompleteRun, json.loads(self.config.read_text()))
 
     def checkpoint_steps(self) -> list[int]:
         """The steps of the checkpoints that exist, ascending."""

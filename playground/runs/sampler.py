@@ -22,7 +22,7 @@ from playground.training.errors import CheckpointError
 N_RUNNERS_UP = 5
 
 
-class SampleConfig(Knobs):
+class SampleConfig(Knobs, frozen=True):
     """How to draw the next token."""
 
     max_new_tokens: int = knob(

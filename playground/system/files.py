@@ -41,8 +41,8 @@ def making(folder: Path, name: str) -> contextlib.AbstractContextManager[Path]:
 def unfinished(folder: Path, name: str, make: Callable[..., str]) -> Iterator[Path]:
     """A temporary file or folder, locked while this process is at work on it: of one that is killed it stays behind unlocked,
     which is how `sweep` knows."""
-    handle = None
-    while handle is None:
+    path, handle = None, None
+    while path is None or handle is None:
         path = Path(make(dir=folder, prefix=f".{name}.", suffix=".unfinished"))
         handle = _locked(path)
     try:
@@ -131,7 +131,7 @@ def _sync(path: str | Path) -> None:
         os.close(handle)
 
 
-def evenly(steps: list[int], keep: int, always: Iterable[int | None] = ()) -> set[int]:
+def evenly(steps: list[int], keep: int, always: Iterable[int] = ()) -> set[int]:
     """At most `keep` of ascending `steps`, spread evenly: first, last and `always` among them.
 
     Dropping the step whose neighbours are closest together keeps the rest evenly spread

@@ -16,7 +16,8 @@ class Lock:
 
     def sign(self, text: str) -> None:
         """Leave a word for whoever meets the lock."""
-        os.pwrite(self._handle, text.encode(), 0)
+        if self._handle is not None:
+            os.pwrite(self._handle, text.encode(), 0)
 
     def touch(self) -> None:
         """Change the file's time, by which others see that the holder is at work."""

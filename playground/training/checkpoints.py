@@ -93,9 +93,9 @@ class Checkpoints:
         infos = self.list()
         for info in infos[:-KEEP_STATES]:
             self.state_path(info.step).unlink(missing_ok=True)
-        scored = [info for info in infos if info.val_loss is not None]
-        best = min(scored, key=lambda info: info.val_loss).step if scored else None
-        kept = evenly([info.step for info in infos], KEEP_WEIGHTS, always=[best, *(info.step for info in infos[-KEEP_STATES:])])
+        scored = [(info.val_loss, info.step) for info in infos if info.val_loss is not None]
+        best = [min(scored)[1]] if scored else []
+        kept = evenly([info.step for info in infos], KEEP_WEIGHTS, always=[*best, *(info.step for info in infos[-KEEP_STATES:])])
         for info in infos:
             if info.step not in kept:
                 self._remove(info.step)

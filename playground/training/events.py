@@ -63,7 +63,7 @@ class Accuracy(Event):
     answer: float
     n_examples: int
     sizes: list[int]
-    by_size: list[float]
+    by_size: list[float | None]
     seconds: float
 
 

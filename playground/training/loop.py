@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from models.decoding import generate
-from playground.data.dataset import TaskData
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.inside import measures
 from playground.system.files import text_hash
@@ -68,12 +67,15 @@ class Link(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take note of an event; returns at once."""
+        ...
 
     def sync(self) -> Wanted:
         """Pass on what was emitted, and say what is wanted."""
+        ...
 
     def settle(self) -> None:
         """Pass on what was emitted, also where that takes a while."""
+        ...
 
 
 class NoLink:
@@ -143,7 +145,7 @@ class Loop:
         self.config = state.config
         self.checkpoints = Checkpoints(paths.checkpoints(folder))
         self.data, self.tokenizer = state.data, state.data.tokenizer
-        self.validation_share = TASK_VALIDATION_SHARE if isinstance(self.data, TaskData) else VALIDATION_SHARE
+        self.validation_share = TASK_VALIDATION_SHARE if self.data.is_task else VALIDATION_SHARE
         self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)
         self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S * SAMPLE_CREDIT)
         self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # in full: held-out losses are what runs are compared by
@@ -164,13 +166,13 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
-        going, step = self.going(), None
-        while True:
-            try:
-                watched = going.send(step)
-            except StopIteration as end:
-                return end.value
-            step = self.state.step(watched)
+        going = self.going()
+        try:
+            watched = next(going)
+            while True:
+                watched = going.send(self.state.step(watched))
+        except StopIteration as end:
+            return end.value
 
     def going(self) -> Generator[bool, Step, Outcome]:
         """The run, while somebody else takes its steps: gives before each whether it is watched, and is sent what it came to."""
@@ -354,7 +356,7 @@ class Loop:
                 bits_per_byte=score.bits_per_byte,
             )
         )
-        if score.token_accuracy is not None:
+        if score.token_accuracy is not None and score.answer_accuracy is not None:
             self._answer()
             self.link.emit(
                 Accuracy(
@@ -370,7 +372,7 @@ class Loop:
 
     def _answer(self) -> None:
         """What the model makes of a few prompts, where there is one right answer."""
-        if self.data.about is not None and self.data.about.exact:
+        if self.data.exact:
             asked, right, given = zip(*self.state.answers(N_ANSWERS), strict=True)
             self.link.emit(Answers(self.state.steps_done, prompts=list(asked), expected=list(right), given=list(given)))
 
@@ -379,7 +381,7 @@ class Loop:
         if self.state.steps_done != self.last_probed and (always or self.probes_now):
             with self.probing.measured(), self.state.judged():
                 self._probe()
-        writes = self.config.probe.sample_tokens and not (isinstance(self.data, TaskData) and self.data.about.exact)
+        writes = self.config.probe.sample_tokens and not self.data.exact
         if writes and (always or self.sampling.due()):
             with self.sampling.measured(), self.state.judged():
                 self._sample()
@@ -425,8 +427,8 @@ class Loop:
         self.link.emit(Sample(self.state.steps_done, prompt=prompt, text=text))
 
     def _sample_prompt(self) -> str:
-        if isinstance(self.data, TaskData):
-            return self.data.prompts(1)[0][0]
+        if asked := self.data.prompts(1):
+            return asked[0][0]
         with contextlib.suppress(UnknownCharacters):
             if len(self.tokenizer.encode("\n")):
                 return "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -123,7 +124,8 @@ class Schedule:
     """
 
     def __init__(self, config: OptimConfig, max_steps: int | None, max_seconds: float | None):
-        self.config, self.max_steps, self.max_seconds = config, max_steps, max_seconds
+        self.config, self.max_steps = config, max_steps
+        self.max_seconds = math.inf if max_seconds is None else max_seconds
         self.warmup_ended_s = 0.0
 
     def lr(self, step: int, seconds: float) -> float:

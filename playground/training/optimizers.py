@@ -8,13 +8,15 @@ back from the device. Knows nothing of models.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch._C import _VariableFunctions as lists  # home of the operations on lists of tensors, which torch itself names without types
 from torch.optim import Optimizer
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -22,7 +24,33 @@ MATCH_ADAMW = 0.2
 EPS = 1e-8
 
 
-class Muon(Optimizer):
+class GroupWise(Optimizer, ABC):
+    """An optimizer that moves the parameters of each group which have a gradient, in `move`."""
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            moved = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
+            if moved:
+                self.move(group, [parameter for parameter, _ in moved], [gradient for _, gradient in moved])
+        return loss
+
+    @abstractmethod
+    def move(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
+        """One step of parameters of a group, each with its gradient."""
+
+
+class Muon(GroupWise):
     """Momentum whose update is made orthogonal, for matrices; AdamW for the groups with `adamw=True`.
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/, with Nesterov momentum, decoupled weight decay and the
@@ -35,19 +63,15 @@ class Muon(Optimizer):
         rates = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": 0.0}
         super().__init__(groups, rates | {"adamw": False, "parts": None, "ns_steps": ns_steps})
 
-    @torch.no_grad()
-    def step(self, closure=None) -> None:
-        for group in self.param_groups:
-            params, grads = _with_gradients(group)
-            if params:
-                (_adamw if group["adamw"] else self._orthogonal)(group, params, grads, self.state)
+    def move(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
+        (_adamw if group["adamw"] else self._orthogonal)(group, params, grads, self.state)
 
     @staticmethod
     def _orthogonal(group: dict, params: list[Tensor], grads: list[Tensor], state: dict) -> None:
         momenta = _running(state, params, "momentum")
-        torch._foreach_mul_(momenta, group["momentum"])
-        torch._foreach_add_(momenta, grads)
-        ahead = torch._foreach_add(grads, momenta, alpha=group["momentum"])
+        lists._foreach_mul_(momenta, group["momentum"])
+        lists._foreach_add_(momenta, grads)
+        ahead = lists._foreach_add(grads, momenta, alpha=group["momentum"])
         _decay(group, params)
         parts = dict(zip(group["params"], group["parts"] or [None] * len(group["params"]), strict=True))
         alike: dict[tuple, list[tuple[Tensor, Tensor]]] = defaultdict(list)
@@ -59,7 +83,7 @@ class Muon(Optimizer):
         for shape, blocks in alike.items():
             updates = orthogonal(torch.stack([block for _, block in blocks]), group["ns_steps"])
             updates *= group["lr"] * (MATCH_ADAMW * math.sqrt(max(shape)))
-            torch._foreach_sub_([rows for rows, _ in blocks], list(updates.unbind()))
+            lists._foreach_sub_([rows for rows, _ in blocks], list(updates.unbind()))
 
 
 def orthogonal(matrices: Tensor, steps: int) -> Tensor:
@@ -78,33 +102,30 @@ def orthogonal(matrices: Tensor, steps: int) -> Tensor:
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # but for a on its diagonal
         if not apart:
             x = torch.baddbmm(x, factor, x, beta=a)
-            gram = torch.bmm(x, x.mT) if step < steps - 1 else None
+            if step < steps - 1:
+                gram = torch.bmm(x, x.mT)
             continue
         factor.diagonal(dim1=-2, dim2=-1).add_(a)
         product = factor if product is None else torch.bmm(factor, product)
-        gram = torch.bmm(factor, torch.bmm(gram, factor)) if step < steps - 1 else None
-    return (torch.bmm(product, x) if apart else x).to(matrices.dtype)
+        if step < steps - 1:
+            gram = torch.bmm(factor, torch.bmm(gram, factor))
+    return (x if product is None else torch.bmm(product, x)).to(matrices.dtype)
 
 
-class Lion(Optimizer):
+class Lion(GroupWise):
     """The sign of a momentum looked at ahead, with decoupled weight decay. Chen et al. 2023, arXiv:2302.06675."""
 
     def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float]):
         super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
 
-    @torch.no_grad()
-    def step(self, closure=None) -> None:
-        for group in self.param_groups:
-            params, grads = _with_gradients(group)
-            if not params:
-                continue
-            (beta1, beta2), momenta = group["betas"], _running(self.state, params, "momentum")
-            directions = torch._foreach_lerp(grads, momenta, beta1)
-            torch._foreach_sign_(directions)
-            torch._foreach_lerp_(momenta, grads, 1 - beta2)
-            _decay(group, params)
-            torch._foreach_mul_(directions, group["lr"])
-            torch._foreach_sub_(params, directions)
+    def move(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
+        (beta1, beta2), momenta = group["betas"], _running(self.state, params, "momentum")
+        directions = lists._foreach_lerp(grads, momenta, beta1)
+        lists._foreach_sign_(directions)
+        lists._foreach_lerp_(momenta, grads, 1 - beta2)
+        _decay(group, params)
+        lists._foreach_mul_(directions, group["lr"])
+        lists._foreach_sub_(params, directions)
 
 
 @runtime_checkable
@@ -116,7 +137,7 @@ class Averaging(Protocol):
         ...
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(GroupWise):
     """AdamW without a schedule: gradients are taken between a fast point z and its running average x, and x is the result.
     Defazio et al. 2024, arXiv:2405.15682.
 
@@ -127,37 +148,32 @@ class ScheduleFreeAdamW(Optimizer):
     def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float]):
         super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
 
-    @torch.no_grad()
-    def step(self, closure=None) -> None:
-        for group in self.param_groups:
-            params, grads = _with_gradients(group)
-            if not params:
-                continue
-            (_, beta2), lr = group["betas"], group["lr"]
-            fast, average = (_running(self.state, params, name, torch.clone) for name in ("z", "x"))
-            squares = _running(self.state, params, "exp_avg_sq")
-            count, lr_max, weights = (_shared(self.state, params, name) for name in ("count", "lr_max", "weights"))
-            count += 1
-            lr_max.clamp_(min=lr)
-            weights += lr_max**2
-            torch._foreach_mul_(squares, beta2)
-            torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-            changes = torch._foreach_div(squares, 1 - beta2**count)
-            torch._foreach_sqrt_(changes)
-            torch._foreach_add_(changes, EPS)
-            changes = torch._foreach_div(grads, changes)
-            if group["weight_decay"]:
-                torch._foreach_add_(changes, params, alpha=group["weight_decay"])
-            torch._foreach_mul_(changes, lr)
-            torch._foreach_sub_(fast, changes)
-            towards = torch._foreach_sub(fast, average)
-            torch._foreach_mul_(towards, lr_max**2 / weights.clamp(min=torch.finfo(weights.dtype).tiny))
-            torch._foreach_add_(average, towards)
-            self._go_between(group, params)
+    def move(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
+        (_, beta2), lr = group["betas"], group["lr"]
+        fast, average = (_running(self.state, params, name, torch.clone) for name in ("z", "x"))
+        squares = _running(self.state, params, "exp_avg_sq")
+        count, lr_max, weights = (_shared(self.state, params, name) for name in ("count", "lr_max", "weights"))
+        count += 1
+        lr_max.clamp_(min=lr)
+        weights += lr_max**2
+        lists._foreach_mul_(squares, beta2)
+        lists._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+        changes = lists._foreach_div(squares, 1 - beta2**count)
+        lists._foreach_sqrt_(changes)
+        lists._foreach_add_(changes, EPS)
+        changes = lists._foreach_div(grads, changes)
+        if group["weight_decay"]:
+            lists._foreach_add_(changes, params, alpha=group["weight_decay"])
+        lists._foreach_mul_(changes, lr)
+        lists._foreach_sub_(fast, changes)
+        towards = lists._foreach_sub(fast, average)
+        lists._foreach_mul_(towards, lr_max**2 / weights.clamp(min=torch.finfo(weights.dtype).tiny))
+        lists._foreach_add_(average, towards)
+        self._go_between(group, params)
 
     def _go_between(self, group: dict, params: list[Tensor]) -> None:
         fast, average = ([self.state[parameter][name] for parameter in params] for name in ("z", "x"))
-        torch._foreach_copy_(params, torch._foreach_lerp(fast, average, group["betas"][0]))
+        lists._foreach_copy_(params, lists._foreach_lerp(fast, average, group["betas"][0]))
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict) -> None:
@@ -187,25 +203,20 @@ def _adamw(group: dict, params: list[Tensor], grads: list[Tensor], state: dict) 
     means, squares = _running(state, params, "exp_avg"), _running(state, params, "exp_avg_sq")
     count = _shared(state, params, "count")
     count += 1
-    torch._foreach_lerp_(means, grads, 1 - beta1)
-    torch._foreach_mul_(squares, beta2)
-    torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-    sizes = torch._foreach_div(squares, 1 - beta2**count)
-    torch._foreach_sqrt_(sizes)
-    torch._foreach_add_(sizes, EPS)
-    torch._foreach_mul_(sizes, (1 - beta1**count) / group["lr"])
+    lists._foreach_lerp_(means, grads, 1 - beta1)
+    lists._foreach_mul_(squares, beta2)
+    lists._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+    sizes = lists._foreach_div(squares, 1 - beta2**count)
+    lists._foreach_sqrt_(sizes)
+    lists._foreach_add_(sizes, EPS)
+    lists._foreach_mul_(sizes, (1 - beta1**count) / group["lr"])
     _decay(group, params)
-    torch._foreach_addcdiv_(params, means, sizes, value=-1.0)
+    lists._foreach_addcdiv_(params, means, sizes, value=-1.0)
 
 
 def _decay(group: dict, params: list[Tensor]) -> None:
     if group["weight_decay"]:
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-
-
-def _with_gradients(group: dict) -> tuple[list[Tensor], list[Tensor]]:
-    params = [parameter for parameter in group["params"] if parameter.grad is not None]
-    return params, [parameter.grad for parameter in params]
+        lists._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
 
 
 def _running(state: dict, params: list[Tensor], name: str, begin=torch.zeros_like) -> list[Tensor]:

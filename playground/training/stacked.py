@@ -9,8 +9,9 @@ Shapes: N runs, B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from copy import deepcopy
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -42,10 +43,12 @@ def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exceptio
             yield from _go_on(going, loop, step, waiting)
 
 
-def _go_on(going: dict, loop: Loop, step: Step | None, waiting: dict[Loop, bool]) -> Iterator[tuple[Loop, Outcome | Exception]]:
+def _go_on(
+    going: dict[Loop, Generator[bool, Step, Outcome]], loop: Loop, step: Step | None, waiting: dict[Loop, bool]
+) -> Iterator[tuple[Loop, Outcome | Exception]]:
     """Tell a loop what its step came to; note whether it watches its next one, or give how it ended."""
     try:
-        waiting[loop] = going[loop].send(step)
+        waiting[loop] = next(going[loop]) if step is None else going[loop].send(step)
     except StopIteration as end:
         yield loop, end.value
     except Exception as error:  # a full disk, a broken file: whatever it was, it ends this run alone, and is reported
@@ -78,19 +81,19 @@ class Group:
         return [state.took(losses[i], norms[i], rates[i]) for i, state in enumerate(self.states)]
 
     def _update(self, batch) -> tuple[Tensor, Tensor]:  # -> 2 x (N,)
-        n, total = self.states[0].config.train.accumulation, None
+        n, total = self.states[0].config.train.accumulation, []
         for stacked in self.weights.values():
             stacked.grad = None
         for i in range(n):
             losses = vmap(self._loss)(self.weights, *batch(i)) / n
             losses.sum().backward()  # a run's weights pull on its own loss alone
-            total = losses.detach() if total is None else total + losses.detach()
+            total.append(losses.detach())
         norms = []
         for i, state in enumerate(self.states):
             for parameter, stacked in self.members[i]:
                 parameter.grad = None if stacked.grad is None else stacked.grad[i]
             norms.append(state.descend())
-        return total, torch.stack(norms)
+        return reduce(torch.add, total), torch.stack(norms)
 
     def _loss(self, weights: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> (), of one run
         with self.states[0].precision:

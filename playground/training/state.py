@@ -9,17 +9,19 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.gpt import GPT
 from models.linear import accelerate
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun
 from playground.data.batches import UNSCORED, Chunk
-from playground.data.dataset import Data, TaskData
+from playground.data.dataset import Data
 from playground.inside.hooks import evaluating
 from playground.training.checkpoints import (
     CheckpointError,
@@ -65,7 +67,7 @@ class TrainState:
     bit-identical to an undisturbed one on the same machine, torch and thread count.
     """
 
-    def __init__(self, config: RunConfig, data: Data, device: torch.device):
+    def __init__(self, config: CompleteRun, data: Data, device: torch.device):
         self.config, self.data, self.device = config, data, device
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
@@ -104,13 +106,13 @@ class TrainState:
 
     def _update(self, batch: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """The step itself, with the i-th of its batches from `batch(i)`: the mean loss, and the norm of its gradient."""
-        n, total = self.config.train.accumulation, None
+        n, losses = self.config.train.accumulation, []
         self.optimizer.zero_grad(set_to_none=True)
         for i in range(n):
             loss = self._loss(*batch(i)) / n
             loss.backward()
-            total = loss.detach() if total is None else total + loss.detach()
-        return total, self.descend()
+            losses.append(loss.detach())
+        return reduce(torch.add, losses), self.descend()
 
     def descend(self) -> Tensor:
         """Follow the gradient that is there; returns its norm before clipping."""
@@ -133,10 +135,8 @@ class TrainState:
 
     def by_size(self, at_most: int | None = None) -> dict[int, Score]:
         """Of a task: unseen examples (`at_most` so many) of each size, also beyond those trained on, as far as the context holds."""
-        if not isinstance(self.data, TaskData):
-            return {}
-        fits = [size for size, examples in self.data.by_size.items() if examples.ends.max() - 1 <= self.config.model.block_size]
-        return {size: self._score(self.data.sized_chunks(size, self.device, at_most)) for size in fits}
+        sized = self.data.sized_chunks(self.config.model.block_size, self.device, at_most)
+        return {size: self._score(chunks) for size, chunks in sized.items()}
 
     def judged(self) -> AbstractContextManager:
         """While this lasts the model has the weights that are judged, sampled and saved, where they are not those that are trained."""
@@ -146,13 +146,13 @@ class TrainState:
     def answers(self, count: int) -> list[tuple[str, str, str]]:
         """Of a task: (prompt, right answer, the model's first choices) of the first held-out examples. Each choice is
         made with the right answer before it, so up to the first mistake this is what greedy decoding writes."""
-        if not isinstance(self.data, TaskData):
-            return []
-        tokens = torch.from_numpy(self.data.held_out.tokens[:count, : self.config.width + 1].astype("int64")).to(self.device)
-        choices = tokens.clone()
         with self.judged(), evaluating(self.model):
-            choices[:, 1:] = self._logits(tokens[:, :-1]).argmax(-1)
-        return self.data.first_choices(choices.cpu().numpy())
+            return self.data.answers(count, self.config.width, self._choices)
+
+    def _choices(self, tokens: np.ndarray) -> np.ndarray:  # (N, L) -> (N, L)
+        """The likeliest token in each place but the first."""
+        ids = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
+        return torch.cat([ids[:, :1], self._logits(ids[:, :-1]).argmax(-1)], dim=1).cpu().numpy()
 
     @torch.no_grad()
     def _score(self, chunks: Iterable[Chunk]) -> Score:

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,7 +122,7 @@ def execute(
         return outcome
 
 
-def execute_together(root: Path, listeners: dict[str, Callable | None], threads: int, interruption: Interruption) -> dict[str, Outcome]:
+def execute_together(root: Path, listeners: Mapping[str, Callable | None], threads: int, interruption: Interruption) -> dict[str, Outcome]:
     """Train runs of one shape, given by id with who listens to each, as one program in this process, which holds the locks of
     all. Each obeys what is wanted of it and ends for itself. Returns their Outcomes by run."""
     from playground.training.stacked import train_together
@@ -331,15 +331,15 @@ def warm_up() -> None:
     """Import what a run needs and do one training step where runs train by default, so that the first real one is quick."""
     import numpy as np
 
-    from playground.config.run import RunConfig
+    from models.config import CompleteModel
+    from playground.config.run import CompleteRun
     from playground.data.dataset import TextData
     from playground.data.tokenizers import ByteTokenizer
     from playground.training.devices import choose_device
     from playground.training.loop import Loop  # noqa: F401  (imported for its time)
     from playground.training.state import TrainState
 
-    config = RunConfig()
-    config = config.model_copy(update={"model": config.model.model_copy(update={"vocab_size": 256, "n_layer": 1})})
+    config = CompleteRun(model=CompleteModel(vocab_size=256, n_layer=1))
     ids = np.zeros(1000, dtype=np.uint8)
     with contextlib.suppress(RuntimeError):  # a GPU that is full: the run that comes says so
         TrainState(config, TextData(ids, ids, ByteTokenizer()), choose_device("auto")).step().loss.item()

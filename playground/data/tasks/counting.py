@@ -80,7 +80,7 @@ class ModularAddition(Task):
         first, second = rng.integers(0, p.modulus, (2, n))
         plus, equals = np.full(n, p.modulus), np.full(n, p.modulus + 1)
         tokens = np.stack([first, plus, second, equals, (first + second) % p.modulus], axis=1)
-        number = surprise(1 / p.modulus)
+        number = float(surprise(1 / p.modulus))
         nats = np.tile([number, 0, number, 0, 0], (n, 1))
         return Examples(tokens, np.full(n, 4), np.full(n, 5), nats, np.ones(tokens.shape))
 

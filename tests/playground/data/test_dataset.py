@@ -511,8 +511,9 @@ def test_every_size_is_tested_on_unseen_examples_of_that_size(shared):
     trained = {tuple(data.train.tokens[i, : data.train.ends[i]].tolist()) for i in range(len(data.train))}
     for size, examples in data.by_size.items():
         assert set(examples.ends.tolist()) == {2 * size + 2}
-        assert sum(len(chunk.inputs) for chunk in data.sized_chunks(size, CPU)) == len(examples)
+        assert sum(len(chunk.inputs) for chunk in data.sized_chunks(17, CPU)[size]) == len(examples)
         assert trained.isdisjoint(tuple(row[: 2 * size + 2].tolist()) for row in examples.tokens)
+    assert list(data.sized_chunks(16, CPU)) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_prompts_are_the_first_held_out_examples_as_people_read_them(shared):
