@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from models.knobs import ConfigError
+from playground.config.run import MAX_PROBE_TEXT
 from playground.config.settings import Settings
 from playground.runs import disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
@@ -34,7 +35,6 @@ from playground.workers.audience import Audience
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.5, 2.5, 1.0
 MAX_OVERLAY = 12
-MAX_PROBE_CHARACTERS = 2000
 NEWEST = 10**12  # beyond every step
 
 
@@ -227,7 +227,7 @@ def _or_problem(answer: Callable[[], bytes]) -> bytes:
 
 def _text(request: Request) -> str | None:
     """A text to look at, cut to what a probe text may have; None for that of the run."""
-    return (request.query_params.get("text") or "")[:MAX_PROBE_CHARACTERS] or None
+    return (request.query_params.get("text") or "")[:MAX_PROBE_TEXT] or None
 
 
 def _problem(status: int | None) -> Callable:
