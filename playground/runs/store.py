@@ -113,6 +113,8 @@ MIGRATIONS = (
 class NoSuchRun(KeyError):
     """There is no run with this id."""
 
+    code = "no_such_run"
+
     def __init__(self, run_id: str):
         super().__init__(run_id)
         self.run_id = run_id
@@ -123,6 +125,8 @@ class NoSuchRun(KeyError):
 
 class StoreBusy(RuntimeError):
     """Another process held the database longer than anyone should."""
+
+    code = "busy"
 
 
 class StoreFull(OSError):
