@@ -104,7 +104,7 @@ export function progress(root) {
     parts.train.textContent = number(status.train_loss, 3);
     parts.val.textContent = number(status.final_val_loss ?? status.val_loss, 3);
     const bits = /** @type {HTMLElement} */ (parts.bits.parentElement);
-    bits.hidden = status.source.startsWith("task:");
+    bits.hidden = status.is_task;
     parts.bits.textContent = number(newest(run, "validation", "bits_per_byte"), 3);
     parts.speed.textContent = number(status.tokens_per_s);
     parts.params.textContent = number(status.n_params);

@@ -16,7 +16,7 @@ import { count, nats, number, sentenceCase, visibleToken } from "./format.js";
  *   kind: "task", title: string, lead: string, warnings: string[], edition: string,
  *   shown: [prompt: string, answer: string][], n_different: number, n_held_out: number, floor: number,
  *   scored: string, exact: boolean, ceiling: number, about: string, paper: string,
- *   pair: [title: string, preset: string][],
+ *   pair: { preset: string, architecture: string, learns: boolean }[],
  * }} AboutTask
  */
 
@@ -99,11 +99,10 @@ function aboutTask(about, trigger) {
   const examples = about.shown.map(([prompt, answer]) =>
     h("div", { role: "listitem" }, h("span", {}, prompt), /\s/.test(prompt) ? " " : "", h("mark", {}, answer)),
   );
-  const pair = about.pair.flatMap(([title, preset], i) => {
-    const which = i ? "the one that cannot" : "the one that can";
-    const name = title.replace(/^[^:]*: /, "").replace(" (cannot)", "");
+  const pair = about.pair.flatMap(({ preset, architecture, learns }, i) => {
+    const which = learns ? "the one that can" : "the one that cannot";
     const press = () => trigger("demonstrate", { preset });
-    return [i ? " " : "", button(`${which}: ${name}`, press, { "data-preset": preset })];
+    return [i ? " " : "", button(`${which}: ${architecture}`, press, { "data-preset": preset })];
   });
   return [
     h(

@@ -22,7 +22,6 @@ import { lens } from "./view_lens.js";
 
 const FINDINGS_MS = 3000;
 const OTHER_MS = 1000;
-const MOST_CHARACTERS = 2000;
 
 /** @type {Record<string, {label: string, words: string, make: ViewKind, ofQuantity?: boolean}>} */
 const VIEWS = {
@@ -67,7 +66,7 @@ let box = { lookAt: () => {}, lookAgain: () => {} };
  * @param {string | null} text
  */
 export function lookAt(visitor, wired, text) {
-  box.lookAt((text || "").slice(0, MOST_CHARACTERS));
+  box.lookAt(text || "");
   return [visitor, wired, text];
 }
 /** And after the server: ask again what can be looked at. */

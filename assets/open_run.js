@@ -88,7 +88,7 @@ export function open(id, mine, missing) {
 /** For the style sheet: which buttons and panels belong to the state. */
 function showState() {
   document.body.dataset.runState = run.status ? run.status.state : run.id ? "loading" : "none";
-  document.body.dataset.task = run.status?.source.startsWith("task:") ? "yes" : "no";
+  document.body.dataset.task = run.status?.is_task ? "yes" : "no";
 }
 
 /**

@@ -204,6 +204,8 @@ class Problem:
 class ConfigError(ValueError):
     """A config that cannot be used. `problems` holds every reason, not only the first."""
 
+    code = "invalid"
+
     def __init__(self, problems: Iterable[Problem]):
         self.problems = list(problems)
         super().__init__("\n".join(map(str, self.problems)))

@@ -34,7 +34,7 @@ from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store
 from playground.workers.leftovers import mark_dead_runs
-from playground.workers.supervisor import CannotDo, Supervisor
+from playground.workers.supervisor import CannotDo, Supervisor, WrongState
 
 OBEY_WITHIN_S = 15.0
 
@@ -87,9 +87,9 @@ def resume(typed: Typed) -> int:
     began = time.monotonic()
     settings, db, run = _find(typed)
     if run.state not in store.RESUMABLE:
-        raise CannotDo(f"{run.name!r} is {run.state}; only a run that is {_either(store.RESUMABLE)} can be resumed")
+        raise WrongState(f"{run.name!r} is {run.state}; only a run that is {_either(store.RESUMABLE)} can be resumed")
     if not db.change_state(run.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
-        raise CannotDo(f"{run.name!r} has just been resumed by somebody else")
+        raise WrongState(f"{run.name!r} has just been resumed by somebody else")
     return train_here(settings, db, [run.id], as_json=typed.as_json, began=began)
 
 

@@ -17,12 +17,22 @@ from playground.data.tasks import PREFIX, TASKS
 
 
 @dataclass(frozen=True)
+class Demonstration:
+    """What a preset shows: that an architecture, in words, learns the task of a source, or that it does not."""
+
+    source: str
+    architecture: str
+    learns: bool
+
+
+@dataclass(frozen=True)
 class Preset:
     """A complete config and the one sentence that says why one would choose it."""
 
     title: str
     sentence: str
     config: RunConfig
+    shows: Demonstration | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,13 @@ PAIRS: dict[str, Pair] = {
 }  # fmt: skip
 
 
-def _of_pair(name: str, pair: Pair, which: str) -> Preset:
+def _of_pair(name: str, pair: Pair, learns: bool) -> Preset:
     """One half of a pair as a preset."""
-    words, changes = getattr(pair, which)
+    words, changes = pair.can if learns else pair.cannot
     task = TASKS[PREFIX + name]
-    judgement = "which is enough" if which == "can" else "which is not enough"
+    judgement = "which is enough" if learns else "which is not enough"
     return Preset(
-        f"{task.title}: {words}{'' if which == 'can' else ' (cannot)'}",
+        f"{task.title}: {words}{'' if learns else ' (cannot)'}",
         f"{task.rule} With {words}, {judgement}. {task.paper}.",
         RunConfig(
             model=ModelConfig(**SMALL | {"block_size": pair.block_size, "n_head": pair.n_head} | changes),
@@ -78,6 +88,7 @@ def _of_pair(name: str, pair: Pair, which: str) -> Preset:
             optim=OptimConfig(lr=pair.lr, warmup_steps=50, weight_decay=pair.weight_decay),
             train=TrainConfig(max_steps=pair.steps, batch_size=pair.batch_size, eval_interval=50),
         ),
+        Demonstration(PREFIX + name, words, learns),
     )
 
 
@@ -170,6 +181,12 @@ PRESETS: dict[str, Preset] = {
             train=TrainConfig(max_steps=1000),
         ),
     ),
-    **{name: _of_pair(name, pair, "can") for name, pair in PAIRS.items()},
-    **{f"{name}-cannot": _of_pair(name, pair, "cannot") for name, pair in PAIRS.items()},
+    **{name: _of_pair(name, pair, True) for name, pair in PAIRS.items()},
+    **{f"{name}-cannot": _of_pair(name, pair, False) for name, pair in PAIRS.items()},
 }
+
+
+def demonstrations(source: str) -> dict[str, Demonstration]:
+    """By preset, what the presets of a task show: first that it is learnt."""
+    found = {name: preset.shows for name, preset in PRESETS.items() if preset.shows is not None and preset.shows.source == source}
+    return dict(sorted(found.items(), key=lambda each: not each[1].learns))

@@ -18,6 +18,7 @@ from playground.config.optim import OptimConfig
 from playground.data.config import DataConfig
 
 TRAINING, RECORDING = "Training", "Recording"
+MAX_PROBE_TEXT = 2000  # characters of a text that a model is looked at with, recorded or not
 
 
 def run_has_an_end(max_steps: int | None, max_seconds: float | None) -> str | None:
@@ -78,7 +79,7 @@ class ProbeConfig(Knobs, frozen=True):
     """What is looked at while the run trains. Never changes what it learns."""
 
     text: str | None = knob(
-        None, max_length=2000, group=RECORDING, label="probe text", none_means="a line of the held-out text",
+        None, max_length=MAX_PROBE_TEXT, group=RECORDING, label="probe text", none_means="a line of the held-out text",
         help="The text on which attention and activations are recorded. Its first 64 tokens at most are used.",
     )  # fmt: skip
     interval: int = knob(

@@ -21,6 +21,8 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{20,100}")
 class NotAllowed(PermissionError):
     """Somebody asked for what only a run's owner, or the host, may do."""
 
+    code = "not_allowed"
+
 
 @dataclass(frozen=True)
 class Visitor:

@@ -17,7 +17,7 @@ from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
 from playground.runs.folder import RunFolder
 from playground.training import paths
-from playground.training.errors import CheckpointError
+from playground.training.errors import CheckpointError, NoCheckpointYet
 
 N_RUNNERS_UP = 5
 
@@ -96,7 +96,7 @@ def newest(root: Path, run_id: str) -> int:
     """The step of a run's last checkpoint. Raises NoSuchRun, CheckpointError."""
     there = steps(root, run_id)
     if not there:
-        raise CheckpointError("this run has no checkpoint yet; try again when it has taken its first steps")
+        raise NoCheckpointYet("this run has no checkpoint yet; try again when it has taken its first steps")
     return there[-1]
 
 

@@ -25,6 +25,7 @@ ACTIVE = (STARTING, RUNNING)
 IN_PROGRESS = (QUEUED, *ACTIVE)
 RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 LOCK_WAIT_S = 12.0
 DAY_S = 24 * 3600.0
 NEEDED_BYTES = 2**16  # SQLite's index of its write-ahead log and a first page of that
@@ -112,6 +113,8 @@ MIGRATIONS = (
 class NoSuchRun(KeyError):
     """There is no run with this id."""
 
+    code = "no_such_run"
+
     def __init__(self, run_id: str):
         super().__init__(run_id)
         self.run_id = run_id
@@ -122,6 +125,8 @@ class NoSuchRun(KeyError):
 
 class StoreBusy(RuntimeError):
     """Another process held the database longer than anyone should."""
+
+    code = "busy"
 
 
 class StoreFull(OSError):
@@ -440,7 +445,7 @@ class Store:
             try:
                 db.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
+                if not _is(error, *LOCKED):
                     raise
                 raise StoreBusy(f"the database has been locked for {wait_s:g} s ({error})") from error
             try:
@@ -457,14 +462,14 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if "locked" in str(error):
+            if _is(error, *LOCKED):
                 raise StoreBusy(f"the database is locked ({error})") from error
-            # Where there is no room for SQLite's own files it speaks of an "I/O error", or that it is "unable to open": the file
-            # system knows better.
+            # Where there is no room for SQLite's own files it gives the code of an I/O error, or of a file that cannot be opened: the
+            # file system knows better.
             free_bytes, read_only = _room(self.path.parent)
-            if "full" in str(error) or free_bytes < NEEDED_BYTES:
+            if _is(error, sqlite3.SQLITE_FULL) or free_bytes < NEEDED_BYTES:
                 raise StoreFull(error) from error
-            if "readonly" in str(error) or read_only:
+            if _is(error, sqlite3.SQLITE_READONLY) or read_only:
                 raise StoreReadOnly(self.path, error) from error
             raise StoreUnusable(self.path, error) from error
 
@@ -475,7 +480,7 @@ class Store:
             try:
                 _wait_for_tables(db)
             except sqlite3.OperationalError as error:
-                if "locked" in str(error):
+                if _is(error, *LOCKED):
                     raise
                 # A rollback journal left by a crash must be played back first, which needs a writer.
                 with self._connect(uri=f"{where}?mode=rw") as writer:
@@ -546,6 +551,11 @@ def _validations(db: sqlite3.Connection, run_id: str) -> tuple[Any, Any]:
     return (_encode(losses[-1]), _encode(best)) if losses else (None, None)
 
 
+def _is(error: sqlite3.Error, *codes: int) -> bool:
+    """Whether an error of SQLite's has one of these primary result codes; one that Python itself raises has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
 def _switch_to_wal(db: sqlite3.Connection) -> None:
     """Where the file system cannot do WAL, SQLite answers with the journal mode it kept. SQLite
     does not wait by itself where another process is switching at the same time."""
@@ -555,7 +565,7 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
             db.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if not _is(error, *LOCKED) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
@@ -563,14 +573,11 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
 def _wait_for_tables(db: sqlite3.Connection) -> None:
     """A database that another process is just making is there a moment before its tables are."""
     deadline = time.monotonic() + CREATION_WAIT_S
-    while True:
-        try:
-            db.execute("SELECT 1 FROM runs LIMIT 1")
-            return
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+    while db.execute("SELECT 1 FROM sqlite_master WHERE type='table' AND name='runs'").fetchone() is None:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    db.execute("SELECT 1 FROM runs LIMIT 1")
 
 
 def _run(row: sqlite3.Row) -> Run:

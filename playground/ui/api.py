@@ -14,6 +14,7 @@ import orjson
 
 from models.knobs import ConfigError, Problem
 from playground.config.presets import PRESETS, with_source
+from playground.config.run import MAX_PROBE_TEXT
 from playground.data import corpora, tokenizers
 from playground.runs import frames, lookup, sampler, store
 from playground.runs.access import Visitor, new_key
@@ -22,7 +23,7 @@ from playground.ui.common import Services, answered
 from playground.web import status
 from playground.workers.supervisor import Supervisor
 
-MAX_TEXT = 20_000
+MAX_TEXT, MAX_PARTS = 20_000, 2000
 
 
 def build(services: Services) -> None:
@@ -134,7 +135,7 @@ class Endpoints:
         measures by quantity, node and layer."""
         with answered():
             run = self._run(run_id, owner_key)
-            step, text = sampler.parse_step(step), _text(text, "text", 2000)
+            step, text = sampler.parse_step(step), _text(text, "text", MAX_PROBE_TEXT)
             at, seen = self.services.computing.run_soon(lambda: lookup.computed(self.root, run.id, step, text))
             tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
             maps = seen.tensors["attention"].astype(float).round(4).tolist()
@@ -146,7 +147,8 @@ class Endpoints:
         nats per token and what it writes, `before` and `after`; `text` is the probe text, the run's own where empty."""
         with answered():
             run = self._run(run_id, owner_key)
-            step, off, text = sampler.parse_step(step), _text(off, "off", 2000), _text(text, "text", 2000) or run.probe_text or ""
+            step, off = sampler.parse_step(step), _text(off, "off", MAX_PARTS)
+            text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
             return self.services.computing.run_soon(lambda: lookup.ablate(self.root, run.id, step, off, text))
 
     def download(self, run_id: str, owner_key: str = "") -> dict:

@@ -9,21 +9,18 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from models.knobs import ConfigError
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
-from playground.runs.access import Access, NotAllowed, Visitor
-from playground.runs.store import NoSuchRun, Store, StoreBusy
-from playground.training.errors import CheckpointError
-from playground.web.computing import Busy, Computing
+from playground.runs.access import Access, Visitor
+from playground.runs.store import Store
+from playground.web.computing import Computing
 from playground.web.errands import Errands
+from playground.web.refusals import REFUSALS, code_of
 from playground.workers.audience import Audience
 from playground.workers.supervisor import CannotDo, Supervisor
 
 # Raw values reach these handlers, so that a wrong one gets its own reason; they run beside each other.
 EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-
-PROBLEMS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, StoreBusy, CheckpointError, Busy, OSError)
 
 
 @dataclass(frozen=True)
@@ -52,20 +49,21 @@ class Services:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what went wrong into a message on the page, where what looks like HTML is shown as text."""
+    """Turn what is refused into a message on the page, where what looks like HTML is shown as text; its code is the title."""
     try:
         yield
-    except PROBLEMS as error:
-        raise gr.Error("<br>".join(html.escape(line) for line in str(error).splitlines()), print_exception=False) from None
+    except REFUSALS as error:
+        words = "<br>".join(html.escape(line) for line in str(error).splitlines())
+        raise gr.Error(words, title=code_of(error).replace("_", " "), print_exception=False) from None
 
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """The same for a program that called an endpoint: plain text, a line per problem."""
+    """The same for a program that called an endpoint: plain text, a line per problem, and the code as it is."""
     try:
         yield
-    except PROBLEMS as error:
-        raise gr.Error(str(error), print_exception=False) from None
+    except REFUSALS as error:
+        raise gr.Error(str(error), title=code_of(error), print_exception=False) from None
 
 
 def run_of(wire: object, advice: str = "no run is open; press Train, or open one in Runs") -> str:

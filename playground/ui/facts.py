@@ -9,9 +9,9 @@ from models.config import ModelConfig, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
 from models.knobs import SET, flat, parse
 from playground.config import estimate
-from playground.config.presets import PRESETS
+from playground.config.presets import PRESETS, demonstrations
 from playground.config.run import RunConfig
-from playground.data import corpora, dataset, tasks
+from playground.data import corpora, dataset
 from playground.data.config import DataConfig
 from playground.data.dataset import About
 from playground.data.tokenizers import Tokenizer, UnknownCharacters
@@ -62,8 +62,8 @@ def about_data(config: RunConfig, known: About) -> dict:
     if task is None:
         source = corpora.BUILT_IN.get(config.data.source)
         return shown | {"lead": "" if source is None else source.about, "warnings": warnings(config, known)}
-    name = config.data.source.removeprefix(tasks.PREFIX)
-    pair = [(PRESETS[preset].title, preset) for preset in (name, f"{name}-cannot")]
+    shown_by = demonstrations(config.data.source).items()
+    pair = [{"preset": preset, "architecture": shows.architecture, "learns": shows.learns} for preset, shows in shown_by]
     return shown | {"lead": task.rule, "about": task.about, "paper": task.paper, "pair": pair, "scored": config.data.scored, "warnings": []}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from playground.config.run import MAX_PROBE_TEXT
 from playground.runs import lookup, store
 from playground.ui.common import EVENT, Services, run_of, told
 from playground.ui.panel import Panel, calls
@@ -19,7 +20,7 @@ class Inside:
         self.panel = Panel("inside", elem_id="inside")
         with gr.Row(equal_height=True, elem_id="probe-row"):
             self.text = gr.Textbox(
-                label="probe text", lines=1, max_lines=3, max_length=2000, scale=6, min_width=240, elem_id="probe-text",
+                label="probe text", lines=1, max_lines=3, max_length=MAX_PROBE_TEXT, scale=6, min_width=240, elem_id="probe-text",
                 placeholder="Leave it to the run, or write your own sentence",
                 info="The text on which everything here is measured, up to 64 tokens. The owner changes what the run records, and its "
                 "checkpoints are looked at again; everybody else gets an answer of their own from the checkpoints.",
@@ -34,7 +35,7 @@ class Inside:
     def look(self, kept: object, wire: object, text: str) -> None:
         """The owner's run records the text from now on, and its checkpoints are looked at once more in the background."""
         with told():
-            run_id, who, text = run_of(wire), self.services.visitor(kept), str(text or "")[:2000]
+            run_id, who, text = run_of(wire), self.services.visitor(kept), str(text or "")[:MAX_PROBE_TEXT]
             run = self.services.access.run(run_id, who)
             if not text or not who.owns(run):
                 return

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from playground.system.files import REPOSITORY
+
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # The page's own scripts and styles stand in the document, and Gradio makes functions from text: both must be allowed.
 # Spaces show the page in a frame of huggingface.co, so frame-ancestors and not X-Frame-Options.
@@ -78,9 +80,12 @@ class Shield:
 
 
 def _in_a_line(scope: Scope, error: Exception) -> str:
-    """What has gone wrong and where, for the terminal. Only what is printable of what somebody sent."""
+    """What has gone wrong and where, for the terminal: in our own code by the path in the repository, elsewhere by the last two parts.
+    Only what is printable of what somebody sent."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{'/'.join(Path(frames[-1].filename).parts[-2:])}:{frames[-1].lineno}" if frames else "nowhere"
+    path = Path(frames[-1].filename) if frames else Path("nowhere")
+    path = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else Path(*path.parts[-2:])
+    where = f"{path.as_posix()}:{frames[-1].lineno}" if frames else "nowhere"
     words = f"{scope['method']} {scope['path'][:80]} failed: {type(error).__name__}: {str(error)[:200]}"
     return "".join(c if c.isprintable() else " " for c in f"{words} ({where})")
 

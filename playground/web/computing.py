@@ -29,6 +29,8 @@ T = TypeVar("T")
 class Busy(Exception):
     """Too many people want something computed at this moment."""
 
+    code = "busy"
+
 
 class Computing:
     """All that one app computes, in the order in which it was asked for; `nice` is the priority of its thread, and `others` says

@@ -31,6 +31,8 @@ class Errand:
 class TooManyErrands(OSError):
     """More is being done than one app should take on."""
 
+    code = "busy"
+
 
 class Errands:
     """All the errands of one app; at most `AT_ONCE` at work at a time, and at most `AT_MOST` in all."""

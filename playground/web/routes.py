@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 import orjson
 from starlette.applications import Starlette
@@ -18,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from models.knobs import ConfigError
+from playground.config.run import MAX_PROBE_TEXT
 from playground.config.settings import Settings
 from playground.runs import disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
@@ -29,12 +31,12 @@ from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
 from playground.web.errands import Errands
+from playground.web.refusals import code_of
 from playground.workers.audience import Audience
 
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.5, 2.5, 1.0
 MAX_OVERLAY = 12
-MAX_PROBE_CHARACTERS = 2000
 NEWEST = 10**12  # beyond every step
 
 
@@ -73,9 +75,8 @@ class Routes:
                 Route("/runs/{run_id}/config.json", self.config),
             ],
             exception_handlers={
-                NoSuchRun: _problem(404), CheckpointError: _problem(404),
-                NotAllowed: _problem(403), HTTPException: _problem(None),
-                StoreBusy: _problem(503), Busy: _problem(503), OSError: _problem(500),
+                NoSuchRun: _refusal(404), CheckpointError: _refusal(404), NotAllowed: _refusal(403),
+                StoreBusy: _refusal(503), Busy: _refusal(503), OSError: _refusal(500), HTTPException: _wrong,
             },
         )  # fmt: skip
 
@@ -227,14 +228,19 @@ def _or_problem(answer: Callable[[], bytes]) -> bytes:
 
 def _text(request: Request) -> str | None:
     """A text to look at, cut to what a probe text may have; None for that of the run."""
-    return (request.query_params.get("text") or "")[:MAX_PROBE_CHARACTERS] or None
+    return (request.query_params.get("text") or "")[:MAX_PROBE_TEXT] or None
 
 
-def _problem(status: int | None) -> Callable:
+def _refusal(status: int) -> Callable[[Request, Exception], Response]:
+    """The words of an error with its code."""
+
     def answer(request: Request, error: Exception) -> Response:
-        detail = error.detail if isinstance(error, HTTPException) else str(error)
-        if isinstance(error, OSError) and error.strerror:
-            detail = error.strerror  # without the path on this machine
-        return JSONResponse({"error": detail}, status_code=status or getattr(error, "status_code", 500))
+        known = isinstance(error, OSError) and error.strerror  # without the path on this machine
+        return JSONResponse({"error": known or str(error), "code": code_of(error)}, status)
 
     return answer
+
+
+def _wrong(request: Request, error: HTTPException) -> Response:
+    """The same for what cannot be understood or found, by the name of its status."""
+    return JSONResponse({"error": error.detail, "code": HTTPStatus(error.status_code).name.lower()}, error.status_code)

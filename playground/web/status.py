@@ -18,6 +18,7 @@ from playground.config import estimate
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
+from playground.data import tasks
 from playground.runs import export, store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
@@ -43,11 +44,12 @@ Queue = Mapping[str, Place]  # by run id
 def of_run(run: Run, root: Path, names: Mapping[str, str], queue: Callable[[], Queue]) -> dict:
     """The status of one run, its events left out. Never its owner, only the owner's name; `names` by owner. `queue` is asked for
     where the run waits."""
-    train = run.config["train"]
+    train, source = run.config["train"], run.config["data"]["source"]
     status = {name: getattr(run, name) for name in TOLD} | {"by": names.get(run.owner, "")}
     status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
     status |= {name: run.config["model"][name] for name in ("n_layer", "n_head", "vocab_size")}
-    status |= {"source": run.config["data"]["source"], "flops_per_token": training_flops(orjson.dumps(run.config["model"]))}
+    status |= {"source": source, "is_task": tasks.named(source) is not None}
+    status["flops_per_token"] = training_flops(orjson.dumps(run.config["model"]))
     if run.state == store.QUEUED:
         status["place"], status["starts_in_s"] = queue().get(run.id, (None, None))
     if run.state in (store.INTERRUPTED, store.FAILED):

@@ -36,7 +36,27 @@ STANDBY_DELAY_S = 3.0
 
 
 class CannotDo(RuntimeError):
-    """The run is not in a state in which this can be done; says what can."""
+    """This cannot be done now, or not so; says what can."""
+
+    code = "cannot_do"
+
+
+class WrongState(CannotDo):
+    """The run is not in a state in which this can be done."""
+
+    code = "wrong_state"
+
+
+class QueueFull(CannotDo):
+    """Too many runs wait already, of all or of this person."""
+
+    code = "queue_full"
+
+
+class NoRoom(CannotDo):
+    """The disk is full, or somebody's share of it."""
+
+    code = "disk_full"
 
 
 def queue_of(db: Store) -> list[Run]:
@@ -89,26 +109,26 @@ class Supervisor:
         return run_id
 
     def _check_room(self, visitor: Visitor, settings: Settings) -> None:
-        """Raises CannotDo where there is no room for another run: in the queue, in this person's part of it, or on the disk."""
+        """Raises QueueFull or NoRoom where there is no room for another run: in the queue, in this person's part of it, or on the disk."""
         queued, each = self.db.runs_in([store.QUEUED]), settings.max_queued_each
         if len(queued) >= settings.max_queued:
             limit = f"this playground's limit is {settings.max_queued}"
-            raise CannotDo(f"{len(queued)} runs are waiting already, and {limit}; try again when one has started")
+            raise QueueFull(f"{len(queued)} runs are waiting already, and {limit}; try again when one has started")
         mine = sum(run.owner == visitor.id for run in queued)
         if each is not None and mine >= each and not visitor.is_host:
-            raise CannotDo(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
+            raise QueueFull(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
         self._check_disk(visitor, settings)
 
     def _check_disk(self, visitor: Visitor, settings: Settings) -> None:
         usage = self.enforcer.scale.usage()
         if usage.free < disk.RESERVE_BYTES:
-            raise CannotDo(f"the disk has only {megabytes(usage.free)} left; delete runs that are no longer needed")
+            raise NoRoom(f"the disk has only {megabytes(usage.free)} left; delete runs that are no longer needed")
         if settings.max_disk is not None and usage.total > settings.max_disk:
             limit = megabytes(settings.max_disk)
-            raise CannotDo(f"all runs together take {megabytes(usage.total)}, and this playground's limit is {limit}; delete some")
+            raise NoRoom(f"all runs together take {megabytes(usage.total)}, and this playground's limit is {limit}; delete some")
         share, mine = settings.max_disk_each, usage.of(visitor.id, self.db.runs())
         if share is not None and mine > share and not visitor.is_host:
-            raise CannotDo(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
+            raise NoRoom(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
 
     def pause(self, run_id: str, visitor: Visitor, why: str = "", cause: Cause = Cause.NONE) -> None:
         """`why` and `cause` where it is more than the wish of whoever asks."""
@@ -123,7 +143,7 @@ class Supervisor:
         self._check_disk(visitor, self.limits())
         if not self.db.enqueue(run_id, store.RESUMABLE):
             advice = "continue it as a new run" if run.state == store.FINISHED else "change the configuration and train a new one"
-            raise CannotDo(f"{run.name!r} is {run.state}" + ("" if run.state in store.IN_PROGRESS else f"; {advice}"))
+            raise WrongState(f"{run.name!r} is {run.state}" + ("" if run.state in store.IN_PROGRESS else f"; {advice}"))
         self._kick.set()
 
     def continue_run(self, run_id: str, visitor: Visitor, steps: int | None = None) -> str:
@@ -131,7 +151,7 @@ class Supervisor:
         visitor.must_be_known()
         run = self._own(run_id, visitor)
         if run.state not in (store.FINISHED, store.STOPPED):
-            raise CannotDo(f"{run.name!r} is {run.state}; only a finished or stopped run can be trained further")
+            raise WrongState(f"{run.name!r} is {run.state}; only a finished or stopped run can be trained further")
         tree = RunFolder(self.settings.root, run_id).read_config().model_dump()
         tree["optim"]["warmup_steps"] = 0
         if steps is not None:
@@ -158,11 +178,11 @@ class Supervisor:
         if lock is None or run.state in store.ACTIVE:
             if lock is not None:
                 lock.release()
-            raise CannotDo(f"{run.name!r} is {run.state}; stop it first")
+            raise WrongState(f"{run.name!r} is {run.state}; stop it first")
         try:
             waiting = [child for child in self.db.runs_in([store.QUEUED, store.STARTING]) if child.parent == run_id]
             if waiting:
-                raise CannotDo(f"{waiting[0].name!r} is about to start from it; wait until it has")
+                raise WrongState(f"{waiting[0].name!r} is about to start from it; wait until it has")
             self._delete(folder)
         finally:
             lock.release()
@@ -211,7 +231,7 @@ class Supervisor:
         if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], why or f"{by} while paused", cause):
             return
         if run.state not in store.ACTIVE:
-            raise CannotDo(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
+            raise WrongState(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
         self.db.want(run_id, wanted, why or by, cause)
 
     def standby_pid(self) -> int | None:

@@ -300,7 +300,7 @@ class Attacker:
     def _unanswered(self, kind: str, asked: str, error: NoAnswer) -> None:
         """A connection may be closed on who sends nonsense, but nobody is to be kept waiting."""
         self.judge.findings.count(kind, "closed")
-        if "TimeoutError" in str(error):
+        if error.timed_out:
             self.judge.findings.blame(f"{asked}: no answer for {self.client.patience_s:g} s")
 
 

@@ -22,7 +22,11 @@ Headers = Iterable[tuple[str, str]]
 
 
 class NoAnswer(OSError):
-    """The server closed the connection, or said nothing within the patience, or nothing that is HTTP."""
+    """The server closed the connection, or said nothing within the patience (`timed_out`), or nothing that is HTTP."""
+
+    def __init__(self, words: str, *, timed_out: bool = False):
+        super().__init__(words)
+        self.timed_out = timed_out
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Client:
                     connection.writer.close()
                     raise
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+            raise NoAnswer(f"{type(error).__name__}: {error}", timed_out=isinstance(error, TimeoutError)) from error
         self.n_bytes += len(data)
         if length:
             self._keep(connection, found)
@@ -91,7 +95,7 @@ class Client:
                 connection, status, found = await self._sent("GET", path, b"", [("Accept", "text/event-stream")], True)
                 yield _event_data(_body(connection.reader, "GET", status, found))
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+            raise NoAnswer(f"{type(error).__name__}: {error}", timed_out=isinstance(error, TimeoutError)) from error
         finally:
             if connection is not None:
                 connection.writer.close()

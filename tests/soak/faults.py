@@ -31,6 +31,7 @@ from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
 from playground.system import locks
 from playground.system.files import REPOSITORY
+from playground.training.outcome import Cause
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
 from tests.soak import evidence
@@ -186,7 +187,7 @@ def full_disk_at_a_checkpoint(folder: Path) -> str:
                 os.truncate(fillers[0], fillers[0].stat().st_size - 2**17)  # room for the figures, none for a checkpoint
 
         run = ground.train(run_id, hear)
-        must(run.state == store.FAILED and run.reason.startswith("the disk is full; earlier checkpoints are intact"), f"{run}")
+        must((run.state, run.cause) == (store.FAILED, Cause.DISK_FULL), f"{run}")
         must_be_none(evidence.check_published(ground.folder(run_id), set()))
         fillers[0].unlink()
         ground.resume(run_id)
@@ -206,7 +207,7 @@ def full_disk_for_the_database(folder: Path) -> str:
                 threading.Timer(1.5, fillers[0].unlink).start()
 
         run = ground.train(run_id, hear)
-        must(run.state == store.FAILED and run.reason.startswith("the disk is full"), f"{run}")
+        must((run.state, run.cause) == (store.FAILED, Cause.DISK_FULL), f"{run}")
         must(bool(fillers), "the disk was never full")
         ground.resume(run_id)
         ground.must_equal_undisturbed(run_id)
@@ -228,18 +229,22 @@ def read_only_at_the_start(folder: Path) -> str:
 def read_only_in_mid_run(folder: Path) -> str:
     """The folder of the checkpoints cannot be written any more while a run trains."""
     ground = Ground(folder / "root")
-    run_id = ground.new_run()
+    run_id, refused = ground.new_run(), []
     with contextlib.ExitStack() as frozen:
 
         def hear(event) -> None:
             if event.kind == "checkpoint" and event.step == 40:
-                frozen.enter_context(immutable(ground.folder(run_id).checkpoints))
+                try:
+                    frozen.enter_context(immutable(ground.folder(run_id).checkpoints))
+                except NotPossible as why:
+                    refused.append(why)
+                    raise
 
         run = ground.train(run_id, hear)
         must_be_none(evidence.check_published(ground.folder(run_id), set()))
-    if "nothing can be made immutable here" in run.reason:
-        raise NotPossible(run.reason)
-    must(run.state == store.FAILED and "may not be written any more; earlier checkpoints are intact" in run.reason, f"{run}")
+    if refused:
+        raise refused[0]
+    must((run.state, run.cause) == (store.FAILED, Cause.READ_ONLY), f"{run}")
     ground.resume(run_id)
     ground.must_equal_undisturbed(run_id)
     return f"{run.state}: {run.reason}"
@@ -356,22 +361,22 @@ def out_of_memory(folder: Path) -> str:
     with _environment(PYTHONPATH=str(folder)), ground.served():
         run = ground.wait(large, store.FAILED, store.FINISHED, store.INTERRUPTED)
         ground.wait(small, store.FINISHED)
-    must(run.state == store.FAILED and run.reason == "out of memory; try a smaller batch, context or width", f"{run}")
+    must((run.state, run.cause) == (store.FAILED, Cause.MEMORY), f"{run}")
     ground.must_equal_undisturbed(small)
     return f"{run.state}: {run.reason}"
 
 
 def killed_by_the_system(folder: Path) -> str:
     """What the kernel does when memory runs out: SIGKILL, without a word."""
-    return _lost_worker(folder, signal.SIGKILL, "killed, as the system does when memory runs out")
+    return _lost_worker(folder, signal.SIGKILL, Cause.KILLED)
 
 
 def worker_that_hangs(folder: Path) -> str:
     """A worker is stopped in its tracks: alive, and holding its lock, but at no work."""
-    return _lost_worker(folder, signal.SIGSTOP, "hung (3 s without a sign of work) and was ended")
+    return _lost_worker(folder, signal.SIGSTOP, Cause.HUNG)
 
 
-def _lost_worker(folder: Path, number: int, words: str) -> str:
+def _lost_worker(folder: Path, number: int, cause: Cause) -> str:
     ground = Ground(folder / "root", max_running=1, heartbeat_s=3)
     run_id = ground.new_run(state=store.QUEUED, **{"train.max_steps": 400})
     with ground.served() as supervisor:
@@ -379,7 +384,7 @@ def _lost_worker(folder: Path, number: int, words: str) -> str:
         (found,) = [each for each in evidence.workers(ground.root) if each.run == run_id]
         os.kill(found.pid, number)
         run = ground.wait(run_id, store.INTERRUPTED, store.FINISHED)
-        must(run.state == store.INTERRUPTED and words in run.reason, f"{run}")
+        must((run.state, run.cause) == (store.INTERRUPTED, cause), f"{run}")
         must(found.pid not in [each.pid for each in evidence.workers(ground.root)], "its worker is left over")
         supervisor.resume(run_id, HOST)
         ground.wait(run_id, store.FINISHED, store.FAILED)

@@ -143,13 +143,14 @@ class Surroundings:
 
 def _ours() -> list[Path]:
     """Where the app itself lies, and in its folders; not what Python keeps there for itself."""
-    folders = [REPOSITORY, *(REPOSITORY / name for name in ("playground", "playground/ui", "playground/data", "models", "assets"))]
+    packages = [folder for name in ("playground", "models") for folder in [REPOSITORY / name, *(REPOSITORY / name).rglob("*/")]]
+    folders = [REPOSITORY, REPOSITORY / "assets", *(folder for folder in packages if not folder.name.startswith("__"))]
     return [path for folder in folders for path in folder.iterdir() if not path.name.startswith((".", "__"))]
 
 
 # Bytes that are no HTTP after an answer that ended the connection: uvicorn has nobody left to answer, and closes it.
 NOT_OURS = ("h11._util.LocalProtocolError",)
-FAILED_HERE = re.compile(r" failed: (.* \((?:playground|ui|models|soak|data|training)/\w+\.py:\d+\))$", re.MULTILINE)
+FAILED_HERE = re.compile(r" failed: (.* \((?:playground|models|tests)/[\w/]+\.py:\d+\))$", re.MULTILINE)  # as `ui.shield` says it
 
 
 def complaints(said: str) -> Counter:

@@ -68,7 +68,11 @@ def _handler(dependency: dict) -> Handler:
 
 
 class Told(Exception):
-    """A message that the page shows to a person."""
+    """A message that the page shows to a person; `code` says what kind of refusal it is, and is empty where Gradio refuses."""
+
+    def __init__(self, words: str, code: str = ""):
+        super().__init__(words)
+        self.code = code
 
 
 async def call(client: Client, page: Page, handler: Handler, data: list, session: str, query: str = "") -> list:
@@ -104,5 +108,5 @@ async def stream(client: Client, page: Page, handler: Handler, data: list, sessi
 
 def _data(status: int, output: dict) -> list:
     if status != 200 or output.get("error"):
-        raise Told(str(output.get("error") or output.get("detail")))
+        raise Told(str(output.get("error") or output.get("detail")), str(output.get("title", "")).replace(" ", "_"))
     return output.get("data", [])

@@ -17,6 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from playground.runs.access import NotAllowed
+from playground.runs.store import NoSuchRun
+from playground.training.errors import NoCheckpointYet
+from playground.web.computing import Busy
+from playground.workers.supervisor import QueueFull, WrongState
 from tests.soak.browser import LIKE_A_BROWSER, load
 from tests.soak.client import Client, NoAnswer
 from tests.soak.page import Page, Told, call, stream
@@ -24,7 +29,7 @@ from tests.soak.page import Page, Told, call, stream
 # As in assets/status.js and assets/runs.js.
 EAGER_POLL_S, POLL_S, IDLE_POLL_S, TABLE_S = 0.12, 0.4, 2.0, 1.5
 ACTIVE = ("queued", "starting", "running")
-FULL = ("runs are waiting already", "others are looking", "models are writing", "has no checkpoint yet")
+FULL = (QueueFull.code, Busy.code, NoCheckpointYet.code)  # a full house, or too early
 QUEUE_PATIENCE_S = 240.0
 
 
@@ -181,7 +186,7 @@ class Person:
         try:
             await doing
         except Told as error:
-            (self.diary.turned_away if any(word in str(error) for word in FULL) else self.diary.errors)[f"told: {str(error)[:120]}"] += 1
+            (self.diary.turned_away if error.code in FULL else self.diary.errors)[f"told: {str(error)[:120]}"] += 1
         except NoAnswer as error:
             self.diary.blame(f"no answer: {error}")
 
@@ -309,10 +314,10 @@ class Person:
             try:
                 await stranger.press(elem_id, table)
             except Told as error:
-                if "there is no run" in str(error):  # its owner has deleted it a moment ago
+                if error.code == NoSuchRun.code:  # its owner has deleted it a moment ago
                     return
-                if "only the owner" not in str(error):
-                    self.diary.blame(f"{elem_id} of somebody else's run is refused in other words: {str(error)[:80]}")
+                if error.code != NotAllowed.code:
+                    self.diary.blame(f"{elem_id} of somebody else's run is refused as {error.code}: {str(error)[:80]}")
             else:
                 self.diary.blame(f"{elem_id} of somebody else's run is not refused")
         with suppress(Told):
@@ -350,7 +355,7 @@ class Person:
             await tab.press(elem_id, {})
             self.diary.actions[elem_id] += 1
         except Told as error:
-            if "there is nothing to" not in str(error):
+            if error.code != WrongState.code:
                 raise
 
     async def _until_state(self, tab: Tab, until: float, right: Callable[[str], bool]) -> None:

@@ -82,14 +82,16 @@ def test_after_a_lie_about_the_length_the_connection_is_not_used_again(asked):
 
 def test_no_answer_has_a_reason(asked):
     async def hear_nothing(client):
-        with pytest.raises(NoAnswer, match="TimeoutError"):
+        with pytest.raises(NoAnswer) as raised:
             await client.get("/")
+        assert raised.value.timed_out
 
     asked([b"", b""], hear_nothing, patience_s=0.2)
 
     async def hear_nonsense(client):
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswer) as raised:
             await client.get("/")
+        assert not raised.value.timed_out
 
     asked([b"this is no http\r\n\r\n", None], hear_nonsense)
 

@@ -127,9 +127,10 @@ def test_what_a_reload_loses_is_noticed(run_apart, person, monkeypatch, kept):
 @pytest.mark.parametrize(
     ("answer", "blamed"),
     [
-        (Told("only the owner of 'x' may do this"), None),
-        (Told("there is no run 'x'"), None),
-        (Told("an error"), "in other words"),
+        (Told("whatever the words", "not_allowed"), None),
+        (Told("whatever the words", "no_such_run"), None),
+        (Told("only the owner of 'x' may do this", "cannot_do"), "is refused as cannot_do"),
+        (Told("an error"), "is refused as :"),
         ([{"mine": False}, {}], "is not refused"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.knobs import differences
-from playground.config.presets import PAIRS, PRESETS
+from playground.config.presets import PAIRS, PRESETS, demonstrations
 from playground.data import dataset
 from playground.runs.creation import complete
 from playground.system.cores import n_cpus
@@ -62,6 +62,14 @@ def test_one_of_the_two_learns_the_task_and_the_other_does_not(name, ends):
     assert can.score.token_accuracy > cannot.score.token_accuracy + 0.1
     noise = 3 * 1.0 / can.score.n_tokens**0.5
     assert can.excess > -noise, "below the best possible loss by more than chance allows"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_the_two_show_is_said_in_fields(name):
+    shown = demonstrations(f"task:{name}")
+    assert list(shown) == [name, f"{name}-cannot"] and [shows.learns for shows in shown.values()] == [True, False]
+    assert all(shows.architecture in PRESETS[preset].title for preset, shows in shown.items())
+    assert demonstrations("tiny-tales") == {} and PRESETS["default"].shows is None
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -64,13 +64,13 @@ def call(served):
 
 @pytest.fixture
 def refused(call):
-    """Call, expect an error for people, return its words."""
+    """Call, expect an error for people and, where a code is given, that for programs; return its words."""
     from gradio_client.exceptions import AppError
 
-    def expect(name, *args, **kwargs) -> str:
+    def expect(name, *args, code=None, **kwargs) -> str:
         with pytest.raises(AppError) as error:
             call(name, *args, **kwargs)
-        assert "Traceback" not in str(error.value)
+        assert "Traceback" not in str(error.value) and code in (None, error.value.title)
         return str(error.value)
 
     return expect
@@ -128,7 +128,7 @@ def test_without_the_owner_key_nothing_changes(served, call, refused):
             assert "only the owner" in refused("/control_run", run_id, action, key) or "owner key" in refused(
                 "/control_run", run_id, action, key
             )
-        assert "owner" in refused("/delete_run", run_id, key)
+        assert "owner" in refused("/delete_run", run_id, key, code="not_allowed")
         assert "owner" in refused("/rename_run", run_id, "mine now", key)
     run = Store(served[2]).run(run_id)
     assert run.wanted == "run" and run.name != "mine now"

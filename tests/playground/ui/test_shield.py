@@ -100,7 +100,7 @@ def test_what_a_route_stumbles_over_is_told_in_a_line_and_shows_nothing(capsys):
     assert answer.status_code == 400 and answer.text == "this request cannot be understood"
     assert all(answer.headers[name] == value for name, value in HEADERS.items())
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("GET /stumble failed: KeyError: ") and "test_shield.py:" in line and "\x1b" not in line
+    assert line.startswith("GET /stumble failed: KeyError: ") and "(tests/playground/ui/test_shield.py:" in line and "\x1b" not in line
 
 
 def test_what_breaks_off_an_answer_is_told_in_a_line(capsys):

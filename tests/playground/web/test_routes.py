@@ -200,6 +200,16 @@ def test_what_is_not_there_is_not_found(client, path):
     assert client.get(path).status_code == 404
 
 
+def test_a_refusal_has_a_code_beside_the_words(trained, client):
+    run_id = trained[2]
+    for path, status, code in (
+        ("/runs/aaaaaaaaaa/graph", 404, "no_such_run"), (f"/runs/{run_id}/weights?step=5", 404, "not_found"),
+        (f"/runs/{run_id}?cursor=abc", 400, "bad_request"), ("/nothing/like/this", 404, "not_found"),
+    ):  # fmt: skip
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (status, code) and answer.json()["error"]
+
+
 def test_wrong_numbers_are_refused(trained, client):
     assert client.get(f"/runs/{trained[2]}?cursor=abc").status_code == 400
     assert client.get("/overlay?x=evil").status_code == 400
