@@ -186,8 +186,9 @@ export function columnUnder({ clientX }, element, n) {
 /* ---- waiting ---- */
 
 /**
- * A panel asks again and again while something is being done for it, as long as it can be seen. An answer that says the same
- * as before is no news to Gradio, which then tells the panel nothing: so it asks until it is told that it need not.
+ * A panel asks again and again while something is being done for it, as long as it can be seen. An answer that says
+ * the same as before is no news to Gradio, which then tells the panel nothing: so it asks until it is told that it
+ * need not.
  * @param {HTMLElement} root
  * @param {() => void} ask
  * @param {number} every milliseconds
