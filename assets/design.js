@@ -3,7 +3,7 @@
 /** @import { Graph } from "./diagram.js" */
 
 import { diagram } from "./diagram.js";
-import { asking, fact, h, visible } from "./dom.js";
+import { asking, fact, h } from "./dom.js";
 import { compact, duration, number } from "./format.js";
 
 /**
@@ -135,11 +135,14 @@ async function opened({ id, section_id }) {
 
 /* ---- the design ---- */
 
+/** Between questions whether the speed of this machine is known by now. */
+const MEASURED_MS = 3000;
+
 /** @type {Mount} */
 export function design(root, { props, watch, trigger }) {
-  let timer = 0;
   let drawn = "";
   const again = asking(root, () => trigger("again"));
+  const measured = asking(root, () => trigger("again"), MEASURED_MS);
   const problems = h("ul", { class: "pg-problems", hidden: true });
   const pictures = h("div", { class: "pg-pictures" });
   const formulas = h("pre", { class: "pg-formulas" });
@@ -160,20 +163,19 @@ export function design(root, { props, watch, trigger }) {
   function show() {
     const value = props.value;
     if (!value) return;
-    clearTimeout(timer);
-    if (value.waiting || value.missing) showWaiting(Boolean(value.waiting));
+    again(Boolean(value.waiting));
+    measured(value.seconds === null);
+    if (value.waiting || value.missing) showWaiting();
     else showNotes(value);
     if (value.waiting || value.missing || value.problems.length) return;
     showDesign(value);
   }
 
-  /** @param {boolean} asks */
-  function showWaiting(asks) {
+  function showWaiting() {
     root.classList.add("pg-stale");
     notes = { problems: [], idle: notes.idle };
     note();
     problems.hidden = true;
-    if (asks) again(true);
   }
 
   /** @param {Notes} value */
@@ -200,7 +202,6 @@ export function design(root, { props, watch, trigger }) {
     changes.hidden = !other;
     if (other) changes.replaceChildren(...differences(other));
     facts.replaceChildren(...costs(value));
-    if (value.seconds === null) timer = setTimeout(() => visible(root) && trigger("again"), 3000);
     rows.replaceChildren(...value.parts.map(partsRow));
   }
   watch("value", show);

@@ -186,19 +186,20 @@ export function columnUnder({ clientX }, element, n) {
 /* ---- waiting ---- */
 
 /**
- * A panel asks again while something is being done for it, as long as it can be seen.
+ * A panel asks again and again while something is being done for it, as long as it can be seen. An answer that says
+ * the same as before is no news to Gradio, which then tells the panel nothing: so it asks until it is told that it
+ * need not.
  * @param {HTMLElement} root
  * @param {() => void} ask
+ * @param {number} every milliseconds
  * @returns {(waits: boolean) => void}
  */
-export function asking(root, ask) {
+export function asking(root, ask, every = 700) {
   let timer = 0;
-  /** @param {boolean} waits */
-  function again(waits) {
-    clearTimeout(timer);
-    if (waits) timer = setTimeout(() => (visible(root) ? ask() : again(true)), 700);
-  }
-  return again;
+  return (waits) => {
+    clearInterval(timer);
+    if (waits) timer = setInterval(() => visible(root) && ask(), every);
+  };
 }
 
 /**
