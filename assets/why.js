@@ -13,7 +13,7 @@ export function whyNoValues({ name, where }, { probe, text }) {
     return "This probe did not follow a step that was watched, such as the last one of a run that was stopped or ended by time; move the slider back.";
   }
   if (name === "dead_units") {
-    return "Units of this activation function are never exactly 0: only ReLU and ReLU² can die.";
+    return "Units of this activation function are never exactly 0, so none can die.";
   }
   if (where === "attention") return "This model has no attention to measure.";
   if (where === "mlp") return "This model has no MLP to measure.";
