@@ -61,8 +61,8 @@ def tensor_files(folder: Path) -> list[tuple[int, Path]]:
 # In the folder of the probes.
 
 
-class Probe(NamedTuple):
-    """One probe file."""
+class ProbeFile(NamedTuple):
+    """The file of one probe."""
 
     text_hash: str
     step: int
@@ -78,10 +78,10 @@ def probe_steps(folder: Path, text_hash: str) -> list[int]:
     return sorted(_files(folder / text_hash, _PROBE))
 
 
-def all_probes(folder: Path) -> list[Probe]:
+def all_probes(folder: Path) -> list[ProbeFile]:
     """Those of all texts."""
     texts = [each for each in _in(folder) if each.is_dir() and not each.is_symlink()]
-    return [Probe(text.name, step, path) for text in texts for step, path in sorted(_files(text, _PROBE).items())]
+    return [ProbeFile(text.name, step, path) for text in texts for step, path in sorted(_files(text, _PROBE).items())]
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:

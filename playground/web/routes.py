@@ -241,6 +241,7 @@ def _refusal(status: int) -> Callable[[Request, Exception], Response]:
     return answer
 
 
-def _wrong(request: Request, error: HTTPException) -> Response:
+def _wrong(request: Request, error: Exception) -> Response:
     """The same for what cannot be understood or found, by the name of its status."""
+    assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail, "code": HTTPStatus(error.status_code).name.lower()}, error.status_code)
