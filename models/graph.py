@@ -134,7 +134,7 @@ def formulas(config: ModelConfig) -> list[str]:
 
 
 def stream_nodes(config: ModelConfig) -> tuple[str, list[str]]:
-    """The nodes whose output is the residual stream: the one that starts it, and in each block the one that ends each part."""
+    """The nodes whose output is the residual stream: the first one, and in each block the last one of each sublayer."""
     first = "embd_norm" if config.embd_norm else "embedding"
     if config.parallel:
         return first, ["add"]
