@@ -1,4 +1,4 @@
-"""What a person should notice about a run, in plain words: each sentence by a rule with stated thresholds.
+"""Findings: sentences on what is notable about a run, each by a rule with stated thresholds.
 
 Works on recorded rows alone. Layers and heads are named from 1. Imports no torch.
 """
@@ -45,7 +45,7 @@ class History:
     facts: Mapping[str, Any] | None = None
 
     def latest(self, quantity: str) -> dict[str, list]:
-        """By node, per layer, from the newest row that has it: not every probe follows a step that was watched."""
+        """By node, per layer, from the newest row that has the quantity: not every probe follows a training step that was measured."""
         return next((row["values"][quantity] for row in reversed(self.measures) if (row.get("values") or {}).get(quantity)), {})
 
     def stream(self, quantity: str) -> list[tuple[int, float]]:
@@ -181,7 +181,7 @@ def _kept(history: History) -> str | None:
 
 
 def _idle(history: History) -> str | None:
-    if not history.config.model.residual:  # there a sublayer replaces the stream, however small it is
+    if not history.config.model.residual:  # without residuals a sublayer replaces the stream, however small its output is
         return None
     shares: dict[int, list[float]] = {}
     for _, layer, value in history.layers("sublayer_share"):
@@ -428,7 +428,7 @@ def _layers(layers: list[int]) -> str:
 
 
 def _heads(found: list[tuple[float, int, int]]) -> str:
-    """The strongest by name, the others by number."""
+    """The strongest heads by name, and how many more there are."""
     names = [f"layer {layer}, head {head}" for _, layer, head in found[:NAMED]]
     if len(found) > NAMED:
         names.append(f"{len(found) - NAMED} more")
@@ -441,7 +441,7 @@ def _and(names: list[str]) -> str:
 
 
 def _part(node: str, layer: int, capital: bool = False) -> str:
-    """A node of the graph as people call it."""
+    """A node of the graph in words."""
     part, _, rest = node.partition(".")
     name = {"attn": "attention", "mlp": "MLP"}.get(part)
     if name is None:
