@@ -40,7 +40,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(label="SGD with momentum", state_floats=1, reads=SCHEDULED, about="SGD with momentum has one rate for all weights"),
     "lion": Optimizer(
         label="Lion", state_floats=1, reads=(*SCHEDULED, "beta2"),
-        about="Lion uses only the signs of its update, and wants a rate 3 to 10 times lower", paper="Lion: Chen et al. 2023, arXiv:2302.06675",
+        about="Lion uses only the signs of its update, and wants a rate 3 to 10 times lower",
+        paper="Lion: Chen et al. 2023, arXiv:2302.06675",
     ),
     "schedule_free": Optimizer(
         label="schedule-free AdamW", state_floats=3, reads=("beta2",),
