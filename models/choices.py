@@ -164,11 +164,11 @@ class Position(Entry):
 
 POSITIONS: dict[str, Position] = {
     "learned": Position(
-        label="learned", added=" + P[place]", params=lambda block_size, width: block_size * width,
+        label="learned", added=" + P[position]", params=lambda block_size, width: block_size * width,
         about="a learned vector per position, added to the embedding",
     ),
     "sinusoidal": Position(
-        label="sinusoidal", added=" + sines of the place", paired=True, about="fixed sines and cosines, added to the embedding",
+        label="sinusoidal", added=" + sines of the position", paired=True, about="fixed sines and cosines, added to the embedding",
     ),
     "rope": Position(
         label="RoPE", rotates=True, words="q and k rotated", reads=("rope_base", "rope_fraction", "rope_interleaved"),

@@ -161,7 +161,7 @@ def _grows(history: History) -> str | None:
     if len(sizes) < 2 or sizes[0][1] <= 0 or sizes[-1][1] / sizes[0][1] <= GROWS:
         return None
     place = PLACEMENTS[history.config.model.norm_placement]
-    why = " Under pre-norm nothing sets it back." if place.before and place.n_norms == 1 else ""
+    why = " Pre-norm never rescales the stream." if place.before and place.n_norms == 1 else ""
     return f"The stream grows {_times(sizes[-1][1] / sizes[0][1])} from the embedding to {_place(sizes[-1][0], the=True)}.{why}"
 
 
@@ -170,7 +170,7 @@ def _forgotten(history: History) -> str | None:
     if history.config.model.residual or len(likeness) < 2 or abs(likeness[-1][1]) >= FORGOTTEN:
         return None
     gone = next(passed for passed, value in likeness if abs(value) < FORGOTTEN)
-    return f"Without residuals nothing of the embedding is left {_place(gone)}: each layer starts anew from what the one before made."
+    return f"Without residuals nothing of the embedding is left {_place(gone)}: each layer sees only the output of the one before."
 
 
 def _kept(history: History) -> str | None:
@@ -209,7 +209,7 @@ def _dead(history: History) -> str | None:
     worst = max(((value, layer) for _, layer, value in history.layers("dead_units")), default=(0.0, 0))
     if worst[0] <= DEAD:
         return None
-    return f"{_percent(worst[0])} of the hidden units of layer {worst[1]} answer to no token of the probe text: they are dead here."
+    return f"{_percent(worst[0])} of the hidden units of layer {worst[1]} are 0 on every token of the probe text: they are dead here."
 
 
 def _saturated(history: History) -> str | None:
