@@ -1,6 +1,6 @@
-"""Causal self-attention: each token looks back at itself and the tokens before it.
+"""Causal self-attention: each token attends to itself and to the tokens before it.
 
-Knows nothing of norms and residuals around it.
+Knows nothing of the norms and residuals around it.
 
 Shapes: B batch, T new tokens, S all tokens seen (S = T without a cache), H heads, G key and
 value heads (H where not grouped), D head dimension, C channels (n_embd).
@@ -23,10 +23,10 @@ from models.positions import build_slopes, build_turned
 
 
 class Attend(nn.Module):
-    """softmax(scale q k^T, masked) v: by a fused kernel where there is one for it.
+    """Scaled dot-product attention, softmax(scale q k^T + mask) v, by a fused kernel where one can compute it.
 
-    A module of its own, so that a forward hook sees exactly the queries and keys from which
-    `weights` computes the map that the kernel never writes out.
+    It is a separate module so that a forward hook sees its queries and keys: `weights` computes
+    from them the attention map, which the fused kernel never writes out.
     """
 
     def __init__(self, config: ModelConfig, layer: int = 0):
@@ -45,11 +45,11 @@ class Attend(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask(q, k), dropout_p=dropout, scale=self.scale)
 
     def plain(self, new: int, seen: int) -> bool:
-        """Whether the mask is nothing but causal: all tokens are new, or one new token sees them all."""
+        """Whether the mask is only causal: all tokens are new, or a single new token sees all of them."""
         return self.slopes is None and (self.window is None or self.window >= seen) and new in (seen, 1)
 
     def mask(self, q: Tensor, k: Tensor) -> Tensor:
-        """What is added to the scores, (H or 1, T, S) in their dtype: -inf where a token may not look."""
+        """The bias added to the scores, (H or 1, T, S) in their dtype: ALiBi's penalty, and -inf where a token may not look."""
         new, seen = q.size(-2), k.size(-2)
         places = torch.arange(seen, device=q.device)
         distance = places[seen - new :, None] - places  # (T, S)

@@ -53,7 +53,7 @@ class Branch(nn.Module, Generic[Sublayer]):
         return self.norm_after(self.stream(x, self.change(self.norm_in(x), *context)))
 
     def change(self, h: Tensor, *context) -> Tensor:
-        """What f adds, from its normalised input."""
+        """f(h) after its output norm and gain; `h` is the input after its norm."""
         y = self.norm_out(self.f(h, *context))
         return y if self.gain is None else self.gain * y
 
@@ -65,7 +65,7 @@ class Branch(nn.Module, Generic[Sublayer]):
 
 
 class Block(nn.Module):
-    """`attn` and `mlp` are branches; one that the config leaves out is None."""
+    """One transformer block. `attn` and `mlp` are branches; one that the config leaves out is None."""
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()

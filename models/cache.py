@@ -1,4 +1,4 @@
-"""The keys and values that decoding keeps, so that each new token costs one step. Knows nothing of how they are computed.
+"""The KV cache: keys and values kept while decoding, so that each new token costs one step. Knows nothing of how they are computed.
 
 Shapes: B batch, G key and value heads, T new tokens, S all tokens seen, D head dimension.
 """

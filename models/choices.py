@@ -1,6 +1,6 @@
 """What each part of the architecture can be: one table per kind of choice, one entry per value.
 
-An entry says all that is known of its value without building it: its names, its formula, what it learns, which knobs act with it.
+An entry describes its value without building it: names, formula, number of parameters, which knobs have an effect with it.
 The form, the flags, the picture, the formulas, the counts and the messages are derived from the tables, so a new value is one
 entry here and, where it computes something new, one module in `norms`, `mlp` or `positions`. Imports no torch.
 """
@@ -15,9 +15,9 @@ from models.knobs import Entry
 
 @dataclass(frozen=True, kw_only=True)
 class Norm(Entry):
-    """`short` is its name in formulas, `formula` what it computes before gain and bias. Of the knobs `norm_gain`, `norm_bias`
-    and `norm_eps` it reads those that it has a use for. `eps` holds where none is set, also for the RMSNorm of QK-norm;
-    `biased` norms have a bias where the other biases are on; `own_params` are learned beside gain and bias."""
+    """`short` is its name in formulas, `formula` what it computes before gain and bias. `reads` holds those of the knobs
+    `norm_gain`, `norm_bias` and `norm_eps` that it uses. `eps` is its default epsilon, also for the RMSNorm of QK-norm;
+    `biased`: its automatic bias follows the knob `bias`; `own_params(width)` parameters are learned beside gain and bias."""
 
     short: str
     formula: str
@@ -40,7 +40,7 @@ NORMS: dict[str, Norm] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Placement(Entry):
-    """Where a sublayer f has norms: `before` it, on its `output`, `after` the addition of both."""
+    """Where a sublayer f has norms: `before` it, on its `output`, or `after` the residual addition."""
 
     before: bool = False
     output: bool = False
@@ -64,9 +64,9 @@ PLACEMENTS: dict[str, Placement] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Gain(Entry):
-    """`keep(n_layer)` is the weight of the stream in each addition, `shrink(n_layer)` the factor on the first weights of values,
-    output and MLP projections; `learned`: what is added is multiplied by a learned number that starts at 0; `needs_post`:
-    it is defined for norms after the addition only."""
+    """How a residual addition is weighted. `keep(n_layer)`: factor on the stream; `shrink(n_layer)`: factor on the initial
+    weights of the value, output and MLP projections; `learned`: the sublayer's output is multiplied by a learned scalar that
+    starts at 0; `needs_post`: defined for post-norm only."""
 
     keep: Callable[[int], float] = lambda n_layer: 1.0
     shrink: Callable[[int], float] = lambda n_layer: 1.0
@@ -84,7 +84,7 @@ GAINS: dict[str, Gain] = {
         label="ReZero", learned=True, about="x + a f(x) with a learned a that starts at 0",
         paper="Bachlechner et al. 2020, arXiv:2003.04887 (ReZero)",
     ),
-    "deepnorm": Gain(  # of a decoder
+    "deepnorm": Gain(  # the constants for a decoder-only model
         label="DeepNorm", keep=lambda n_layer: (2 * n_layer) ** 0.25, shrink=lambda n_layer: (8 * n_layer) ** -0.25, needs_post=True,
         about="norm(a x + f(x)) with a fixed a above 1", paper="Wang et al. 2022, arXiv:2203.00555 (DeepNorm)",
     ),
@@ -93,7 +93,7 @@ GAINS: dict[str, Gain] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BlockLayout(Entry):
-    """`parallel`: attention and MLP read the same stream; `shared_norm`: through one norm."""
+    """`parallel`: attention and MLP read the same stream; `shared_norm`: both read it through one norm."""
 
     parallel: bool = False
     shared_norm: bool = False
@@ -150,9 +150,9 @@ QK_NORMS: dict[str, QkNorm] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Position(Entry):
-    """How the model learns of places, as the picture shows it: `added` to the token's vector, in the `score` of a query and a
-    key, or in the `words` about them. `rotates`: queries and keys, pair by pair; `paired`: it needs an even width;
-    `params(block_size, width)` are learned."""
+    """A position encoding. Its text in the diagram: `added` to the token embedding, in the attention `score`, or `words`
+    after the formula of attention. `rotates`: it rotates queries and keys pair by pair; `paired`: it needs an even width;
+    `params(block_size, width)`: its number of learned parameters."""
 
     added: str = ""
     score: str = ""
@@ -164,24 +164,28 @@ class Position(Entry):
 
 POSITIONS: dict[str, Position] = {
     "learned": Position(
-        label="learned", added=" + P[place]", params=lambda block_size, width: block_size * width, about="a learned vector per place",
+        label="learned", added=" + P[position]", params=lambda block_size, width: block_size * width,
+        about="a learned vector per position, added to the embedding",
     ),
-    "sinusoidal": Position(label="sinusoidal", added=" + sines of the place", paired=True, about="sines and cosines per place"),
+    "sinusoidal": Position(
+        label="sinusoidal", added=" + sines of the position", paired=True, about="fixed sines and cosines, added to the embedding",
+    ),
     "rope": Position(
         label="RoPE", rotates=True, words="q and k rotated", reads=("rope_base", "rope_fraction", "rope_interleaved"),
-        about="queries and keys are rotated", paper="Su et al. 2021, arXiv:2104.09864 (RoPE)",
+        about="queries and keys are rotated by the position", paper="Su et al. 2021, arXiv:2104.09864 (RoPE)",
     ),
     "alibi": Position(
-        label="ALiBi", score=" − slope · distance", about="a penalty on distance", paper="Press et al. 2021, arXiv:2108.12409 (ALiBi)",
+        label="ALiBi", score=" − slope · distance", about="scores fall linearly with distance",
+        paper="Press et al. 2021, arXiv:2108.12409 (ALiBi)",
     ),
-    "none": Position(label="none", about="only by the mask", paper="Haviv et al. 2022, arXiv:2203.16634 (none)"),
+    "none": Position(label="none", about="only the causal mask tells the order", paper="Haviv et al. 2022, arXiv:2203.16634 (none)"),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class MlpKind:
     """`gated`: the activation of one projection multiplies another. `formula` of the hidden units, with an activation f;
-    `kept` numbers per hidden unit and token wait for the backward pass."""
+    `kept`: numbers per hidden unit and token that are stored for the backward pass."""
 
     gated: bool
     formula: str
@@ -199,9 +203,9 @@ PLAIN, GATED = MlpKind(False, "{f}(U x)", kept=2), MlpKind(True, "{f}(G x) · (U
 class Activation(Entry):
     """The MLP's non-linearity and the kind of MLP that it makes.
 
-    `short` is its name in the picture; `of` the activation whose function a gated one takes; `dies`: it is flat and exactly 0
-    for half of its inputs, so that units can die, where others only saturate; `transformers` are the names that
-    transformers has for its function, the one to write first.
+    `short` is its name in the diagram; `of`: in a gated unit, the activation of the gate; `dies`: it is exactly 0 with zero
+    slope on half of its inputs, so units can die (others only saturate); `transformers`: its names in the transformers
+    library, the one to write first.
     """
 
     short: str
@@ -232,8 +236,8 @@ ACTIVATIONS: dict[str, Activation] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Init(Entry):
-    """`normal`: drawn from a normal distribution, else by torch's defaults; `by_depth`: residual projections smaller by
-    1/sqrt(2 n_layer)."""
+    """`normal`: drawn from a normal distribution, else by torch's defaults; `by_depth`: the standard deviation of residual
+    projections is smaller by 1/sqrt(2 n_layer)."""
 
     normal: bool = True
     by_depth: bool = False
@@ -244,6 +248,6 @@ INITS: dict[str, Init] = {
         label="GPT-2", by_depth=True, reads=("init_std",), about="normal, and residual projections smaller by 1/sqrt(2 n_layer)",
         paper="Radford et al. 2019 (GPT-2)",
     ),
-    "normal": Init(label="normal", reads=("init_std",), about="the same everywhere"),
-    "pytorch": Init(label="PyTorch", normal=False, about="its defaults"),
+    "normal": Init(label="normal", reads=("init_std",), about="the same standard deviation everywhere"),
+    "pytorch": Init(label="PyTorch", normal=False, about="PyTorch's defaults"),
 }  # fmt: skip

@@ -1,6 +1,6 @@
-"""ModelConfig: every knob of the architecture, its bounds, its words, and what it costs.
+"""ModelConfig: every knob of the architecture with its bounds and help, and the costs of a model in closed form.
 
-What the choices among them can be is in `models.choices`. Imports no torch, so that a page or a command line can reason
+The values of its choices are in `models.choices`. Imports no torch, so that a page or a command line can reason
 about models without it.
 """
 
@@ -31,7 +31,7 @@ BIASED = " and ".join(f"{norm.label}s" for norm in WITH_NORM_BIAS if norm.biased
 DEFAULT_EPS = ", ".join(f"{norm.eps:.0e} for {norm.label}".replace("e-0", "e-") for norm in NORMS.values() if "norm_eps" in norm.reads)
 GATED_NAMES = " and ".join(dict.fromkeys(activation.short for activation in ACTIVATIONS.values() if activation.mlp.gated))
 SUBLAYER = Needs("sublayers")
-SUBLAYER_SAID = Needs("sublayers", refuses=False)
+SUBLAYER_HINT = Needs("sublayers", refuses=False)
 
 
 def heads_divide_the_width(n_head: int, n_embd: int, head_dim: int | None) -> str | None:
@@ -183,7 +183,7 @@ class ModelConfig(Knobs, frozen=True):
         paper="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
     )  # fmt: skip
     share_layers: bool = knob(
-        False, group=RESIDUAL, label="layers share their weights", help="Use one block's weights again in every layer.",
+        False, group=RESIDUAL, label="layers share their weights", help="All layers use the weights of one block.",
         paper="Dehghani et al. 2018, arXiv:1807.03819; Lan et al. 2019, arXiv:1909.11942",
     )  # fmt: skip
 
@@ -197,16 +197,16 @@ class ModelConfig(Knobs, frozen=True):
         help="Length of each head's queries, keys and values.", paper="Raffel et al. 2019, arXiv:1910.10683",
     )  # fmt: skip
     qkv_bias: bool | None = knob(
-        None, group=ATTENTION, label="query, key and value bias", none_means="as biases", needs=SUBLAYER_SAID,
+        None, group=ATTENTION, label="query, key and value bias", none_means="as biases", needs=SUBLAYER_HINT,
         help="Whether the query, key and value projections add a bias.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     attn_out_bias: bool | None = knob(
-        None, group=ATTENTION, label="attention output bias", none_means="as biases", needs=SUBLAYER_SAID,
+        None, group=ATTENTION, label="attention output bias", none_means="as biases", needs=SUBLAYER_HINT,
         help="Whether the projection after the heads adds a bias.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     qk_norm: Annotated[str, OneOf(QK_NORMS)] = knob(
         "none", group=ATTENTION, label="QK-norm", needs=SUBLAYER,
-        help="RMSNorm on queries and keys before they meet: each head by itself, or the whole projection at once. Keeps scores in bounds.",
+        help="RMSNorm on queries and keys before their dot product, per head or over the whole projection. Keeps scores in bounds.",
         paper="Henry et al. 2020, arXiv:2010.04245; Dehghani et al. 2023, arXiv:2302.05442",
     )  # fmt: skip
     window: int | None = knob(
@@ -225,53 +225,54 @@ class ModelConfig(Knobs, frozen=True):
     )  # fmt: skip
     attn_scale: float | None = knob(
         None, ge=1e-6, le=1e6, group=ATTENTION, label="attention scale", none_means="1 / sqrt(head size)", needs=SUBLAYER,
-        help="What the products of queries and keys are multiplied by.", paper="Vaswani et al. 2017, arXiv:1706.03762",
+        help="Factor on the dot products of queries and keys.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
 
     position: Annotated[str, OneOf(POSITIONS)] = knob(
-        "learned", group=POSITION, label="position", help=f"How order is told. {abouts(POSITIONS, '. ', named=True)}.",
-        paper=papers(POSITIONS),
+        "learned", group=POSITION, label="position",
+        help=f"How the model knows the order of tokens. {abouts(POSITIONS, '. ', named=True)}.", paper=papers(POSITIONS),
     )  # fmt: skip
     rope_base: float = knob(
         10_000.0, ge=1, le=1e9, group=POSITION, label="RoPE base", needs=Needs("position"),
-        help="The larger, the slower the slowest pair of numbers turns.", paper="Su et al. 2021, arXiv:2104.09864",
+        help="Base of the rotation frequencies: the larger, the slower the slowest pair rotates.", paper="Su et al. 2021, arXiv:2104.09864",
     )  # fmt: skip
     rope_fraction: float = knob(
         1.0, gt=0, le=1, slider=(0.25, 1), step=0.25, group=POSITION, label="RoPE fraction", unit="of the head size",
-        needs=Needs("position"), help="How much of each head is rotated; the rest does not know about places.",
+        needs=Needs("position"), help="Share of each head's dimensions that is rotated; the rest carries no position.",
         paper="Black et al. 2022, arXiv:2204.06745",
     )  # fmt: skip
     rope_interleaved: bool = knob(
         False, group=POSITION, label="RoPE interleaved", needs=Needs("position"),
-        help="Pair neighbouring numbers (GPT-J) instead of the two halves (Llama).", paper="Wang and Komatsuzaki 2021 (GPT-J)",
+        help="Rotate neighbouring dimensions as pairs (GPT-J) instead of pairing the two halves (Llama).",
+        paper="Wang and Komatsuzaki 2021 (GPT-J)",
     )  # fmt: skip
 
     activation: Annotated[str, OneOf(ACTIVATIONS)] = knob(
-        "gelu", group=MLP, label="activation", needs=SUBLAYER_SAID,
+        "gelu", group=MLP, label="activation", needs=SUBLAYER_HINT,
         help=f"The non-linearity of the MLP. {GATED_NAMES} multiply by a second projection: gated linear units.",
         paper=papers(ACTIVATIONS),
     )  # fmt: skip
     mlp_ratio: float = knob(
-        4.0, gt=0, le=64, slider=(0.5, 8), step=0.5, group=MLP, label="MLP ratio", unit="x width", needs=SUBLAYER_SAID,
+        4.0, gt=0, le=64, slider=(0.5, 8), step=0.5, group=MLP, label="MLP ratio", unit="x width", needs=SUBLAYER_HINT,
         help="Hidden units of the MLP as a multiple of the width.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
     mlp_bias: bool | None = knob(
-        None, group=MLP, label="MLP bias", none_means="as biases", needs=SUBLAYER_SAID, help="Whether the MLP's projections add a bias.",
+        None, group=MLP, label="MLP bias", none_means="as biases", needs=SUBLAYER_HINT, help="Whether the MLP's projections add a bias.",
         paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
 
     bias: bool = knob(
         True, group=EMBEDDING, label="biases",
-        help=f"Whether projections and {BIASED} have biases, unless said otherwise for one of them.",
+        help=f"Whether projections and {BIASED} have biases; a bias that has its own setting can differ.",
         paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     tie_weights: bool = knob(
         True, group=EMBEDDING, label="tie embedding and head",
-        help="Use one matrix both to read tokens in and to score the next one.",
+        help="Use one matrix as token embedding and as output projection.",
         paper="Press and Wolf 2016, arXiv:1608.05859",
     )  # fmt: skip
     scale_embedding: bool = knob(
-        False, group=EMBEDDING, label="scale the embedding", help="Multiply token vectors by the square root of the width.",
+        False, group=EMBEDDING, label="scale the embedding", help="Multiply token embeddings by the square root of the width.",
         paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
     embd_norm: bool = knob(
@@ -279,12 +280,12 @@ class ModelConfig(Knobs, frozen=True):
         paper="Le Scao et al. 2022, arXiv:2211.05100 (BLOOM)",
     )  # fmt: skip
     head_bias: bool = knob(
-        False, group=EMBEDDING, label="head bias", help="Whether the head adds a bias to each token's score.",
+        False, group=EMBEDDING, label="head bias", help="Whether the head adds a bias to each token's logit.",
         paper="Wang and Komatsuzaki 2021 (GPT-J)",
     )  # fmt: skip
     logit_softcap: float | None = knob(
         None, ge=0.01, le=1e6, group=EMBEDDING, label="logit soft cap", none_means="off",
-        help="Scores s of the next token become c tanh(s / c), never beyond c.", paper="Gemma 2, arXiv:2408.00118",
+        help="Logits s become c tanh(s / c), never beyond c.", paper="Gemma 2, arXiv:2408.00118",
     )  # fmt: skip
 
     init: Annotated[str, OneOf(INITS)] = knob(
@@ -292,10 +293,11 @@ class ModelConfig(Knobs, frozen=True):
     )  # fmt: skip
     init_std: float = knob(
         0.02, ge=1e-4, le=10, group=REGULAR, label="standard deviation", needs=Needs("init"),
-        help="How far apart the first weights lie.", paper="Radford et al. 2019 (GPT-2)",
+        help="Standard deviation of the initial weights.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
     init_zero_residual: bool = knob(
-        False, group=REGULAR, label="residual projections start at zero", help="Each sublayer begins by adding nothing.",
+        False, group=REGULAR, label="residual projections start at zero",
+        help="The last projection of each sublayer starts at zero, so at first it adds nothing.",
         paper="Zhang et al. 2019, arXiv:1901.09321 (Fixup)",
     )  # fmt: skip
     dropout: float = knob(
@@ -308,7 +310,7 @@ class ModelConfig(Knobs, frozen=True):
         unit="share dropped", help="Dropout on the sum of token and position embedding.", paper="Srivastava et al. 2014, JMLR 15",
     )  # fmt: skip
     attn_dropout: float | None = knob(
-        None, ge=0, lt=1, group=REGULAR, label="attention dropout", none_means="as dropout", needs=SUBLAYER_SAID,
+        None, ge=0, lt=1, group=REGULAR, label="attention dropout", none_means="as dropout", needs=SUBLAYER_HINT,
         unit="share dropped", help="Dropout on the attention weights.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
     resid_dropout: float | None = knob(
@@ -316,7 +318,7 @@ class ModelConfig(Knobs, frozen=True):
         unit="share dropped", help="Dropout on what each sublayer adds to the stream.", paper="Vaswani et al. 2017, arXiv:1706.03762",
     )  # fmt: skip
 
-    # What the open choices amount to.
+    # What follows from the knobs, with the automatic value where one is None.
 
     @property
     def head_size(self) -> int:
@@ -341,7 +343,7 @@ class ModelConfig(Knobs, frozen=True):
 
     @property
     def units_die(self) -> bool:
-        """Whether hidden units can fall silent for good."""
+        """Whether hidden units can die: 0 on every input, without gradient."""
         return ACTIVATIONS[self.function].dies
 
     @property
@@ -414,7 +416,7 @@ class ModelConfig(Knobs, frozen=True):
 
 
 class CompleteModel(ModelConfig, frozen=True):
-    """An architecture with its vocabulary: what can be built, and counted."""
+    """An architecture with its vocabulary size: it can be built, and its parameters can be counted."""
 
     vocab_size: int = knob(..., ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
 
@@ -435,7 +437,7 @@ def norm_params(config: ModelConfig) -> int:
 
 
 def attention_params(config: ModelConfig) -> int:
-    """Of one layer, its QK-norms included."""
+    """Parameters of one layer's attention, its QK-norms included."""
     width, size, heads, groups = config.n_embd, config.head_size, config.n_head, config.kv_heads
     inner = (heads + 2 * groups) * size
     qk_norm = sum(QK_NORMS[config.qk_norm].width(size, n) for n in (heads, groups))
@@ -443,7 +445,7 @@ def attention_params(config: ModelConfig) -> int:
 
 
 def mlp_params(config: ModelConfig) -> int:
-    """Of one layer."""
+    """Parameters of one layer's MLP."""
     matrices = config.mlp_kind.matrices
     return matrices * config.n_embd * config.d_ff + config.has_mlp_bias * ((matrices - 1) * config.d_ff + config.n_embd)
 
@@ -471,13 +473,13 @@ def n_params(config: CompleteModel) -> int:
 
 
 def attention_flops(config: ModelConfig) -> int:
-    """Of one layer, per token at full context; a window is not subtracted."""
+    """FLOPs of one layer's attention, per token at full context; a sliding window is not subtracted."""
     width, size, heads, groups = config.n_embd, config.head_size, config.n_head, config.kv_heads
     return 2 * width * (heads + 2 * groups) * size + 2 * 2 * config.block_size * heads * size + 2 * heads * size * width
 
 
 def mlp_flops(config: ModelConfig) -> int:
-    """Of one layer, per token."""
+    """FLOPs of one layer's MLP, per token."""
     return 2 * config.mlp_kind.matrices * config.n_embd * config.d_ff
 
 

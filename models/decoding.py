@@ -1,7 +1,7 @@
 """Sampling one token after another, with a cache of keys and values.
 
-Knows nothing of text. Past the context length the older half of the window is forgotten at
-once and the rest is read again at positions from 0, so nearly every token costs one step.
+Knows nothing of text. Beyond the context length the older half of the window is dropped at once
+and the cache is rebuilt from the rest at positions from 0, so nearly every token costs one step.
 
 Shapes: B batch, T new tokens, S all tokens seen, H heads, D head dimension, V vocabulary.
 """

@@ -1,6 +1,6 @@
-"""How each family is written in transformers: its options, the names of its tensors and how they lie.
+"""How transformers writes each model family: its options, and the names and layouts of its tensors.
 
-Pure tables and small functions about one family each; `models.interop` puts them to use. Imports no transformers.
+Tables, and small functions about one family each; `models.interop` applies them. Imports no transformers.
 
 Shapes: H heads, G key and value heads, D head dimension, C channels (n_embd).
 """
@@ -27,7 +27,7 @@ def refuse(option: str, message: str) -> UnsupportedArchitecture:
     return UnsupportedArchitecture([Problem(option, message)])
 
 
-# How tensors lie. `read` makes ours from theirs, `write` theirs from ours.
+# Tensor layouts. `read` converts theirs to ours, `write` ours to theirs.
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ def _thirds(ours: Tensor, config: ModelConfig) -> list[Tensor]:  # ((H + 2 G) * 
 
 
 SAME = Layout(lambda theirs, config: theirs[0], lambda ours, config: [ours])
-TURNED = Layout(  # a matrix as (in, out); a vector stays
+TRANSPOSED = Layout(  # a matrix is (in, out); a vector stays as it is
     lambda theirs, config: theirs[0].t() if theirs[0].dim() == 2 else theirs[0],
     lambda ours, config: [ours.t() if ours.dim() == 2 else ours],
 )
 BY_HEAD = Layout(_by_head, _to_heads)
 THREE = Layout(lambda theirs, config: torch.cat(theirs), _thirds)
-ONE_LESS = Layout(lambda theirs, config: 1 + theirs[0], lambda ours, config: [ours - 1])
+GAIN_MINUS_ONE = Layout(lambda theirs, config: 1 + theirs[0], lambda ours, config: [ours - 1])
 
 
-# What a family's own options say.
+# The options that need more than renaming, family by family.
 
 
 def rope(hf: Any, *also: str) -> dict:
-    """The base, and whatever a family reads `also`, from `rope_parameters`; scaled kinds of RoPE are refused."""
+    """Our RoPE knobs from `rope_parameters`, and the options `also` that a family has there; scaled kinds of RoPE are refused."""
     told = dict(hf.rope_parameters)
     kind = told.pop("rope_type", None) or told.pop("type", "default")
     if kind != "default":
@@ -119,7 +119,7 @@ def write_gpt2(config: ModelConfig) -> dict:
 
 
 def fold_gpt2(ours: dict[str, Tensor], hf: Any, config: ModelConfig) -> None:
-    """A scale of 1 / (layer + 1) on the scores is one on the queries."""
+    """Fold a scale of 1 / (layer + 1) on the scores into the queries."""
     if not hf.scale_attn_by_inverse_layer_idx:
         return
     for layer in range(config.n_layer):
@@ -225,7 +225,7 @@ GPT_NAMES = {
     "blocks.mlp.f.proj": "transformer.h.{i}.mlp.c_proj",
     "head": "lm_head",
 }
-CONV1D = {"qkv": TURNED, "proj": TURNED, "up": TURNED}
+CONV1D = {"qkv": TRANSPOSED, "proj": TRANSPOSED, "up": TRANSPOSED}
 LLAMA_NAMES = {
     "wte": "model.embed_tokens",
     "blocks.attn.norm_in": "model.layers.{i}.input_layernorm",
@@ -245,8 +245,9 @@ QK_NORM_NAMES = {f"blocks.attn.f.{part}_norm": f"model.layers.{{i}}.self_attn.{p
 class Dialect:
     """One family in transformers.
 
-    `options` rename theirs to our knobs; `fixed` are the knobs it doesn't let anyone choose; `read` and `write` do what is
-    no renaming; `must` lists options that only a few values of can be converted; `layouts` go by the last part of our name.
+    `options` maps its options to our knobs; `fixed`: knobs that never vary in this family; `read` and `write` convert what
+    is more than renaming; `must`: options of which only the listed values can be converted; `layouts`: by the last part of our
+    tensor's name, SAME otherwise; `fold` changes our weights by what has no knob; `interleaved`: its RoPE pairs neighbours.
     """
 
     family: Family
@@ -366,7 +367,7 @@ DIALECTS = {
             read_gemma2, write_gemma2, "hidden_activation",
             fixed={**LLAMA_FIXED, "norm_placement": "sandwich", "scale_embedding": True},
             must={"use_bidirectional_attention": (None, False)},
-            layouts={"qkv": THREE, "norm_in": ONE_LESS, "norm_out": ONE_LESS, "norm": ONE_LESS},
+            layouts={"qkv": THREE, "norm_in": GAIN_MINUS_ONE, "norm_out": GAIN_MINUS_ONE, "norm": GAIN_MINUS_ONE},
         ),
         Dialect(
             FAMILIES["olmo2"], "Olmo2ForCausalLM", LLAMA_OPTIONS,
@@ -381,7 +382,7 @@ DIALECTS = {
     )
 }  # fmt: skip
 
-# Options that no family's table names, for what is out of a knob's bounds.
+# Their names for knobs that no `options` table lists, for messages about values out of bounds.
 OTHER_OPTIONS = {
     "mlp_ratio": "intermediate_size", "rope_base": "rope_theta", "window": "sliding_window", "attn_scale": "query_pre_attn_scalar",
     "block_size": "seq_length",

@@ -1,4 +1,4 @@
-"""Which published families of models have a config's architecture, and which knob keeps it out of the others.
+"""The model families of transformers: which of them has a config's architecture, and which knobs keep it out of the others.
 
 Knows nothing of tensors: imports neither torch nor transformers, so that a page can name the knob.
 """
@@ -13,7 +13,7 @@ from models.choices import ACTIVATIONS
 from models.config import ModelConfig
 from models.knobs import ConfigError, Problem
 
-# Under which property of a config to find what an open knob amounts to, and which knobs it then follows from.
+# For knobs that can be None: the property of ModelConfig with the value that they then have, and the knobs that decide it.
 AMOUNTS = {
     "norm_bias": "has_norm_bias", "norm_eps": "eps", "final_norm": "has_final_norm", "n_kv_head": "kv_heads", "head_dim": "head_size",
     "qkv_bias": "has_qkv_bias", "attn_out_bias": "has_attn_out_bias", "mlp_bias": "has_mlp_bias",
@@ -25,7 +25,7 @@ FOLLOWS = {
     "embd_dropout": ("dropout",), "attn_dropout": ("dropout",), "resid_dropout": ("dropout",),
 }  # fmt: skip
 
-# An activation by the names that transformers has for it, or for what its gate goes through; the first one is written.
+# The names of each activation in transformers (of a gated one: those of its gate); the first one is written.
 NAMED = {name: ACTIVATIONS[activation.of or name].transformers for name, activation in ACTIVATIONS.items()}
 PLAIN = {name: names for name, names in NAMED.items() if names and not ACTIVATIONS[name].mlp.gated}
 GATED = {name: names for name, names in NAMED.items() if names and ACTIVATIONS[name].mlp.gated}
@@ -34,7 +34,7 @@ WORDS = {True: "on", False: "off", None: "none"}
 
 
 class UnsupportedArchitecture(ConfigError):
-    """A model that would not compute the same on the other side. `problems` name the options or knobs in the way."""
+    """A model that cannot be converted exactly. `problems` name the options or knobs in the way."""
 
     def __init__(self, problems: Iterable[Problem], about: str = ""):
         super().__init__(problems)
@@ -43,14 +43,14 @@ class UnsupportedArchitecture(ConfigError):
 
 @dataclass(frozen=True)
 class Rule:
-    """What a family asks of one knob: `missed` says what it needs where a config has something else."""
+    """A family's requirement on one knob: `missed(config)` says what is needed, or is None where the config has it."""
 
     knob: str
     missed: Callable[[ModelConfig], str | None]
 
 
 def amount(config: ModelConfig, knob: str) -> Any:
-    """What a knob comes to, also where it is left open."""
+    """The value of a knob; where it is None, the value that it then has."""
     return getattr(config, AMOUNTS.get(knob, knob))
 
 
@@ -64,7 +64,7 @@ def asks(knob: str, need: str, holds: Callable[[ModelConfig], bool]) -> Rule:
 
 
 def alike(first: str, second: str) -> tuple[Rule, Rule]:
-    """Two knobs that a family has only together; the first is to blame where it was set by itself."""
+    """Two knobs that must be equal. The problem is the first one's if it was set explicitly, else the second one's."""
 
     def differ(config: ModelConfig) -> bool:
         return amount(config, first) != amount(config, second)
@@ -126,7 +126,7 @@ class Family:
     asked: tuple[Rule, ...] = field(repr=False)
 
     def problems(self, config: ModelConfig) -> list[Problem]:
-        """Every rule that the config misses; an open knob is blamed under its own name."""
+        """One problem per rule that the config violates, also for knobs that are None."""
         rules = (*EVERY, only("activation", *self.activations), *self.asked)
         return [Problem(rule.knob, f"{self.title} needs {need}") for rule in rules if (need := rule.missed(config)) is not None]
 
@@ -183,7 +183,7 @@ FAMILIES = {
 
 
 def obstacles(config: ModelConfig, *, inference: bool = False) -> list[Problem]:
-    """What keeps a config out of the family that is closest to it, knob by knob; empty where one has it all.
+    """What keeps a config out of the family that is closest to it, knob by knob; empty where it fits.
 
     With `inference` only what the model computes counts, not how it would train on: dropout, layers that share their
     weights, and the lack of biases and gains, for which a family's zeros and ones can stand in, are no obstacles.
@@ -192,7 +192,7 @@ def obstacles(config: ModelConfig, *, inference: bool = False) -> list[Problem]:
 
 
 def closest(config: ModelConfig, *, inference: bool = False) -> tuple[Family, list[Problem]]:
-    """The family with the fewest obstacles, the first of those with as few, and what they are."""
+    """The family with the fewest obstacles (the first in a tie), and these obstacles."""
     found = [(family, _blamed(config, family.problems(relaxed(config, family) if inference else config))) for family in FAMILIES.values()]
     return min(found, key=lambda pair: len(pair[1]))
 
@@ -206,7 +206,7 @@ def family_of(config: ModelConfig, *, inference: bool = False) -> str:
 
 
 def relaxed(config: ModelConfig, family: Family) -> ModelConfig:
-    """A config that computes the same once its new biases are zeros and its new gains ones, closer to the family."""
+    """A config closer to the family that computes the same, once the biases it adds are zeros and the gains ones."""
     no_dropout = {"dropout": 0.0, "embd_dropout": None, "attn_dropout": None, "resid_dropout": None}
     config = config.model_copy(update=no_dropout | {"share_layers": False})
     for knob in ("norm_gain", "norm_bias", "qkv_bias", "attn_out_bias", "mlp_bias", "head_bias"):
@@ -217,7 +217,7 @@ def relaxed(config: ModelConfig, family: Family) -> ModelConfig:
 
 
 def _blamed(config: ModelConfig, problems: list[Problem]) -> list[Problem]:
-    """One problem per knob to change: an open knob is blamed on the one that it follows from."""
+    """One problem per knob to change: a problem with a knob that is None is reported for the knob that decides it."""
     knobs = {problem.path for problem in problems}
     blamed: dict[str, Problem] = {}
     for problem in problems:

@@ -61,7 +61,7 @@ class GPT(nn.Module):
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def embed(self, idx: Tensor, past: int) -> Tensor:  # (B, T) -> (B, T, C)
-        """Token vectors, with their places where those are added."""
+        """Token embeddings, plus position embeddings where the model adds them."""
         x = self.wte(idx)
         if self.config.scale_embedding:
             x = x * math.sqrt(self.config.n_embd)
@@ -97,7 +97,7 @@ def initialise(model: GPT) -> None:
 
 
 def _shrink(model: GPT, factor: float) -> None:
-    """Smaller first weights of values, output and MLP projections. Wang et al. 2022, arXiv:2203.00555."""
+    """Scale the initial weights of the value, output and MLP projections. Wang et al. 2022, arXiv:2203.00555."""
     config = model.config
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear):

@@ -134,7 +134,7 @@ def formulas(config: ModelConfig) -> list[str]:
 
 
 def stream_nodes(config: ModelConfig) -> tuple[str, list[str]]:
-    """The nodes whose output is the residual stream: the one that starts it, and in each block the one that ends each part."""
+    """The nodes whose output is the residual stream: the first one, and in each block the last one of each sublayer."""
     first = "embd_norm" if config.embd_norm else "embedding"
     if config.parallel:
         return first, ["add"]
@@ -170,7 +170,7 @@ def _branch(build: _Builder, part: str) -> None:
     if place.output:
         build.norm(f"{part}.norm_out", f"{module}.norm_out")
     if config.residual:
-        formula = f"{gain.stream(config.n_layer)} + " + ("a f(x), a learned from 0" if gain.learned else "f(x)")
+        formula = f"{gain.stream(config.n_layer)} + " + ("a f(x), with a learned a that starts at 0" if gain.learned else "f(x)")
         build.add(f"{part}.add", formula, source, build.at)
     if place.after:
         build.norm(f"{part}.norm_after", f"{module}.norm_after")

@@ -1,7 +1,7 @@
-"""Models to and from `transformers`: the same logits and gradients under the names that others use.
+"""Convert models to and from `transformers`, with the same logits and gradients.
 
 Converts exactly or raises `UnsupportedArchitecture`, naming the option or the knob in the way. Knows nothing of
-tokenizers and files; imports transformers only when a model goes there.
+tokenizers and files; imports transformers only to build one of its models.
 
 Shapes: H heads, G key and value heads, D head dimension.
 """
@@ -32,9 +32,9 @@ __all__ = ["UnsupportedArchitecture", "family_of", "from_transformers", "obstacl
 def from_transformers(hf_model: PreTrainedModel, *, block_size: int | None = None) -> GPT:
     """A GPT with the weights of a causal language model from `transformers`, on its device, in its dtype and mode.
 
-    `block_size` is the context where the model's config leaves it open (positions are not learned): it is at most what
-    the config names, and without a wish that, up to the longest one possible here; for BLOOM 2048. A padding token is
-    one like any other here; there, its embedding isn't trained.
+    `block_size` chooses the context of a model without learned positions: at most what its config names, which is also the
+    default, up to the longest context possible here; for BLOOM 2048. A padding token is a token like any other here;
+    in transformers its embedding isn't trained.
     """
     dialect = _dialect(hf_model)
     hf = hf_model.config
@@ -53,7 +53,7 @@ def to_transformers(gpt: GPT, *, inference: bool = False) -> PreTrainedModel:
     """The model as one of the family that has its architecture, without special tokens.
 
     With `inference` it need only compute the same, not train on in the same way: see `families.obstacles`.
-    RoPE that turns neighbours becomes one that turns halves, and the other way round, by reordering queries and keys.
+    Interleaved RoPE becomes RoPE on two halves, and the other way round, by reordering the rows of queries and keys.
     """
     import transformers
 
@@ -69,7 +69,7 @@ def to_transformers(gpt: GPT, *, inference: bool = False) -> PreTrainedModel:
 def to_files(gpt: GPT) -> dict[str, bytes]:
     """The files from which `AutoModelForCausalLM.from_pretrained` makes a model that computes the same.
 
-    Written without transformers, for who has none. Raises UnsupportedArchitecture.
+    Needs no transformers. Raises UnsupportedArchitecture.
     """
     dialect, gpt = _expressed(gpt, inference=True)
     dtype = str(gpt.wte.weight.dtype).removeprefix("torch.")
@@ -82,13 +82,13 @@ def to_files(gpt: GPT) -> dict[str, bytes]:
 
 
 def _expressed(gpt: GPT, inference: bool) -> tuple[Dialect, GPT]:
-    """The dialect in which a model can be written, and the model as that has it. Raises UnsupportedArchitecture."""
+    """The dialect that fits a model, and the model with the parameters that the dialect has. Raises UnsupportedArchitecture."""
     dialect = DIALECTS[family_of(gpt.config, inference=inference)]
     return dialect, _filled(gpt, relaxed(gpt.config, dialect.family)) if inference else gpt
 
 
 def _their_options(dialect: Dialect, config: ModelConfig) -> dict[str, Any]:
-    """A config in the family's words, without special tokens."""
+    """A config as the family's options, without special tokens."""
     options = {option: amount(config, knob) for option, knob in dialect.options.items()} | dialect.write(config)
     if dialect.activation is not None:
         options[dialect.activation] = dialect.family.activations[config.activation][0]
@@ -134,7 +134,7 @@ def _dialect(hf_model: PreTrainedModel) -> Dialect:
 
 
 def _config(dialect: Dialect, hf: Any, block_size: int | None) -> ModelConfig:
-    """What the options of a model amount to in our knobs."""
+    """A model's options as our knobs."""
     problems = [
         Problem(option, f"{getattr(hf, option)!r}: only {' or '.join(map(repr, allowed))} is possible here")
         for option, allowed in {"is_causal": (True,), "is_heterogeneous": (False,), "kv_sharing_modes": (None,), **dialect.must}.items()
@@ -181,7 +181,7 @@ def _activation(family: Family, option: str, name: Any) -> str:
 
 
 def _neat(config: ModelConfig) -> ModelConfig:
-    """The same with every knob left open that needs no value."""
+    """The same config, with None for every knob whose automatic value is the one it has."""
     for knob in AMOUNTS:
         left_open = config.model_copy(update={knob: None})
         divides = knob != "head_dim" or config.n_head * config.head_size == config.n_embd
@@ -206,7 +206,7 @@ def _untied(hf_model: PreTrainedModel, config: ModelConfig) -> Iterable[Problem]
 
 
 def _places(dialect: Dialect, name: str) -> tuple[list[str], Layout]:
-    """Where the dialect keeps one of our tensors, and how."""
+    """The dialect's names for one of our tensors, and its layout."""
     module, kind = name.rsplit(".", 1)
     layer = re.match(r"blocks\.(\d+)\.", module)
     theirs = dialect.names[re.sub(r"^blocks\.\d+", "blocks", module)]
@@ -215,7 +215,7 @@ def _places(dialect: Dialect, name: str) -> tuple[list[str], Layout]:
 
 
 def _other_pairs(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
-    """Rows of queries and keys in an order in which the other kind of RoPE turns the same pairs."""
+    """Reorder the rows of queries and keys so that the other kind of RoPE rotates the same pairs."""
     size, rotated = config.head_size, config.rotated
     order = torch.cat([torch.arange(0, rotated, 2), torch.arange(1, rotated, 2), torch.arange(rotated, size)]).to(tensor.device)
     if not config.rope_interleaved:
@@ -231,7 +231,7 @@ def _other_pairs(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
 
 @torch.no_grad()
 def _filled(gpt: GPT, config: ModelConfig) -> GPT:
-    """The model as `config` has it: what it lacks is zero, or one where that is a gain."""
+    """The model with the parameters of `config`: biases that it lacks are zeros, gains ones."""
     with torch.random.fork_rng(devices=[]):
         full = GPT(config)
     given = gpt.state_dict()

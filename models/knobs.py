@@ -29,8 +29,8 @@ SET = ("set",)
 class Entry:
     """One value that a knob can be set to; each kind of choice adds what its code needs to know.
 
-    `label` is its name for people; `about` the clause on it in the knob's help, `paper` who found it, both may be empty;
-    `reads` are the knobs that act with this value, of those that don't act with every value.
+    `label` is its name for people; `about` its clause in the knob's help and `paper` its source, both may be empty;
+    `reads` are the knobs that have an effect with this value, of those that don't always have one.
     """
 
     label: str
@@ -57,7 +57,7 @@ class OneOf:
         return value
 
     def reading(self, knob: str) -> tuple[str, ...]:
-        """The values with which a knob acts."""
+        """The values with which a knob has an effect."""
         return tuple(value for value, entry in self.table.items() if knob in entry.reads)
 
 
@@ -72,11 +72,11 @@ def papers(table: Mapping[str, Entry]) -> str:
 
 @dataclass(frozen=True)
 class Needs:
-    """What lets a knob act: the value of another field of its config.
+    """A condition for a knob to have an effect: another field of its config has one of certain values.
 
-    `values` are those that do (`SET`: any but none), given or computed anew each time. Without them the values that read the
-    knob, as the other field's table says. Where the knob can't act a changed value is refused; with `refuses=False`
-    it is only said, so that configs stay valid that were made before this was declared.
+    `values` are these (`SET`: any but None), or a function that returns them; by default those whose entries in the other
+    field's table read the knob. A knob that was changed although it has no effect is refused; with `refuses=False` the form
+    only says so, so that configs made before the condition was declared stay valid.
     """
 
     field: str
@@ -88,7 +88,7 @@ class Needs:
         return self.values() if callable(self.values) else self.values or ()
 
     def met(self, value: Any) -> bool:
-        """Whether the other field's value lets the knob act."""
+        """Whether the knob has an effect with this value of the other field."""
         return value is not None if self.wanted == SET else value in self.wanted
 
 
@@ -99,7 +99,7 @@ class Knob:
     `slider` gives the range offered by hand (values beyond it are allowed up to the field's
     bounds); `open` puts the control in the always visible part of the form; `hidden` fields
     are filled in by the program and are neither control nor flag; `none_means` is the text
-    for a value left empty; `needs` are the fields without certain values of which this one has no effect;
+    for a value left empty; `needs` are the conditions for this field to have an effect;
     `choice_labels` name values that have no table.
     """
 
@@ -117,7 +117,7 @@ class Knob:
     choice_labels: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, schema: dict[str, Any]) -> None:
-        """Put the words into the field's JSON schema."""
+        """Add label, group, unit, paper and `none_means` to the field's JSON schema."""
         schema["knob"] = {name: value for name in ("label", "group", "unit", "paper", "none_means") if (value := getattr(self, name))}
 
 
@@ -149,7 +149,7 @@ def knob(
 class Spec:
     """A knob as its users see it: dotted path, type, default, bounds and words.
 
-    `table` has what can be chosen, by value: entries, or the names alone. `needs` are the knob's, each with its values.
+    `table` maps each choice to its entry, or to its name; `needs` are the knob's, with their values filled in.
     """
 
     path: str
@@ -350,7 +350,7 @@ def _one_of(info: FieldInfo) -> OneOf | None:
 
 
 def _needs(cls: type[Knobs], name: str) -> tuple[Needs, ...]:
-    """What a field needs; where its declaration names no values, those of the other field's table that read it."""
+    """The conditions of a field; where one names no values, those whose entries in the other field's table read it."""
     found = []
     for need in getattr(cls.model_fields[name].json_schema_extra, "needs", ()):
         if need.values is None:
@@ -371,7 +371,7 @@ def _unwrap(annotation: Any) -> tuple[Any, bool]:
 
 
 def _idle(cls: type[Knobs], values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Fields that were changed although what they act on is not there."""
+    """(field, message) of the fields that were changed although they have no effect in this config."""
     found = []
     for name, info in cls.model_fields.items():
         missing = [need for need in _needs(cls, name) if need.refuses and need.field in values and not need.met(values[need.field])]
@@ -384,7 +384,7 @@ def _idle(cls: type[Knobs], values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _soften(cls: type[Knobs], name: str, value: Any) -> Any:
-    """Text from a flag or an emptied box means None where a field may be left open."""
+    """Empty text or `none`, from a flag or an emptied control, becomes None where a field allows None."""
     info = cls.model_fields.get(name)
     if info is not None and isinstance(value, str) and value.strip().lower() in ("", "none", "null") and _unwrap(info.annotation)[1]:
         return None
@@ -400,7 +400,7 @@ def _bools_as_numbers(cls: type[Knobs], data: dict) -> list[str]:
 
 
 def _valid_values(cls: type[Knobs], data: Any, bad: set) -> dict[str, Any]:
-    """What can still be judged: the fields that are valid by themselves, coerced; else nothing."""
+    """The fields that are valid by themselves, coerced: rules can still be checked on these."""
     if not isinstance(data, dict):
         return {}
     values = {name: info.get_default(call_default_factory=True) for name, info in cls.model_fields.items() if name not in bad}
@@ -415,7 +415,7 @@ def _error(loc: tuple, message: str, value: Any) -> InitErrorDetails:
 
 
 def _again(details: ErrorDetails) -> InitErrorDetails:
-    """A reported error, in the form in which it can be raised again."""
+    """A reported error, converted so that it can be raised again."""
     if details["type"] == "rule":
         kind = PydanticCustomError("rule", "{message}", details.get("ctx"))
         return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"])

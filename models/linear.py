@@ -1,9 +1,9 @@
-"""Linear layers, and quicker matrix products for CPUs that torch's default library does not make full use of.
+"""Linear layers, and faster matrix products for CPUs that torch's default library does not fully use.
 
-Processors with instructions for bfloat16 multiply it twice as fast as float32 and sum up in float32; what goes in and out of a
-layer stays float32. On x86 torch multiplies float32 matrices by MKL, which keeps to AVX2 on processors that are not Intel's;
-oneDNN, which comes with torch as well, uses AVX-512 there. That can pay where AVX-512 takes one pass, on AMD's from Zen 5 on; on
-Zen 4 a step was measured to gain nothing: same float32 arithmetic, in another order. Knows nothing of models.
+Processors with instructions for bfloat16 multiply it twice as fast as float32 and accumulate in float32; the inputs and
+outputs of a layer stay float32. On x86 torch multiplies float32 matrices by MKL, which keeps to AVX2 on processors that are not Intel's;
+oneDNN, which comes with torch as well, uses AVX-512 there. That can be faster where AVX-512 takes one pass, on AMD's from
+Zen 5 on; on Zen 4 a step was measured to gain nothing. The arithmetic is float32 either way, in another order. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ZEN_5 = 26  # the first of AMD's families whose AVX-512 takes one pass
-FEW_ROWS = 64  # for fewer MKL is the quicker one everywhere
-FEW_PRODUCTS = 2**24  # rows x inputs x outputs: for fewer the casts to bfloat16 took longer than was gained
+FEW_ROWS = 64  # with fewer rows MKL is faster everywhere
+FEW_PRODUCTS = 2**24  # rows x inputs x outputs: below it the casts to bfloat16 took longer than they saved
 
 
 class Linear(nn.Linear):
     """`nn.Linear` whose product in training `accelerate` may change: (…, I) -> (…, O)."""
 
-    product: torch.dtype | None = None  # in which it is computed where gradients are wanted; None leaves it to torch
+    product: torch.dtype | None = None  # dtype of the product while gradients are enabled; None leaves it to torch
 
     def forward(self, input: Tensor) -> Tensor:
         if self.product is not None and torch.is_grad_enabled() and self._gains(input):
@@ -41,8 +41,8 @@ class Linear(nn.Linear):
 
 
 def accelerate(model: nn.Module, dtype: torch.dtype) -> None:
-    """Let the layers of a model on a CPU compute their products in training in `dtype`, by the quicker library. Depends on the
-    machine alone, not on measurements: a continued run computes what it did before."""
+    """On a CPU, let the linear layers compute their products in training in `dtype`, by the faster library. The choice depends
+    on the machine alone, not on a measurement, so a resumed run computes the same as before."""
     product = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32 if mkl_is_held_back() else None
     on_cpu = next(model.parameters()).device.type == "cpu"
     for module in model.modules():
@@ -59,7 +59,7 @@ def multiplies_bfloat16() -> bool:
 
 @cache
 def mkl_is_held_back() -> bool:
-    """Whether this processor has wide AVX-512 that MKL leaves alone, and torch has oneDNN's product to put in its place."""
+    """Whether this processor has full-width AVX-512 that MKL does not use, and torch has oneDNN's product instead."""
     has_product = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if not has_product or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
@@ -70,14 +70,14 @@ def mkl_is_held_back() -> bool:
 
 
 def is_wide(cpuinfo: str) -> bool:
-    """Whether a processor, as Linux describes it, is one of AMD's from Zen 5 on."""
+    """Whether /proc/cpuinfo describes a processor of AMD from Zen 5 on."""
     family = re.search(r"^cpu family\s*: (\d+)$", cpuinfo, re.MULTILINE)
     return "AuthenticAMD" in cpuinfo and family is not None and int(family[1]) >= ZEN_5
 
 
 class _Product(torch.autograd.Function):
-    """x w^T + b and its derivatives, each product in `dtype` by oneDNN, its result cast back to float32. It reads transposed matrices where
-    they lie, without a copy."""
+    """x w^T + b and its derivatives, each product in `dtype` by oneDNN, its result cast back to float32. oneDNN reads transposed
+    matrices without a copy."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:  # (…, I), (O, I), (O,) -> (…, O)
@@ -89,7 +89,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    # torch types what this decorator gives without the name of `ctx`, which `Function` gives it
+    # the decorator's type in torch lacks the parameter name `ctx`, which `Function.backward` has
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_outputs: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -102,7 +102,7 @@ class _Product(torch.autograd.Function):
         rows_x, rows_dy = x.reshape(-1, x.size(-1)), dy.reshape(-1, dy.size(-1))  # (N, I), (N, O)
         if ctx.needs_input_grad[0]:
             dx = _times(dy, weight.t())
-        if ctx.needs_input_grad[1]:  # fewer rows than columns are quicker
+        if ctx.needs_input_grad[1]:  # a result with fewer rows than columns is faster
             wide = weight.size(0) <= weight.size(1)
             dw = _times(rows_dy.t(), rows_x.t()) if wide else _times(rows_x.t(), rows_dy.t()).t()
         return dx, dw, db, None

@@ -1,4 +1,4 @@
-"""The MLP: works on each token by itself. Knows nothing of its neighbours."""
+"""The MLP, applied to each token independently."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ReLU2(nn.Module):
 
 
 class _Squared(torch.autograd.Function):
-    """y = max(x, 0)² with dy/dx = 2 max(x, 0) as it stands: op by op, the derivatives of a power and of a maximum took ten times
-    as long on a CPU."""
+    """y = max(x, 0)² with a hand-written dy/dx = 2 max(x, 0): autograd through a power and a maximum took ten times as long
+    on a CPU."""
 
     generate_vmap_rule = True
 
@@ -41,7 +41,7 @@ class _Squared(torch.autograd.Function):
         return 2 * (dy * positive)
 
 
-FUNCTIONS = {  # of each of `choices.ACTIVATIONS` that is not gated
+FUNCTIONS = {  # one for each of `choices.ACTIVATIONS` that is not gated
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
@@ -51,7 +51,7 @@ FUNCTIONS = {  # of each of `choices.ACTIVATIONS` that is not gated
 
 
 def build_activation(config: ModelConfig) -> nn.Module:
-    """The MLP's non-linearity; of a gated one the function that its gate goes through."""
+    """The MLP's activation function; in a gated MLP, that of the gate."""
     return FUNCTIONS[config.function]()
 
 

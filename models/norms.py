@@ -38,7 +38,7 @@ class RMSNorm(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-MODULES = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}  # of each of `choices.NORMS`: (width, eps, gain, bias) -> module
+MODULES = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}  # one for each of `choices.NORMS`: (width, eps, gain, bias) -> module
 
 
 def build_norm(config: ModelConfig) -> nn.Module:

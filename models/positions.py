@@ -1,4 +1,4 @@
-"""How tokens learn of their places: one `Places` for each of `choices.POSITIONS`. Knows nothing of attention beyond queries and keys.
+"""Position encodings: one `Places` for each of `choices.POSITIONS`. Knows nothing of attention beyond queries and keys.
 
 Shapes: B batch, T time, H heads, D head dimension, C channels (n_embd).
 """
@@ -17,9 +17,9 @@ from models.config import ModelConfig
 
 
 class Tables:
-    """Fixed numbers computed once in float64 and handed out in the dtype and on the device of the day.
+    """Constant tables, computed once in float64 and cast to the dtype and device in use.
 
-    Kept outside the state dict: they follow from the config.
+    They are not in the state dict, because they follow from the config.
     """
 
     def __init__(self, *tables: Tensor):
@@ -27,7 +27,7 @@ class Tables:
         self._cast: dict[tuple, tuple[Tensor, ...]] = {}
 
     def on(self, like: Tensor) -> tuple[Tensor, ...]:
-        """The tables beside `like`, in float32 at least."""
+        """The tables on the device of `like`, in float32 at least."""
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         key = (dtype, like.device)
         if key not in self._cast:
@@ -36,10 +36,10 @@ class Tables:
 
 
 class Rotary(nn.Module):
-    """Turns the first `rotated` numbers of queries and keys, pair by pair, by an angle that grows
-    with the place: pair i by place / base^(2i / rotated). Su et al. 2021, arXiv:2104.09864.
+    """Rotary position embedding (RoPE): rotates the first `rotated` dimensions of queries and keys,
+    pair i by the angle position / base^(2i / rotated). Su et al. 2021, arXiv:2104.09864.
 
-    Pairs are the two halves, or neighbours where `interleaved`.
+    A pair is dimensions i and i + rotated / 2, or two neighbours where `interleaved`.
     """
 
     def __init__(self, rotated: int, base: float, block_size: int, interleaved: bool):
@@ -64,14 +64,14 @@ class Rotary(nn.Module):
 
 
 class Learned(nn.Embedding):
-    """A learned vector per place, added to the embedding. Radford et al. 2018 (GPT-1)."""
+    """A learned vector per position, added to the embedding. Radford et al. 2018 (GPT-1)."""
 
     def add(self, x: Tensor, past: int) -> Tensor:  # (B, T, C) -> (B, T, C)
         return x + self(torch.arange(past, past + x.size(1), device=x.device))
 
 
 class Sinusoidal(nn.Module):
-    """Sines and cosines of the place at falling frequencies, added to the embedding. Vaswani et al. 2017."""
+    """Sines and cosines of the position at falling frequencies, added to the embedding. Vaswani et al. 2017."""
 
     def __init__(self, width: int, block_size: int):
         super().__init__()
@@ -102,8 +102,8 @@ class Added(Protocol):
 
 @dataclass(frozen=True)
 class Places:
-    """Where a kind of position enters the model, each built from the config: a module whose `add` changes the token vectors, a
-    module that turns queries and keys, and (H,) slopes by which scores fall per token of distance."""
+    """Where a position encoding enters the model, each part built from the config: `added`, a module whose `add` changes the
+    embeddings; `turned`, a module that rotates queries and keys; `slopes` (H,), by which scores fall per token of distance."""
 
     added: Callable[[ModelConfig], Added] | None = None
     turned: Callable[[ModelConfig], nn.Module] | None = None

@@ -37,7 +37,7 @@ NANOGPT = changed(SMALL, bias=False, activation="gelu", init="gpt2")
 # The same at the size of its GPU recipe.
 NANOGPT_GPU = ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256, bias=False, activation="gelu", init="gpt2", dropout=0.2)
 
-# What short runs learn fastest with: no learnt positions or gains, normalised queries and keys, branches that begin at zero.
+# What short runs learn fastest with: no learned positions or gains, QK-norm, residual branches that start at zero.
 FAST = changed(
     SMALL, norm_type="rmsnorm", norm_gain=False, position="rope", qk_norm="head", activation="relu2", bias=False, tie_weights=False,
     init="gpt2", init_zero_residual=True,
@@ -70,7 +70,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         changed(SMALL, layout="parallel_two_norms", position="rope", rope_fraction=0.25, tie_weights=False),
     ),
     "gpt-j": Architecture(
-        "GPT-J", "The parallel block with one shared norm, rotating neighbouring numbers.",
+        "GPT-J", "A parallel block with one shared norm; RoPE rotates neighbouring dimensions.",
         "Wang and Komatsuzaki 2021, GPT-J-6B",
         changed(
             SMALL, layout="parallel", position="rope", rope_fraction=0.25, rope_interleaved=True, activation="gelu_tanh",
@@ -78,7 +78,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "bloom": Architecture(
-        "BLOOM", "No positions at all but a penalty on distance (ALiBi), and a norm right after the embedding.",
+        "BLOOM", "ALiBi instead of position embeddings: attention scores fall with distance. A norm right after the embedding.",
         "Le Scao et al. 2022, arXiv:2211.05100", changed(SMALL, position="alibi", embd_norm=True, activation="gelu_tanh"),
     ),
     "llama": Architecture(
@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Touvron et al. 2023, arXiv:2302.13971; arXiv:2307.09288", changed(LLAMA, n_kv_head=2),
     ),
     "mistral": Architecture(
-        "Mistral", "Llama whose tokens see only a window, and what lies before it through the layers below.",
+        "Mistral", "Llama with a sliding window: tokens before it are seen only through the layers below.",
         "Jiang et al. 2023, arXiv:2310.06825", changed(LLAMA, n_kv_head=2, window=16),
     ),
     "gemma2": Architecture(
@@ -98,7 +98,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "olmo2": Architecture(
-        "OLMo 2", "Norms on what the sublayers write instead of on what they read, and on queries and keys.",
+        "OLMo 2", "Norms on the outputs of the sublayers instead of their inputs, and on queries and keys.",
         "OLMo Team 2024, arXiv:2501.00656", changed(LLAMA, norm_placement="output", qk_norm="full", norm_eps=1e-5),
     ),
     "qwen3": Architecture(

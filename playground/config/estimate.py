@@ -1,6 +1,6 @@
 """What a run will cost before it starts: memory in closed form, time from the speed that this machine was measured to reach.
 
-Knows not how that is measured (`workers/speed.py`). Imports no torch.
+`workers/speed.py` measures that speed. Imports no torch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ TOKENS = 768
 
 @dataclass(frozen=True)
 class Machine:
-    """`speeds[i]` is what training steps of models `WIDTHS[i]` wide reach, in FLOP/s;
-    `layer_s` the time that a layer of a step takes however small it is."""
+    """`speeds[i]` is the speed of training steps of a model of width `WIDTHS[i]`, in FLOP/s;
+    `layer_s` the overhead of a layer and batch, in seconds, whatever its size."""
 
     threads: int
     layer_s: float
@@ -29,7 +29,7 @@ class Machine:
 
 
 def memory_bytes(config: CompleteRun) -> int:
-    """While training in float32: weights, gradients, optimiser state, and what one batch keeps for its backward pass."""
+    """While training in float32: weights, gradients, optimizer state, and the activations that one batch keeps for its backward pass."""
     per_parameter = 4 * (2 + OPTIMIZERS[config.optim.name].state_floats)
     batch_tokens = config.train.batch_size * config.width
     return per_parameter * n_params(config.model) + 4 * batch_tokens * activation_floats_per_token(config.model)

@@ -1,5 +1,5 @@
-"""Whether a config is within the limits of this playground; each refusal names the limit, whose it is, and the nearest value that is
-allowed."""
+"""Whether a config is within the limits of this playground; each refusal names the limit, who sets it, and the nearest
+allowed value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_config(config: RunConfig, settings: Settings) -> None:
 
 
 def _over(config: RunConfig, settings: Settings) -> Iterator[Problem]:
-    # A text that cannot be read has no vocabulary yet; what is certain is judged all the same.
+    # The vocabulary of a text that cannot be read is not known yet: then the smallest one gives a lower bound.
     model, train = complete(config.model, config.model.vocab_size or 1), config.train
     if n_params(model) > settings.max_params:
         over = f"{n_params(model):,} parameters are more than the {settings.max_params:,} of {OURS}"
@@ -43,7 +43,7 @@ def _said(value: float) -> str:
 
 
 def _smaller(model: CompleteModel, most: int) -> str:
-    """The widest and the deepest of its shape that have no more parameters."""
+    """Advice: the largest width and the largest depth, all else equal, with at most so many parameters."""
     step = 2 * model.n_head  # heads share the width evenly, and rotations need pairs
     wide = _largest(lambda n: n_params(model.model_copy(update={"n_embd": n * step})) <= most, model.n_embd // step)
     deep = _largest(lambda n: n_params(model.model_copy(update={"n_layer": n})) <= most, model.n_layer)

@@ -12,12 +12,12 @@ from typing import Annotated
 
 from models.knobs import Entry, Knobs, Needs, OneOf, abouts, knob, papers
 
-OPTIMISER = "Optimiser"
+OPTIMIZER = "Optimizer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Entry):
-    """`state_floats` are kept of each weight, roughly."""
+    """`state_floats`: about how many numbers of state it keeps per weight."""
 
     state_floats: int
 
@@ -35,12 +35,13 @@ OPTIMIZERS: dict[str, Optimizer] = {
     ),
     "muon": Optimizer(
         label="Muon and AdamW", state_floats=1, reads=(*SCHEDULED, "beta2", "momentum", "rest_lr", "ns_steps"),
-        about="Muon makes the step of each matrix orthogonal, and leaves the rest to AdamW", paper="Muon: Jordan et al. 2024",
+        about="Muon orthogonalises the update of each matrix inside blocks, and AdamW updates the rest", paper="Muon: Jordan et al. 2024",
     ),
-    "sgd": Optimizer(label="SGD with momentum", state_floats=1, reads=SCHEDULED, about="SGD with momentum scales nothing"),
+    "sgd": Optimizer(label="SGD with momentum", state_floats=1, reads=SCHEDULED, about="SGD with momentum has one rate for all weights"),
     "lion": Optimizer(
         label="Lion", state_floats=1, reads=(*SCHEDULED, "beta2"),
-        about="Lion takes only signs, and wants a rate 3 to 10 times lower", paper="Lion: Chen et al. 2023, arXiv:2302.06675",
+        about="Lion uses only the signs of its update, and wants a rate 3 to 10 times lower",
+        paper="Lion: Chen et al. 2023, arXiv:2302.06675",
     ),
     "schedule_free": Optimizer(
         label="schedule-free AdamW", state_floats=3, reads=("beta2",),
@@ -52,8 +53,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fall(Entry):
-    """How the learning rate falls after the warm-up: `share(position, config)` of the way from the final rate to the largest one
-    is left at `position` 0 … 1. None: it stays."""
+    """A schedule after the warm-up: at `position` 0 … 1 of it the learning rate is the final rate plus `share(position, config)`
+    of the difference to the peak. None: the rate is constant."""
 
     share: Callable[[float, OptimConfig], float] | None = None
 
@@ -84,55 +85,55 @@ class OptimConfig(Knobs, frozen=True):
     RULES = (floor_below_peak,)
 
     name: Annotated[str, OneOf(OPTIMIZERS)] = knob(
-        "adamw", group=OPTIMISER, label="optimiser", help=f"{abouts(OPTIMIZERS)}.", paper=papers(OPTIMIZERS),
+        "adamw", group=OPTIMIZER, label="optimizer", help=f"{abouts(OPTIMIZERS)}.", paper=papers(OPTIMIZERS),
     )  # fmt: skip
     lr: float = knob(
-        1e-3, gt=0, le=100, open=True, group=OPTIMISER, label="learning rate",
-        help="Size of the steps at their largest. Too high and the loss jumps or diverges, too low and it crawls.",
+        1e-3, gt=0, le=100, open=True, group=OPTIMIZER, label="learning rate",
+        help="The learning rate at its peak. Too high, and the loss jumps or diverges; too low, and it falls slowly.",
     )  # fmt: skip
     warmup_steps: int = knob(
-        100, ge=0, le=1_000_000, open=True, group=OPTIMISER, label="warm-up", unit="steps",
+        100, ge=0, le=1_000_000, open=True, group=OPTIMIZER, label="warm-up", unit="steps",
         help="Steps over which the learning rate rises from zero. Deep post-norm models need it.",
         paper="Xiong et al. 2020, arXiv:2002.04745",
     )  # fmt: skip
     schedule: Annotated[str, OneOf(SCHEDULES)] = knob(
-        "cosine", group=OPTIMISER, label="schedule", needs=Needs("name"),
+        "cosine", group=OPTIMIZER, label="schedule", needs=Needs("name"),
         help="How the learning rate falls after the warm-up, until the end of the run.", paper=papers(SCHEDULES),
     )  # fmt: skip
     decay_share: float = knob(
-        0.2, gt=0, le=1, slider=(0.05, 1), step=0.05, group=OPTIMISER, label="decay", unit="share of the run, at its end",
-        help="How much of the run after the warm-up the rate falls; before that it stays.", needs=Needs("schedule"),
+        0.2, gt=0, le=1, slider=(0.05, 1), step=0.05, group=OPTIMIZER, label="decay", unit="share of the run, at its end",
+        help="Share of the run after the warm-up in which the rate decays; before that it is constant.", needs=Needs("schedule"),
     )  # fmt: skip
     min_lr: float | None = knob(
-        None, ge=0, le=100, group=OPTIMISER, label="final learning rate", none_means="a tenth of the learning rate",
+        None, ge=0, le=100, group=OPTIMIZER, label="final learning rate", none_means="a tenth of the learning rate",
         needs=(Needs("name", refuses=False), Needs("schedule", refuses=False)),
-        help="Where a falling schedule ends.",
+        help="The learning rate at the end of a decaying schedule.",
     )  # fmt: skip
     weight_decay: float = knob(
-        0.1, ge=0, le=10, slider=(0, 0.5), step=0.01, group=OPTIMISER, label="weight decay",
-        help="Pull of matrices towards zero at each step, times the learning rate. Norms and biases are left alone.",
+        0.1, ge=0, le=10, slider=(0, 0.5), step=0.01, group=OPTIMIZER, label="weight decay",
+        help="Pulls matrices towards zero at each step, in proportion to the learning rate. Norms and biases do not decay.",
     )  # fmt: skip
     grad_clip: float | None = knob(
-        1.0, gt=0, le=1e6, group=OPTIMISER, label="gradient clipping", none_means="off",
+        1.0, gt=0, le=1e6, group=OPTIMIZER, label="gradient clipping", none_means="off",
         help="The gradient is scaled down to at most this norm.", paper="Pascanu et al. 2012, arXiv:1211.5063",
     )  # fmt: skip
     beta1: float = knob(
-        0.9, ge=0, lt=1, group=OPTIMISER, label="beta 1 or momentum",
-        help="Share of the past kept in the running mean of gradients. Schedule-free: how near to the average gradients are taken.",
+        0.9, ge=0, lt=1, group=OPTIMIZER, label="beta 1 or momentum",
+        help="Decay rate of the running mean of gradients. Schedule-free: weight of the average in the point where gradients are taken.",
     )  # fmt: skip
     beta2: float = knob(
-        0.99, ge=0, lt=1, group=OPTIMISER, label="beta 2", needs=Needs("name"),
-        help="Share of the past kept in AdamW's running mean of squared gradients, and in Lion's of gradients.",
+        0.99, ge=0, lt=1, group=OPTIMIZER, label="beta 2", needs=Needs("name"),
+        help="Decay rate of AdamW's running mean of squared gradients, and of Lion's running mean of gradients.",
     )  # fmt: skip
     momentum: float = knob(
-        0.95, ge=0, lt=1, group=OPTIMISER, label="Muon's momentum", needs=Needs("name"),
-        help="Share of the past kept in the gradients of matrices. Short runs like less of it.",
+        0.95, ge=0, lt=1, group=OPTIMIZER, label="Muon's momentum", needs=Needs("name"),
+        help="Momentum of the gradients of the matrices that Muon updates. Short runs do better with less.",
     )  # fmt: skip
     rest_lr: float | None = knob(
-        None, gt=0, le=100, group=OPTIMISER, label="rate of what Muon leaves", none_means="the learning rate", needs=Needs("name"),
-        help="Learning rate of the embeddings, the head, norms and biases, which AdamW moves; scheduled alike.",
+        None, gt=0, le=100, group=OPTIMIZER, label="AdamW's rate beside Muon", none_means="the learning rate", needs=Needs("name"),
+        help="Learning rate of what AdamW updates: embeddings, head, norms and biases. It follows the same schedule.",
     )  # fmt: skip
     ns_steps: int = knob(
-        5, ge=1, le=12, group=OPTIMISER, label="Newton-Schulz steps", needs=Needs("name"),
-        help="How often Muon's iteration brings a matrix of updates nearer to an orthogonal one. Fewer are quicker and rougher.",
+        5, ge=1, le=12, group=OPTIMIZER, label="Newton-Schulz steps", needs=Needs("name"),
+        help="Iterations in which Muon brings an update close to an orthogonal matrix. Fewer are faster and less exact.",
     )  # fmt: skip

@@ -37,7 +37,7 @@ class Preset:
 
 @dataclass(frozen=True)
 class Pair:
-    """Settings of a task on which two architectures differ: what is changed against `SMALL`, and in what words."""
+    """Settings of a task that one architecture can learn and another cannot: each as a label and what it changes of `SMALL`."""
 
     data: dict
     can: tuple[str, dict]
@@ -93,7 +93,7 @@ def _of_pair(name: str, pair: Pair, learns: bool) -> Preset:
 
 
 def data_for(source: str) -> dict:
-    """The data settings that a source starts from, by name: a task's own, and for a text the defaults."""
+    """The data settings that a source starts with: for a task those of its pair, for a text the defaults."""
     task = TASKS.get(source)
     config = DataConfig(source=source, **({} if task is None else PAIRS[task.name].data))
     return config.model_dump()
@@ -173,7 +173,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "post-norm": Preset(
         "Post-norm, no warm-up",
-        "The original placement, deep enough and rushed enough to show why pre-norm replaced it; add warm-up steps and compare.",
+        "The original placement, deep and without warm-up: it shows why pre-norm replaced it. Add warm-up steps and compare.",
         RunConfig(
             model=architectures.DEFAULT.model_copy(update={"norm_placement": "post", "n_layer": 12, "n_embd": 64}),
             data=TALES,

@@ -28,21 +28,21 @@ def run_has_an_end(max_steps: int | None, max_seconds: float | None) -> str | No
 
 
 class TrainConfig(Knobs, frozen=True):
-    """How long, how much at a time, and on what."""
+    """How long to train, how large a batch is, on which device, and how often to record."""
 
     RULES = (run_has_an_end,)
 
     max_steps: int | None = knob(
         2000, ge=1, le=10_000_000, open=True, group=TRAINING, label="steps", none_means="no limit",
-        help="The run ends after this many optimiser steps.",
+        help="The run ends after this many optimizer steps.",
     )  # fmt: skip
     max_seconds: float | None = knob(
         None, gt=0, le=864_000, group=TRAINING, label="time limit", unit="seconds of training", none_means="no limit",
-        help="The run ends after this much training time. Without a number of steps the schedule spans it.",
+        help="The run ends after this much training time. Where no number of steps is set, the schedule spans this time.",
     )  # fmt: skip
     batch_size: int = knob(
         12, ge=1, le=4096, slider=(1, 256), step=1, open=True, group=TRAINING, label="batch", unit="sequences",
-        help="How many sequences are looked at before each gradient is applied.",
+        help="How many sequences each batch holds.",
     )  # fmt: skip
     accumulation: int = knob(
         1, ge=1, le=1024, group=TRAINING, label="accumulation", unit="batches per step",
@@ -50,7 +50,7 @@ class TrainConfig(Knobs, frozen=True):
     )  # fmt: skip
     seed: int = knob(
         1337, ge=0, le=2**31 - 1, group=TRAINING, label="seed",
-        help="Start of all randomness. The same seed and configuration give the same run on the same machine.",
+        help="Seed of all random numbers. The same seed and configuration give the same run on the same machine.",
     )  # fmt: skip
     device: Literal["auto", "cpu", "cuda", "mps"] = knob(
         "auto", group=TRAINING, label="device", help="Where to compute. auto: a GPU if there is one, else the CPU.",
@@ -76,7 +76,7 @@ class TrainConfig(Knobs, frozen=True):
 
 
 class ProbeConfig(Knobs, frozen=True):
-    """What is looked at while the run trains. Never changes what it learns."""
+    """What is observed while the run trains. Never changes what it learns."""
 
     text: str | None = knob(
         None, max_length=MAX_PROBE_TEXT, group=RECORDING, label="probe text", none_means="a line of the held-out text",
@@ -88,7 +88,7 @@ class ProbeConfig(Knobs, frozen=True):
     )  # fmt: skip
     sample_tokens: int = knob(
         100, ge=0, le=1000, group=RECORDING, label="live sample", unit="tokens",
-        help="Length of the text that the model writes now and then while it trains. 0: none.",
+        help="Length of the texts that the model writes from time to time while it trains. 0: none.",
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def examples_fit_the_context(data: DataConfig, model: ModelConfig) -> str | None
 
 
 class RunConfig(Knobs, frozen=True):
-    """A whole run: what is built, from what it learns, and how."""
+    """A whole run: model, data, optimizer, training and probes."""
 
     RULES = (text_fits_in_memory, examples_fit_the_context)
 
@@ -129,7 +129,7 @@ class RunConfig(Knobs, frozen=True):
 
     @property
     def digest(self) -> str:
-        """Identity of the config, hex; checkpoints carry it. A knob that is added later changes none."""
+        """Identity of the config, hex; checkpoints carry it. A knob that is added later leaves it unchanged at its default."""
         return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
     @property

@@ -42,27 +42,27 @@ def limit(default: int | None, low: int, label: str, unit: str, help: str, optio
 
 @dataclass(frozen=True)
 class Settings:
-    """One installation. Limits of one person bind everybody but the host, those of a run all runs of the page."""
+    """One installation. Limits of one person apply to everybody but the host, limits of a run to all runs of the page."""
 
     root: Path
     max_running: int = limit(2, 1, "runs that train at the same time", "runs", "Two, or half the cores if that is more.")
     max_running_each: int | None = limit(
-        None, 1, "runs of one person that train at the same time", "runs", "Left out: as many as there are places."
+        None, 1, "runs of one person that train at the same time", "runs", "Left out: as many as may train in all."
     )
-    max_queued: int = limit(50, 0, "runs that may wait", "runs", "Whoever comes later is asked to try again.")
-    max_queued_each: int | None = limit(None, 0, "runs of one person that may wait", "runs", "Left out: as many as may wait.")
+    max_queued: int = limit(50, 0, "runs that may wait", "runs", "Runs beyond it are refused, to be started again later.")
+    max_queued_each: int | None = limit(None, 0, "runs of one person that may wait", "runs", "Left out: as many as may wait in all.")
     max_turn_seconds: int | None = limit(
         300, 10, "training in one go while others wait", "s",
-        "Then a run saves a checkpoint and waits for its next turn, from which it goes on exactly.", optional=True,
+        "After it a run saves a checkpoint and queues again; at its next turn it resumes exactly.", optional=True,
     )  # fmt: skip
     max_seconds: int | None = limit(None, 1, "training of one run", "s", "A run that reaches it is stopped with a checkpoint.")
     max_idle_seconds: int | None = limit(
-        None, 30, "training that nobody looks at", "s", "Then the run is paused with a checkpoint, and its owner resumes it."
+        None, 30, "training that nobody looks at", "s", "After it the run is paused with a checkpoint; its owner can resume it."
     )
-    max_params: int = limit(50_000_000, 1, "parameters of one model", "parameters", "What a model weighs is four times as many bytes.")
-    max_block_size: int = limit(4096, 1, "context of one model", "tokens", "Attention takes memory by its square.")
-    max_steps: int = limit(1_000_000, 1, "steps of one run", "steps", "Of the config, before it starts.")
-    max_upload_bytes: int = limit(20_000_000, 1, "size of one uploaded text", "bytes", "Also of a text from the Hub.")
+    max_params: int = limit(50_000_000, 1, "parameters of one model", "parameters", "The weights take four bytes for each.")
+    max_block_size: int = limit(4096, 1, "context of one model", "tokens", "The memory of attention grows with its square.")
+    max_steps: int = limit(1_000_000, 1, "steps of one run", "steps", "Checked in the config, before the run starts.")
+    max_upload_bytes: int = limit(20_000_000, 1, "size of one uploaded text", "bytes", "Also applies to a text from the Hub.")
     max_disk_each: int | None = limit(
         None, 1_000_000, "disk for the runs of one person", "bytes", "Over it, old probes are thinned and old runs offered for deletion."
     )
@@ -78,7 +78,7 @@ class Settings:
         return self.max_running if self.max_running_each is None else self.max_running_each
 
     def with_limits(self, changed: Mapping[str, int | None]) -> Settings:
-        """With the limits that the Host tab has changed; names that are none are left alone."""
+        """A copy with the limits that the Host tab has changed; unknown names are ignored."""
         return replace(self, **{name: value for name, value in changed.items() if name in LIMITS})
 
 
@@ -86,7 +86,7 @@ LIMITS: dict[str, Limit] = {each.name: each.metadata["limit"] for each in fields
 
 
 def read_limit(name: str, text: str, called: str) -> int | None:
-    """A limit from what a person typed; empty is none, where there may be none. Raises SettingsError with the nearest value."""
+    """A limit as a person typed it; empty text is no limit, where it is optional. Raises SettingsError with the least value."""
     about, text = LIMITS[name], text.strip()
     if about.optional and (not text or (text == "0" and about.low > 0)):
         return None

@@ -17,7 +17,7 @@ UNSCORED = -100  # the target that cross-entropy leaves out
 
 
 class Source(ABC):
-    """Where batches come from: places that are drawn on the CPU, and what lies there, on the device. `shape` is that of the places."""
+    """A source of batches: places in the data are drawn on the CPU, what lies there is read on the device. `shape` is that of places."""
 
     device: torch.device
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class Source(ABC):
 
 
 class Batches(Source):
-    """Random draws from what is trained on; resident on the device. Places are (B, 1), what lies there 2 x (B, T).
+    """Random batches of the training data, which is resident on the device. Places are (B, 1), what lies there 2 x (B, T).
 
     The places come from a CPU generator of its own, so that they do not depend on the device
     or on anything else that draws random numbers. `state` restores the position exactly.
@@ -84,8 +84,8 @@ class Rows(Batches):
 
 
 def resident(numbers: np.ndarray, device: torch.device) -> Tensor:
-    """As they are on a CPU, so that several runs share what is mapped into memory; as int32 elsewhere, where torch cannot
-    choose among unsigned numbers."""
+    """An array as a tensor: unchanged on a CPU, so that several runs share the memory map; as int32 on other devices, where torch
+    cannot index unsigned numbers."""
     tensor = torch.from_numpy(numbers)
     return tensor if device.type == "cpu" else tensor.to(device, torch.int32)
 
@@ -115,7 +115,7 @@ class Chunk(NamedTuple):
 def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.device, at_most: int | None = None) -> Iterator[Chunk]:
     """Non-overlapping windows in order, (B, T) inputs and targets; a rest shorter than a window is left out.
 
-    `at_most` takes that many of them, spread evenly from one end to the other.
+    With `at_most`, only that many of them, spread evenly from one end to the other.
     """
     n_windows = (len(ids) - 1) // block_size
     count = n_windows if at_most is None else min(at_most, n_windows)

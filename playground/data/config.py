@@ -47,7 +47,7 @@ def task_has_its_tokens(tokenizer: str, source: str) -> str | None:
 
 
 def reads(name: str) -> Needs:
-    """What a knob of a task needs: a source that reads it."""
+    """The condition of a knob of tasks: the source is a task that reads it."""
     return Needs("source", partial(tasks.reading, name))
 
 
@@ -75,11 +75,11 @@ class DataConfig(Knobs, frozen=True):
     )  # fmt: skip
     seed: int = knob(
         0, ge=0, le=2**31 - 1, group=DATA, label="data seed", needs=Needs("source", lambda: ("tiny-tales", *tasks.TASKS)),
-        help="Start of the randomness with which stories and tasks are made. Another one gives other examples of the same kind.",
+        help="Seed of the random numbers that stories and tasks are made from. Another one gives other examples of the same kind.",
     )  # fmt: skip
     scored: Literal["answer", "all"] = knob(
         "answer", group=TASK, label="loss on", needs=Needs("source", lambda: tuple(tasks.TASKS)),
-        help="Only the answer counts, or every token of the example, also those that nobody can know.",
+        help="The loss counts only the tokens of the answer, or every token of the example, also those drawn at random.",
         choice_labels={"answer": "the answer", "all": "everything"},
     )  # fmt: skip
     length: int = knob(
@@ -92,7 +92,7 @@ class DataConfig(Knobs, frozen=True):
     )  # fmt: skip
     pairs: int = knob(
         5, ge=2, le=26, slider=(2, 26), step=1, group=TASK, label="pairs", unit="keys with a value, at most", needs=reads("pairs"),
-        help="How much must be kept in mind.",
+        help="How many keys with their values the prompt holds at most.",
     )  # fmt: skip
     blanks: int = knob(
         10, ge=1, le=128, slider=(1, 64), step=1, group=TASK, label="blanks", unit="symbols to skip", needs=reads("blanks"),
@@ -104,7 +104,7 @@ class DataConfig(Knobs, frozen=True):
     )  # fmt: skip
     reverse_sum: bool = knob(
         True, group=TASK, label="sum last digit first", needs=reads("reverse_sum"),
-        help="Carries run from the last digit to the first; written this way round, each digit follows from what is there.",
+        help="Carries run from the last digit to the first; in this order each digit follows from those already written.",
     )  # fmt: skip
     modulus: int = knob(
         31, ge=18, le=251, slider=(18, 127), step=1, group=TASK, label="modulus", needs=reads("modulus"),
@@ -130,10 +130,10 @@ class DataConfig(Knobs, frozen=True):
 
     @property
     def longest(self) -> int | None:
-        """Tokens of the longest example of a task; None of a text, of which any stretch will do."""
+        """Tokens of the longest example of a task; None for a text, whose windows can be of any length."""
         return None if self.task is None else self.task.longest(self.params)
 
     @property
     def params(self) -> tasks.Params:
-        """What the task reads."""
+        """The settings that tasks read."""
         return tasks.Params(**{field.name: getattr(self, field.name) for field in fields(tasks.Params)})

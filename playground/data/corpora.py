@@ -1,6 +1,6 @@
-"""Where texts come from: made here, part of Python, from the Hub, or brought by a person.
+"""Where texts come from: generated here, part of Python, fetched from the Hub, or uploaded.
 
-Knows nothing of tokens. A text that somebody brought is kept under ROOT/corpora by the sha256
+Knows nothing of tokens. An uploaded text is kept under ROOT/corpora by the sha256
 of its UTF-8 bytes, and named `upload:SHA256`; one from the Hub is kept the same way, beside a note
 of where it came from. Only `fetch` uses the network.
 """
@@ -102,7 +102,7 @@ OFFLINE = tuple(name for name, source in BUILT_IN.items() if source.wanted is No
 
 
 def read(config: DataConfig, root: Path) -> Text:
-    """The whole text, without the network; raises CorpusError where it cannot be had."""
+    """The whole text, without the network; raises CorpusError where it is not available."""
     source, built_in = config.source, BUILT_IN.get(config.source)
     if built_in is not None and built_in.read is not None:
         return built_in.read(config)
@@ -116,7 +116,7 @@ def read(config: DataConfig, root: Path) -> Text:
     edition = "" if note is None else f"commit {note['commit'][:12]}" + ("" if note["whole"] else ", the beginning only")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
-        path.unlink(missing_ok=True)  # so that it can be brought again
+        path.unlink(missing_ok=True)  # so that it can be uploaded or fetched again
         raise CorpusError(f"the stored copy of {title(source)} was damaged and has been removed; bring it again")
     return Text(data.decode(), edition=edition)
 
@@ -132,7 +132,7 @@ def identity(config: DataConfig, root: Path) -> list:
 
 
 def title(source: str) -> str:
-    """What people call it."""
+    """The name of a source for people."""
     if source in TEXTS:
         return TEXTS[source]
     return source.removeprefix("hub:") if HUB.fullmatch(source) else "own text"
@@ -148,7 +148,7 @@ def from_hub(source: str) -> bool:
 
 
 def fetch(source: str, root: Path, max_chars: int, progress: Progress | None = None) -> None:
-    """Bring a text from the Hub and keep it, with a note of its commit; one that is here already is left as it is.
+    """Download a text from the Hub and keep it, with a note of its commit; one that is here already is left as it is.
 
     Raises CorpusError, and keeps nothing then.
     """

@@ -1,4 +1,4 @@
-"""What a run learns from, ready to be trained on: a text as tokens, or the examples of a task.
+"""The prepared data of a run: a text as tokens, or the examples of a task.
 
 Prepared once per root under ROOT/prepared and memory-mapped from there, so that several runs share one copy. Imports no torch
 before batches are asked for.
@@ -45,7 +45,7 @@ class About:
     `kind` is text or task; sizes in characters, UTF-8 bytes and tokens, of a task in examples (`n_train`, `n_held_out`)
     and tokens of the longest. `floor`: the best possible loss in nats per scored token of the held-out part, and
     `floor_bits` the same in bits per character; `ceiling`: how many of the held-out answers' tokens the best guess gets right;
-    None where nobody knows. `n_bytes_held_out`, `n_tokens_held_out`: to turn nats per token into bits per byte.
+    None where unknown. `n_bytes_held_out`, `n_tokens_held_out`: to turn nats per token into bits per byte.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class About:
 
 @dataclass(frozen=True)
 class TextData:
-    """`train` and `held_out` are (N,) unsigned ids. What a task has beside these, a text has none of."""
+    """`train` and `held_out` are (N,) unsigned ids. What only a task has, such as answers, is empty."""
 
     is_task: ClassVar[bool] = False
     exact: ClassVar[bool] = False
@@ -147,8 +147,8 @@ class TaskData:
         return {size: self._chunks(examples, device, at_most) for size, examples in fits.items()}
 
     def answers(self, count: int, width: int, choose: Choose) -> list[tuple[str, str, str]]:
-        """(prompt, answer, what the model chose) of the first held-out examples; `choose` tells of (N, L) tokens which is likeliest
-        in each place but the first. Where a question stands between two answers, the question is kept."""
+        """(prompt, answer, what the model chose) of the first held-out examples; `choose` maps (N, L) tokens to the likeliest token
+        at each position except the first. Where a question stands between two answers, the question is kept."""
         part = self.held_out[slice(count)]
         tokens = part.tokens[:, : width + 1]
         given = np.where(answered(part, self.stride)[:, : width + 1], choose(tokens), tokens)
@@ -186,7 +186,7 @@ Data = TextData | TaskData
 
 
 def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Data:
-    """The data of a run, prepared where it was not yet. Fetches nothing; raises CorpusError."""
+    """The data of a run, prepared first if it is not yet. Fetches nothing; raises CorpusError."""
     return _prepared(config, root, lambda folder: _load(config, folder), progress)
 
 
@@ -200,17 +200,17 @@ def _load(config: DataConfig, folder: Path) -> Data:
 
 
 def tokenizer(config: DataConfig, root: Path) -> Tokenizer:
-    """The tokenizer of the data, prepared where they were not yet. Fetches nothing; raises CorpusError."""
+    """The tokenizer of the data, which is prepared first if it is not yet. Fetches nothing; raises CorpusError."""
     return _prepared(config, root, _read_tokenizer)
 
 
 def about(config: DataConfig, root: Path) -> About:
-    """What is known of the data, prepared where it was not yet. Fetches nothing; raises CorpusError."""
+    """What is known of the data, which is prepared first if it is not yet. Fetches nothing; raises CorpusError."""
     return _prepared(config, root, _read_about)
 
 
 def _prepared(config: DataConfig, root: Path, read: Callable[[Path], Read], progress: Progress | None = None) -> Read:
-    """Read from the prepared folder; once more where another process, short of room, has dropped it in between."""
+    """Read from the prepared folder; retried once, because another process may have dropped the folder in between."""
     try:
         return read(prepare(config, root, progress))
     except FileNotFoundError:
@@ -223,7 +223,7 @@ def is_prepared(config: DataConfig, root: Path) -> bool:
 
 
 def prepare(config: DataConfig, root: Path, progress: Progress | None = None) -> Path:
-    """The folder of the prepared data; a damaged one is made anew. Two that prepare the same at once do not disturb each other."""
+    """The folder of the prepared data; a damaged one is made anew. Processes that prepare the same do not disturb each other."""
     folder = _folder(config, root)
     if _is_whole(folder):
         os.utime(folder)
@@ -243,7 +243,7 @@ def prepare(config: DataConfig, root: Path, progress: Progress | None = None) ->
 
 
 def check_length(known: About, model: ModelConfig) -> None:
-    """Raises CorpusError where a part of a text holds no whole window. Merged well, the training part can be the shorter one."""
+    """Raises CorpusError where a part of a text holds no whole window. BPE merges the training part better: it can be the shorter one."""
     needed, shorter = model.block_size + 1, min(known.n_held_out, known.n_train)
     if not known.is_task and shorter < needed:
         remedy = f"use a context (model.block_size) of at most {shorter - 1}, or a longer text" if shorter >= 2 else "use a longer text"
@@ -285,8 +285,8 @@ def _write_task(config: DataConfig, task: Task, root: Path, folder: Path, progre
     cut = examples.split(task, p)
     vocabulary = task.vocabulary(p)
     tokenizer = CharTokenizer("".join(vocabulary)) if all(len(token) == 1 for token in vocabulary) else WordTokenizer(vocabulary)
-    ids = np.array([int(tokenizer.encode(token)[0]) for token in vocabulary])  # a tokenizer has an order of its own
-    nothing = np.zeros((len(cut.train), 0))  # how surprising the training examples are is asked by nobody
+    ids = np.array([int(tokenizer.encode(token)[0]) for token in vocabulary])  # the tokenizer may number the tokens in another order
+    nothing = np.zeros((len(cut.train), 0))  # these are used of held-out examples only
     train = replace(cut.train, nats=nothing, sure=nothing)
     parts = {"train": train, "held_out": cut.held_out, **{str(size): part for size, part in cut.by_size.items()}}
     for name, part in parts.items():
@@ -338,7 +338,7 @@ def _finish(folder: Path, tokenizer: Tokenizer, known: About) -> None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether every file that was written is there, as long as it was."""
+    """Whether every file that was written is there, with its size."""
     try:
         sizes = json.loads((folder / "files.json").read_text())
         return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
@@ -347,7 +347,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
-    """Move it to where it belongs, unless another was quicker; a damaged one goes away with the folder that `made` is in."""
+    """Rename `made` to `folder`, unless another process was faster; a damaged folder is moved beside `made` and removed with it."""
     for name in ("damaged", "again"):
         with contextlib.suppress(OSError):
             made.rename(folder)
@@ -385,7 +385,7 @@ def _sha256(*arrays: np.ndarray) -> str:
 
 
 def _drop_oldest(folder: Path) -> None:
-    """Prepared data can be made again: the least recently used go. A worker that has them mapped keeps them."""
+    """Remove the least recently used folders, which can be prepared again. A worker that has a file mapped can still read it."""
     found = sorted((path for path in folder.glob("[0-9a-f]*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for path in found[:-KEEP_PREPARED]:
         shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The examples of a task, cut into what is trained on and what is held out. Imports no torch.
+"""The examples of a task, split into a training part and a held-out part. Imports no torch.
 
 Which part an example belongs to is decided by a hash of its tokens, so that no held-out example is ever trained on,
 however many are drawn.
@@ -55,8 +55,8 @@ def _by_size(task: Task, p: Params, rng: np.random.Generator) -> dict[int, Examp
 
 
 def _unseen(task: Task, p: Params, rng: np.random.Generator, count: int, size: int | None = None) -> Examples:
-    """Up to `count` examples that are held out. Of a task with right answers each once, fewer where there are not so many;
-    where chance decides they come as they are drawn, so that likely ones have their weight in the floor."""
+    """Up to `count` examples that are held out. Of an exact task each once, so fewer where there are not so many; of a
+    random one as they are drawn, with repetitions, so that likely ones have their weight in the floor."""
     kept: list[Examples] = []
     seen: set[bytes] = set()
     n_kept = 0

@@ -1,4 +1,4 @@
-"""Texts of public dataset repositories on the Hugging Face Hub, read only as far as they are wanted.
+"""Texts of public dataset repositories on the Hugging Face Hub, read only as far as needed.
 
 Knows nothing of where a text is kept: nothing is written to disk. Every file is read over HTTP by ranges of
 bytes, all at one commit, and always without a token: a host's token must not open its private data to visitors.
@@ -28,7 +28,7 @@ Progress = Callable[[float | None, str], None]
 
 HUB = re.compile(
     r"""
-    (?=[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\\]{1,200}\Z)(?!.*\.\.)  # no ".." and nothing unseen
+    (?=[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\\]{1,200}\Z)(?!.*\.\.)  # no "..", nothing invisible
     hub:
     (?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})
     (?:@(?P<revision>[A-Za-z0-9][\w./-]{0,79}))?
@@ -39,20 +39,20 @@ HUB = re.compile(
 )
 FORM = "hub:OWNER/NAME:PATH for a text file, hub:OWNER/NAME:PATH:FIELD for CSV, JSONL or Parquet"
 TABLES = {".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet", ".jsonl": "JSONL", ".ndjson": "JSONL"}
-TEXT = re.compile(  # offered and found by patterns; any other file is read as text too
+TEXT = re.compile(  # listed, and matched by patterns; a file of any other name is read as text if it is named exactly
     r".+\.(txt|text|md|markdown|rst|tex|html?|xml|json|ya?ml|toml|ini|srt|log|abc|pgn|fasta|sql|sh|pyi?|js|ts|java|c|h|cc|cpp|hpp|cs|go"
     r"|rs|rb|php|lua|jl|hs|ml|scala|swift|kt|r|lean|v|lisp|scm)",
     re.IGNORECASE,
 )
 MAX_FILES = 50
 MAX_LISTED = 200
-ANSWER_BYTES = 64 * 2**20  # the most that a list of files is long
-TABLE_BYTES = 64 * 2**20  # more than this beside 4 bytes a character is not read of tables for one text
-WINDOW_BYTES = 64 * 2**10, 8 * 2**20  # of one request: the first, and the most, doubling in between
+ANSWER_BYTES = 64 * 2**20  # of the longest list of files that is read
+TABLE_BYTES = 64 * 2**20  # read of tables for one text at most, beside 4 bytes a character
+WINDOW_BYTES = 64 * 2**10, 8 * 2**20  # of one range: at first, doubling up to the largest
 CONNECT_S = 3.0  # for each of a host's addresses, of which there can be eight
 TIMEOUT_S = 10.0  # without a byte
 RETRIES = 1  # of a broken connection, from where it broke
-SLOW_S, SLOW_BYTES = 30.0, 30_000  # fewer bytes in that time: given up
+SLOW_S, SLOW_BYTES = 30.0, 30_000  # given up where fewer bytes come in that time
 TICK_S = 0.25
 
 
@@ -214,7 +214,7 @@ def _check_repo(repo: str, revision: str) -> None:
 def _repo(repo: str, revision: str) -> tuple[str, dict[str, int]]:
     """The commit that a revision means now, and its files with their bytes. Raises CorpusError.
 
-    Asked for by hand: HfApi would first fetch a list for its telemetry, with waits of its own, and keep that on disk.
+    Requested directly: HfApi would first fetch a list for its telemetry, with waits of its own, and keep that on disk.
     """
     _check_repo(repo, revision)
     began_s, parts, n_bytes = time.monotonic(), [], 0
@@ -259,7 +259,7 @@ def _get(path: str, headers: dict[str, str] | None = None) -> Any:
 
 @contextlib.contextmanager
 def _refusals(what: str) -> Iterator[None]:
-    """What the library raises, as CorpusError with what can be done."""
+    """Turns what the library raises into CorpusError with the remedy."""
     import httpx2
     from huggingface_hub import errors
 
@@ -284,7 +284,7 @@ def _refusals(what: str) -> Iterator[None]:
             message = "the Hugging Face Hub takes no more requests from this host for now; try again in some minutes"
         else:
             message = f"the Hugging Face Hub could not serve {what} (status {status}); try again later, or choose a built-in text"
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # also out of the library's reading of an error's body
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):  # also while the library reads an error's body
         message = "the answer of the Hugging Face Hub is not understood; try again later, or choose a built-in text"
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError) as error:
         others = "Tiny Tales, the Python texts and every task need no network"
@@ -293,7 +293,7 @@ def _refusals(what: str) -> Iterator[None]:
 
 
 class _Meter:
-    """Counts what is read, over all files, and says so a few times a second."""
+    """Counts the bytes read, over all files, and reports progress a few times a second."""
 
     def __init__(self, progress: Progress, max_chars: int):
         self.say = progress
@@ -303,7 +303,7 @@ class _Meter:
         self.said_s = time.monotonic()
 
     def has(self, n_chars: int) -> None:
-        """So many characters have come of what was read until now."""
+        """Note that the bytes read so far gave `n_chars` characters."""
         self.n_chars = n_chars
         self.bytes_per_char = self.n_read / max(n_chars, 1)
 
@@ -319,8 +319,8 @@ class _Meter:
 class _Remote(io.RawIOBase):
     """One file of `size` bytes as a seekable binary file, fetched in ranges that grow while it is read on.
 
-    The file objects of huggingface_hub are not used: they hold on through six tries of ten seconds, fetch 5 MB at a
-    time, and cannot be left in between. What went wrong is kept in `failure`, to be told through code that hides it.
+    The file objects of huggingface_hub are not used: they retry six times for ten seconds, fetch 5 MB at a
+    time, and cannot be cancelled in between. `failure` keeps the exception, because pyarrow hides it from its caller.
     """
 
     def __init__(self, path: str, name: str, size: int, meter: _Meter):
@@ -367,7 +367,7 @@ class _Remote(io.RawIOBase):
         return len(data)
 
     def some(self, n_bytes: int) -> bytes:
-        """Between one and that many bytes, none at the end. Raises CorpusError, and what progress raises."""
+        """Between one and `n_bytes` bytes, none at the end. Raises CorpusError, and what `progress` raises."""
         try:
             if not self._waiting and self.position < self.size:
                 self._waiting = self._more(n_bytes)
@@ -386,7 +386,7 @@ class _Remote(io.RawIOBase):
     def _more(self, n_bytes: int) -> bytes:
         import httpx2
 
-        # RuntimeError: another thread's trouble with the network closes the client that the library shares
+        # RuntimeError: a network error in another thread closes the client that the library shares
         broken = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, RuntimeError)
         data = b""
         for left in range(RETRIES, -1, -1):
@@ -398,7 +398,7 @@ class _Remote(io.RawIOBase):
             with _refusals(self.name):
                 try:
                     if self._response is None or self.position >= self._until:
-                        next(self._stream, b"")  # its end, so that the connection is used again
+                        next(self._stream, b"")  # read to the end, so that the connection is reused
                         self._open(n_bytes)
                     data = next(self._stream, b"")
                     if not data:
@@ -446,7 +446,7 @@ class _Remote(io.RawIOBase):
     def _drop(self) -> None:
         response, self._response, self._stream, self._waiting = self._response, None, iter(()), b""
         if response is not None:
-            with contextlib.suppress(Exception):  # it is of no more use, and why it cannot be closed neither
+            with contextlib.suppress(Exception):  # the response is not used any more, so an error on closing does not matter
                 response.close()
 
 
@@ -480,7 +480,7 @@ def _texts(remote: _Remote, room: int) -> Iterator[str]:
     for text in _decoded(remote):
         parts.append(text)
         n_chars += len(text)
-        remote.meter.has(already + min(n_chars, room))  # for the share that is told; the caller counts what it takes
+        remote.meter.has(already + min(n_chars, room))  # for the progress only; the caller counts what it takes
         if n_chars > room:
             break
     remote.meter.n_chars = already
@@ -503,7 +503,7 @@ def _fields(remote: _Remote, kind: str, field: str | None) -> Iterator[str]:
     values = read(remote, field) if read else _of_csv(remote, field, "\t" if kind == "TSV" else ",")
     for value in values:
         if isinstance(value, str) and value:
-            yield re.sub("[\ud800-\udfff]", "\ufffd", value)  # JSON can write halves of characters
+            yield re.sub("[\ud800-\udfff]", "\ufffd", value)  # JSON can encode lone surrogates
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield str(value)
         else:
@@ -575,7 +575,7 @@ def _of_parquet(remote: _Remote, field: str | None) -> Iterator[object]:
 
 
 def _lines(remote: _Remote) -> Iterator[str]:
-    """Lines with their \\n, which is the only end: a record may hold others."""
+    """Lines with their \\n, the only line end here: a record may contain others."""
     parts: list[str] = []
     for text in _decoded(remote):
         *lines, rest = text.split("\n")

@@ -88,7 +88,7 @@ def tales(seed: int, n_chars: int, held_out: float = 0.1) -> Tales:
 
 
 class Options(NamedTuple):
-    """What there is to choose from. `bounds` are cumulative probabilities, `leads` what is sure to be said next if an option is chosen."""
+    """What there is to choose from. `bounds` are cumulative probabilities, `leads` the text that must follow if an option is chosen."""
 
     values: tuple
     nats: tuple[float, ...]
@@ -98,7 +98,7 @@ class Options(NamedTuple):
 
 @cache
 def options(values: tuple, weights: tuple[float, ...] | None = None) -> Options:
-    """Options of these weights, uniform without."""
+    """Options of these weights, uniform without weights."""
     weights = weights or (1.0,) * len(values)
     total = math.fsum(weights)
     bounds = tuple(math.fsum(weights[: at + 1]) / total for at in range(len(values)))
@@ -107,7 +107,7 @@ def options(values: tuple, weights: tuple[float, ...] | None = None) -> Options:
 
 @cache
 def templates(values: tuple[str, ...]) -> Options:
-    """Options that are said as soon as they are chosen, all equally likely."""
+    """Options that are templates to be said, all equally likely."""
     return options(values)._replace(leads=tuple(re.split(r"[{\[]", value)[0] for value in values))
 
 
@@ -168,7 +168,7 @@ def _fresh(kind: str, used: frozenset[str], article: bool, capital: bool) -> tup
 
 
 class Teller:
-    """Says templates and remembers the words in them. What `choose` and `emit` do makes a teller."""
+    """Says templates and remembers the words in them. Subclasses define `choose` and `emit`."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
@@ -238,11 +238,12 @@ class Drawing(Teller):
 
 
 class Astray(Exception):
-    """What was said is not what is written."""
+    """A teller has said something else than the text that it follows."""
 
 
 class Following(Teller):
-    """Says `text` or goes astray. Makes the choices of `script`, then the first that can be right; `others` are the scripts of the rest."""
+    """Follows `text`, or raises Astray. Makes the choices of `script`, then always the first that fits; `others` are the scripts of the
+    other choices that fit."""
 
     def __init__(self, text: str, script: tuple[int, ...]) -> None:
         super().__init__()

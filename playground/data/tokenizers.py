@@ -113,7 +113,7 @@ class ByteTokenizer:
 class BpeTokenizer:
     """Byte-level byte pair encoding as in GPT-2; knows every text (a lone surrogate is read as "?").
 
-    A text is cut into words, numbers, signs and white space (a space goes with what follows it); inside each of them,
+    A text is cut into words, numbers, punctuation and white space (a space goes with what follows it); inside each of them,
     pairs of neighbours are merged, always the pair that comes first in `merges`. `learn_bpe` finds pieces and merges.
     """
 
@@ -157,12 +157,12 @@ class BpeTokenizer:
 
 
 def learn_bpe(text: str, vocab_size: int, progress: Callable[[float], None] | None = None) -> BpeTokenizer:
-    """All bytes, and one merge after the other of the pair that is most frequent, until there are `vocab_size` tokens.
+    """Learn BPE: start from the 256 bytes, and merge the most frequent pair until there are `vocab_size` tokens.
 
-    Of pairs that are equally frequent the one of the lowest ids is merged. No pair that is there only once is merged, so a
-    short text gives fewer tokens. Where a text goes on for a thousand characters without a space or line end it may be cut
-    into parts that are read apart (the time would grow with the square of their length); else no cut is seen in the result.
-    `progress` hears which share of the text has been read; the merging that follows takes about as long again.
+    Of pairs that are equally frequent the one of the lowest ids is merged. A pair that occurs only once is not merged, so a
+    short text gives fewer tokens. A stretch of a thousand characters without a space or line end may be cut into parts that
+    are counted separately (the time would grow with the square of its length); other cuts do not change the result.
+    `progress` receives the share of the text that has been read; the merging that follows takes about as long again.
     Raises ValueError for a `vocab_size` below 257.
     """
     if vocab_size < 257:
@@ -227,7 +227,7 @@ class WordTokenizer:
 
 
 class StreamDecoder:
-    """Decodes ids one by one: text comes out as soon as its last byte is in."""
+    """Decodes ids one by one; a character comes out as soon as its last byte is in."""
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
@@ -267,7 +267,7 @@ def hub_files(tokenizer: Tokenizer) -> dict[str, str]:
 
 
 def load(saved: str) -> Tokenizer:
-    """From `to_json`. Raises ValueError for all else, whatever it is: only what `to_json` writes again is taken."""
+    """The inverse of `to_json`. Raises ValueError for everything else: only what `to_json` would write again is accepted."""
     try:
         data = json.loads(saved, object_pairs_hook=_no_name_twice)
     except (ValueError, RecursionError) as error:
@@ -336,7 +336,7 @@ def _no_name_twice(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _written(kind: str, vocab: dict[str, int], **merges: list) -> str:
-    """The tokenizer.json of these tokens: nothing is normalised or added, no two are merged but by `merges`."""
+    """The tokenizer.json of these tokens: nothing is normalised or added, and only `merges` are merged."""
     nothing = {"truncation": None, "padding": None, "normalizer": None, "post_processor": None}
     parts = _PARTS[kind]
     model = {"type": parts["type"], "vocab": vocab, **parts["unknown"], **merges}
@@ -353,7 +353,7 @@ def _bytes_as_letters(use_regex: bool) -> dict:
 
 
 # How a text is cut, looked up and put together again, by kind. Characters: a cut behind each one, line ends included.
-# Words: at what `str.split` takes for white space. What stands for an unknown one is no character, and no word either.
+# Words: at what `str.split` takes for white space. The unknown token is neither one character nor one word: no text has it.
 _PARTS = {
     "char": {
         "pre_tokenizer": _split(r"[\s\S]", "Isolated"),
@@ -383,7 +383,7 @@ _PARTS = {
 
 
 def _letters() -> list[str]:
-    """Each byte goes by a visible character, as in GPT-2: itself, or the next free one from 256."""
+    """The visible character that stands for each byte, as in GPT-2: itself, or the next free one from 256."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return [chr(byte if byte in visible else 256 + hidden.index(byte)) for byte in range(256)]
@@ -414,7 +414,7 @@ _SAFE = re.compile(r"(?<=\S)[ \n]")
 
 
 def _chunks(text: str, size: int, longest: int | None = None) -> Iterator[str]:
-    """Parts of at least `size` characters (but the last), cut before a space or line end that follows no white space.
+    """Parts of at least `size` characters (except the last), cut before a space or line end that follows no white space.
 
     GPT-2's pattern cuts there whatever is around, so the words of the parts, one after the other, are those of the text.
     Only where a part would be longer than `longest`, it is cut there anyway.
@@ -429,7 +429,7 @@ def _chunks(text: str, size: int, longest: int | None = None) -> Iterator[str]:
 
 
 def _watched(chunks: Iterable[str], n: int, progress: Callable[[float], None] | None) -> Iterator[str]:
-    """The chunks of a text of n characters; `progress` hears a hundred times how far they have come."""
+    """The chunks of a text of n characters; `progress` is called about a hundred times with the share done."""
     done = told = 0
     for chunk in chunks:
         yield chunk

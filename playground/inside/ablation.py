@@ -1,7 +1,7 @@
-"""Switching off parts of a model: what they were good for is what is lost without them.
+"""Ablation: switch off parts of a model, to see how much worse it is without them.
 
 Zero ablation, as in Michel et al. 2019, arXiv:1905.10650: what a part adds is replaced by zeros; a layer
-that is switched off passes the residual stream on as it came.
+that is switched off passes the residual stream on unchanged.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _switch_off(model: GPT, part: Part):
 
 
 def _without_head(attention: CausalSelfAttention, head: int):
-    """Zeros in place of what one head read out, before the heads are mixed."""
+    """A hook that replaces one head's output by zeros, before the output projection."""
     D = attention.head_size
 
     def hook(module: nn.Module, inputs: tuple) -> tuple[Tensor]:

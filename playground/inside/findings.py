@@ -1,4 +1,4 @@
-"""What a person should notice about a run, in plain words: each sentence by a rule with stated thresholds.
+"""Findings: sentences on what is notable about a run, each by a rule with stated thresholds.
 
 Works on recorded rows alone. Layers and heads are named from 1. Imports no torch.
 """
@@ -45,7 +45,7 @@ class History:
     facts: Mapping[str, Any] | None = None
 
     def latest(self, quantity: str) -> dict[str, list]:
-        """By node, per layer, from the newest row that has it: not every probe follows a step that was watched."""
+        """By node, per layer, from the newest row that has the quantity: not every probe follows a training step that was measured."""
         return next((row["values"][quantity] for row in reversed(self.measures) if (row.get("values") or {}).get(quantity)), {})
 
     def stream(self, quantity: str) -> list[tuple[int, float]]:
@@ -161,7 +161,7 @@ def _grows(history: History) -> str | None:
     if len(sizes) < 2 or sizes[0][1] <= 0 or sizes[-1][1] / sizes[0][1] <= GROWS:
         return None
     place = PLACEMENTS[history.config.model.norm_placement]
-    why = " Under pre-norm nothing sets it back." if place.before and place.n_norms == 1 else ""
+    why = " Pre-norm never rescales the stream." if place.before and place.n_norms == 1 else ""
     return f"The stream grows {_times(sizes[-1][1] / sizes[0][1])} from the embedding to {_place(sizes[-1][0], the=True)}.{why}"
 
 
@@ -170,7 +170,7 @@ def _forgotten(history: History) -> str | None:
     if history.config.model.residual or len(likeness) < 2 or abs(likeness[-1][1]) >= FORGOTTEN:
         return None
     gone = next(passed for passed, value in likeness if abs(value) < FORGOTTEN)
-    return f"Without residuals nothing of the embedding is left {_place(gone)}: each layer starts anew from what the one before made."
+    return f"Without residuals nothing of the embedding is left {_place(gone)}: each layer sees only the output of the one before."
 
 
 def _kept(history: History) -> str | None:
@@ -181,7 +181,7 @@ def _kept(history: History) -> str | None:
 
 
 def _idle(history: History) -> str | None:
-    if not history.config.model.residual:  # there a sublayer replaces the stream, however small it is
+    if not history.config.model.residual:  # without residuals a sublayer replaces the stream, however small its output is
         return None
     shares: dict[int, list[float]] = {}
     for _, layer, value in history.layers("sublayer_share"):
@@ -209,7 +209,7 @@ def _dead(history: History) -> str | None:
     worst = max(((value, layer) for _, layer, value in history.layers("dead_units")), default=(0.0, 0))
     if worst[0] <= DEAD:
         return None
-    return f"{_percent(worst[0])} of the hidden units of layer {worst[1]} answer to no token of the probe text: they are dead here."
+    return f"{_percent(worst[0])} of the hidden units of layer {worst[1]} are 0 on every token of the probe text: they are dead here."
 
 
 def _saturated(history: History) -> str | None:
@@ -428,7 +428,7 @@ def _layers(layers: list[int]) -> str:
 
 
 def _heads(found: list[tuple[float, int, int]]) -> str:
-    """The strongest by name, the others by number."""
+    """The strongest heads by name, and how many more there are."""
     names = [f"layer {layer}, head {head}" for _, layer, head in found[:NAMED]]
     if len(found) > NAMED:
         names.append(f"{len(found) - NAMED} more")
@@ -441,7 +441,7 @@ def _and(names: list[str]) -> str:
 
 
 def _part(node: str, layer: int, capital: bool = False) -> str:
-    """A node of the graph as people call it."""
+    """A node of the graph in words."""
     part, _, rest = node.partition(".")
     name = {"attn": "attention", "mlp": "MLP"}.get(part)
     if name is None:

@@ -119,7 +119,7 @@ def traced(model: GPT, tokens: np.ndarray) -> Trace:
 
 
 def traced_with_gradients(model: GPT, tokens: np.ndarray) -> tuple[Trace, list[Tensor]]:
-    """As `traced`, and for each entry of `stream` the gradient of the mean loss over the T - 1 predictions by it.
+    """As `traced`, and for each entry of `stream` the gradient of the mean loss over the T - 1 predictions with respect to it.
 
     The parameters' own gradients are left alone. Needs two tokens at least.
     """

@@ -84,7 +84,7 @@ def _stream(config: ModelConfig, trace: Trace, gradients: list[Tensor] | None, v
 
 
 def _precise(x: Tensor) -> Tensor:
-    """In float64, where squares of what has all but vanished don't; in float32 on devices that have no more."""
+    """x in float64, in which squares of tiny numbers don't underflow; in float32 on MPS, which has no float64."""
     return x.float() if x.device.type == "mps" else x.double()
 
 
@@ -120,7 +120,7 @@ def _hidden(config: ModelConfig, trace: Trace, values: Values, tensors: dict) ->
 
 
 def slope(config: ModelConfig, before: Tensor) -> Tensor:
-    """How steep the MLP's activation function is at its inputs, without sign; same shape."""
+    """The absolute slope of the MLP's activation function at its inputs `before`; same shape."""
     with torch.enable_grad():
         z = before.float().requires_grad_()
         return torch.autograd.grad(build_activation(config)(z).sum(), z)[0].abs()
@@ -142,26 +142,26 @@ def _attention(model: GPT, trace: Trace, values: Values) -> None:
 
 
 def entropy(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
-    """Of each row, in nats, averaged over the rows."""
+    """The entropy of each row in nats, averaged over the rows."""
     return -torch.special.xlogy(maps, maps).sum(-1).mean(-1)
 
 
 def distance(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
-    """Tokens between the one that looks and what it looks at, weighted, averaged over the rows."""
+    """Tokens from the query back to the key, weighted by attention, averaged over the rows."""
     places = torch.arange(maps.size(-1), device=maps.device)
     return (maps * (places[:, None] - places).clamp(min=0)).sum(-1).mean(-1)
 
 
 def induction(model: GPT, half: int) -> Tensor:  # -> (L, H)
-    """The mean weight that a head puts on the token after the earlier occurrence of the present one, where
-    `half` random tokens are said twice. Olsson et al. 2022, arXiv:2209.11895."""
+    """The mean weight that a head puts on the token after the earlier occurrence of the present one, in
+    a sequence of `half` random tokens that is repeated once. Olsson et al. 2022, arXiv:2209.11895."""
     once = np.random.default_rng(0).integers(model.config.vocab_size, size=half)
     maps = torch.stack([each[0] for each in traced(model, np.concatenate([once, once])).maps])  # (L, H, 2 half, 2 half)
     return maps.diagonal(1 - half, -2, -1)[..., 1:].mean(-1)
 
 
 def _lens(model: GPT, trace: Trace, tokens: np.ndarray, values: Values, tensors: dict) -> None:
-    """Read the stream after each layer as if it were the last. nostalgebraist 2020."""
+    """The logit lens: read out the stream after each layer as if it were the last. nostalgebraist 2020."""
     config, (first, ends) = model.config, stream_nodes(model.config)
     ids = as_ids(model, tokens)
     tops, chances, rights, losses = [], [], [], []
@@ -181,38 +181,38 @@ def _lens(model: GPT, trace: Trace, tokens: np.ndarray, values: Values, tensors:
 
 
 def read_out(model: GPT, x: Tensor) -> Tensor:  # (T, C) -> (T, V)
-    """What the final norm and the head make of a place of the stream."""
+    """Logits from the stream at some place, by the final norm and the head."""
     logits, cap = model.head(model.norm(x)), model.config.logit_softcap
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-# The step that is taken.
+# The training step before a probe.
 
 
 @dataclass
 class StepTaken:
-    """What an optimiser's step did to each part; `cost_s` is what looking at it took."""
+    """What one optimizer step did to each part of the model; `cost_s` is the time that measuring it took."""
 
     config: CompleteModel
-    squares: dict[str, list[float]] = field(default_factory=dict)  # by parameter: of its gradient, weight and change
+    squares: dict[str, list[float]] = field(default_factory=dict)  # by parameter: squared norms of its gradient, weight and change
     cost_s: float = 0.0
 
     def values(self, norm_before_clipping: float) -> Values:
         """Gradient norms as they were before clipping, and updates relative to the weights."""
         clipped = math.sqrt(sum(gradient for gradient, _, _ in self.squares.values()))
-        back = norm_before_clipping / clipped if clipped > 0 else 1.0
+        unclip = norm_before_clipping / clipped if clipped > 0 else 1.0
         sums: dict[tuple[str, int], list[float]] = {}
         nodes = parameter_nodes(self.config)
         for name, squares in self.squares.items():
             place = next(node for prefix, node in nodes.items() if name.startswith(prefix))
             sums[place] = [a + b for a, b in zip(sums.get(place, [0.0] * 3), squares, strict=True)]
-        pulls: dict[str, list[float | None]] = {}
+        norms: dict[str, list[float | None]] = {}
         ratios: dict[str, list[float | None]] = {}
         for (node, layer), (gradient, weight, change) in sums.items():
             length = self.config.n_layer if node not in ("embedding", "embd_norm", "norm", "head") else 1
-            pulls.setdefault(node, [None] * length)[layer] = back * math.sqrt(gradient)
+            norms.setdefault(node, [None] * length)[layer] = unclip * math.sqrt(gradient)
             ratios.setdefault(node, [None] * length)[layer] = math.sqrt(change / weight) if weight > 0 else None
-        return {"grad_params": pulls, "update_ratio": ratios}
+        return {"grad_params": norms, "update_ratio": ratios}
 
 
 @contextmanager
@@ -255,7 +255,7 @@ def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[Step
 
 
 def parameter_nodes(config: CompleteModel) -> dict[str, tuple[str, int]]:
-    """From the beginning of a parameter's name to the node, and the layer, that it belongs to."""
+    """Maps the prefix of a parameter's name to the node and layer that it belongs to."""
     places = {"wte.": ("embedding", 0), "wpe.": ("embedding", 0)}
     for node in graph(config).nodes:
         if node.module:

@@ -1,4 +1,4 @@
-"""What is measured inside a model while it learns: names, units, formulas and papers, once for all who use them.
+"""The quantities measured inside a model while it trains: names, units, formulas and papers, declared once.
 
 The values of one probe are `{quantity: {node: [layer, …]}}`: `node` is an id of `models.graph`, the list
 has one entry per layer for a node of the block and one entry otherwise. An entry is a number, a list with
@@ -16,7 +16,7 @@ from models import choices
 CAN_DIE = " and ".join(activation.short for activation in choices.ACTIVATIONS.values() if activation.dies)
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 FLAT_SLOPE = 0.05
-PREVIOUS, INDUCTION = 0.7, 0.4  # from where a head is called so
+PREVIOUS, INDUCTION = 0.7, 0.4  # the least score of a previous-token head, and of an induction head
 PROBE_BUDGET_MB = 64
 
 
@@ -42,7 +42,7 @@ class Probe(Generic[Array]):
 @dataclass(frozen=True)
 class Quantity:
     """One thing to measure. `where` says at which nodes; `scale` how its values are best compared; `top`
-    the largest value that it can have, None where there is none; `decisive` from where a head earns the label."""
+    the largest possible value, None where there is none; `decisive` the value from which a head gets the label."""
 
     name: str
     label: str
@@ -85,13 +85,13 @@ QUANTITIES = {
         ),
         Quantity(
             "grad_params", "gradient of the weights", GRADIENTS, "node", "parameters", "nats per unit", "‖∂L/∂w‖ of the last training step",
-            "How hard the last training step pulled on the weights of each part, before clipping.",
+            "The norm of the gradient of each part's weights in the last training step, before clipping.",
             "Pascanu et al. 2013, arXiv:1211.5063", scale="log",
         ),
         Quantity(
             "update_ratio", "update to weight", GRADIENTS, "node", "parameters", "of the weights", "‖Δw‖ / ‖w‖ of the last training step",
-            "How much the last training step changed the weights of each part. About a thousandth is a common rule of thumb; much more "
-            "and it jumps about, much less and it hardly learns.", "You et al. 2020, arXiv:1904.00962", scale="log",
+            "How much the last training step changed the weights of each part. About a thousandth is a common rule of thumb; with much "
+            "more training is unstable, with much less it hardly learns.", "You et al. 2020, arXiv:1904.00962", scale="log",
         ),
         Quantity(
             "stream_kurtosis", "outlier channels", ACTIVATIONS, "node", "stream", "excess kurtosis",
@@ -107,7 +107,7 @@ QUANTITIES = {
         ),
         Quantity(
             "dead_units", "dead units", ACTIVATIONS, "node", "mlp", "of the units", "share of units at 0 on every token of the probe text",
-            f"Hidden units that answer to no token of the probe text. Only {CAN_DIE} can be exactly silent.",
+            f"Hidden units that are 0 on every token of the probe text. Only {CAN_DIE} can be exactly 0.",
             "Lu et al. 2019, arXiv:1903.06733", top=1.0,
         ),
         Quantity(
@@ -115,7 +115,7 @@ QUANTITIES = {
             "Activations where the function is flat: nothing is learnt through them at this token.", "Glorot and Bengio 2010", top=1.0,
         ),
         Quantity(
-            "attn_entropy", "entropy", HEADS, "head", "attention", "nats", "−Σ a log a, mean over the tokens that look",
+            "attn_entropy", "entropy", HEADS, "head", "attention", "nats", "−Σ a log a, mean over the queries",
             "How many tokens a head spreads its attention over: 0 for a single one, log n for n evenly.",
             "Clark et al. 2019, arXiv:1906.04341",
         ),
@@ -126,17 +126,17 @@ QUANTITIES = {
         ),
         Quantity(
             "attn_first", "first token", HEADS, "head", "attention", "of the weight", "mean a(i, 1), i from the second token",
-            "How much of its attention a head puts on the first token: where heads rest that have nothing to do (an attention sink).",
+            "How much of its attention a head puts on the first token. Heads with nothing to do often rest there: an attention sink.",
             "Xiao et al. 2023, arXiv:2309.17453", top=1.0, decisive=0.8,
         ),
         Quantity(
             "attn_self", "itself", HEADS, "head", "attention", "of the weight", "mean a(i, i), i from the second token",
-            "How much of its attention a head puts on the very token that looks.",
+            "How much of its attention each token puts on itself.",
             "Clark et al. 2019, arXiv:1906.04341", top=1.0, decisive=0.7,
         ),
         Quantity(
             "attn_induction", "induction", HEADS, "head", "attention", "of the weight",
-            "mean a(i, i − n + 1) over the second half of n random tokens, said twice",
+            "mean a(i, i − n + 1) over the second copy of n random tokens",
             "On random tokens that are repeated: how much a head looks at what came after the same token the first time. With it a model "
             "copies what it has seen once.", "Olsson et al. 2022, arXiv:2209.11895", top=1.0, decisive=INDUCTION,
         ),

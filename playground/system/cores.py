@@ -22,18 +22,18 @@ def n_cpus() -> int:
 
 
 def available() -> list[int]:
-    """The cores that this process may use; empty where nobody can say."""
+    """The cores that this process may use; empty where the system does not tell."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def choose(threads: int, taken: Iterable[Collection[int]], among: Sequence[int]) -> list[int]:
-    """As many cores as threads, if there are so many: those that fewest others have been given."""
+    """One core per thread, as far as there are enough: those that the fewest others have been given."""
     load = Counter(core for cores in taken for core in cores)
     return sorted(sorted(among, key=lambda core: (load[core], core))[: max(1, threads)])
 
 
 def pin(cores: Collection[int]) -> None:
-    """Keep this process, with all threads that it has by now, on these cores; those that are not there are no reason to fail."""
+    """Pin all present threads of this process to these cores. Threads that have ended and cores that do not exist are ignored."""
     if not cores or not hasattr(os, "sched_setaffinity"):
         return
     threads = [int(each.name) for each in _THREADS.iterdir()] if _THREADS.is_dir() else [0]
@@ -47,6 +47,6 @@ def calm_threads(environ: Mapping[str, str]) -> dict[str, str]:
 
     By default OpenMP threads spin for milliseconds between two matrix products, which was measured to cost nine tenths of the
     speed beside another process that computes. 5,000 turns are enough to bridge the gap to the next product, so a run alone
-    keeps its speed. With 1,000 turns a run alone was a sixth slower, and one beside another run half as fast again.
+    keeps its speed. With 1,000 turns a run alone was a sixth slower, and a run beside another one 1.5 times as fast.
     """
     return {"GOMP_SPINCOUNT": "5000", **environ}

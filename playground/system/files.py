@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a power cut; and what they are called."""
+"""Atomic writes: a file is there whole or not at all, also after a power cut. And the removal of what killed processes leave."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def publish_by(path: Path, write: Callable[[str], object]) -> None:
 
 
 def making(folder: Path, name: str) -> contextlib.AbstractContextManager[Path]:
-    """A new folder inside `folder`, to be filled and renamed; what is still there under its own name at the end goes away."""
+    """A new temporary folder inside `folder`, to be filled and renamed; it is removed at the end unless it was renamed."""
     return unfinished(folder, name, tempfile.mkdtemp)
 
 
 @contextlib.contextmanager
 def unfinished(folder: Path, name: str, make: Callable[..., str]) -> Iterator[Path]:
-    """A temporary file or folder, locked while this process is at work on it: of one that is killed it stays behind unlocked,
-    which is how `sweep` knows."""
+    """A temporary file or folder, locked while this process works on it. A killed process leaves it behind unlocked, by which
+    `sweep` recognises it."""
     path, handle = None, None
     while path is None or handle is None:
         path = Path(make(dir=folder, prefix=f".{name}.", suffix=".unfinished"))
@@ -53,7 +53,7 @@ def unfinished(folder: Path, name: str, make: Callable[..., str]) -> Iterator[Pa
 
 
 def _locked(path: Path) -> int | None:
-    """A handle that keeps the lock of what was just made; None where a sweep came in between and took it for abandoned."""
+    """Lock what was just made; returns the handle that holds the lock, or None where a sweep has removed it in between."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def _locked(path: Path) -> int | None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove what processes that were killed left unfinished, here and in all folders below; returns how many things."""
+    """Remove the temporary files and folders that killed processes left in `folder` and below; returns how many."""
     found = [Path(at) / name for at, folders, names in os.walk(folder) for name in (*folders, *names) if UNFINISHED.fullmatch(name)]
     n_removed = 0
     for path in found:
@@ -85,7 +85,7 @@ def sweep(folder: Path) -> int:
 
 @contextlib.contextmanager
 def claim(path: Path) -> Iterator[bool]:
-    """Whether nobody is at work on a file or folder; while this lasts, nobody else claims it."""
+    """Try to lock a file or folder inside the `with`; gives False where another process holds it, or where it is gone."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -103,12 +103,12 @@ def claim(path: Path) -> Iterator[bool]:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     try:
         path.unlink()
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # as Linux and macOS call it
+    except (IsADirectoryError, PermissionError):  # of a folder: on Linux, on macOS
         shutil.rmtree(path, ignore_errors=True)
 
 

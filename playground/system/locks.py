@@ -15,12 +15,12 @@ class Lock:
         self._handle: int | None = handle
 
     def sign(self, text: str) -> None:
-        """Leave a word for whoever meets the lock."""
+        """Write a text into the lock file, for processes that find it locked."""
         if self._handle is not None:
             os.pwrite(self._handle, text.encode(), 0)
 
     def touch(self) -> None:
-        """Change the file's time, by which others see that the holder is at work."""
+        """Set the file's modification time to now: a heartbeat, by which others see that the holder is at work."""
         if self._handle is not None:
             os.utime(self._handle)
 
@@ -31,14 +31,14 @@ class Lock:
 
 
 def acquire(path: Path, patience_s: float = 0.0) -> Lock | None:
-    """Take the lock on a file (made if need be), or None where another process keeps it."""
+    """Take the lock on a file (created if missing); None where another process still holds it after `patience_s`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(handle, 0)  # what an earlier holder has signed
+            os.ftruncate(handle, 0)  # removes what an earlier holder wrote
             return Lock(handle)
         except BlockingIOError:
             if time.monotonic() >= deadline:

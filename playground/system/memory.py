@@ -1,4 +1,4 @@
-"""Memory of the machine, and how the C library (where it is glibc) handles that of this process. Imports no torch."""
+"""Memory of the machine, and settings of glibc's allocator for this process. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 
 def keep() -> None:
-    """Keep what one training step frees for the next. Given back to the system and fetched again page by page, it was seen to
-    cost up to a tenth of a step. For processes that train and then end."""
+    """Keep the memory that one training step frees for the next. Returning it to the system and fetching it again page by page
+    was seen to cost up to a tenth of a step. For processes that train and then end."""
     _set((_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**26), (_MMAP_THRESHOLD, 2**30))
 
 
 def give_back() -> None:
-    """Give back at once what is large, and let all threads share two heaps, so that a process which serves for days does not
-    grow with every model that somebody samples from."""
+    """Return large blocks to the system at once, and let all threads share two heaps. For servers that run for days: they must
+    not grow with every model that is sampled from."""
     _set((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 2**20), (_TRIM_THRESHOLD, 2**23))
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of one run as files. Nothing is ever pickled.
 
-One has weights, what else is needed to go on, and what is known of it; the last is published last, and without it the checkpoint
-does not exist. `paths` says what the files are called.
+A checkpoint is three files: the weights, the rest of the training state, and information in JSON, which is published last:
+without it the checkpoint does not exist. `paths` has the names of the files.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Checkpoints:
         return infos
 
     def newest_to_resume(self) -> CheckpointInfo | None:
-        """The newest from which training can go on."""
+        """The newest checkpoint from which training can resume: one whose training state is still there."""
         return next((info for info in reversed(self.list()) if self.state_path(info.step).exists()), None)
 
     def weights(self, step: int) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ class Checkpoints:
         return read_tensors(self.state_path(step))
 
     def drop_after(self, step: int) -> None:
-        """Remove checkpoints beyond `step`, from where a resumed run goes on, and the files of those that were never published."""
+        """Remove checkpoints after `step`, at which a run resumes, and the files of checkpoints that were never published."""
         infos = {info.step for info in self.list()}
         found = {step for step, _ in paths.tensor_files(self.folder)}
         for other in (infos | found) - {known for known in infos if known <= step}:
@@ -140,7 +140,7 @@ def load_model(config: ModelConfig, path: Path, device: str = "cpu") -> GPT:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's running state as named CPU tensors."""
+    """The optimizer's running state as named CPU tensors."""
     state = optimizer.state_dict()["state"]
     return {
         f"optim.{index}.{name}": value.detach().cpu().contiguous()
@@ -151,7 +151,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], source: str) -> None:
-    """The inverse of `optimizer_tensors`; raises CheckpointError, naming `source`, where they are not this optimiser's."""
+    """The inverse of `optimizer_tensors`; raises CheckpointError, naming `source`, where they are not this optimizer's."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

@@ -36,8 +36,8 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
-    """Compute matrix products in `dtype`; nothing to do for float32, nor on a CPU, where `accelerate` does it: attention in bfloat16
-    took four times as long backward as in float32 there."""
+    """Compute matrix products in `dtype`. Does nothing for float32, nor on a CPU: there `accelerate` does it for the linear layers
+    alone, because the backward pass of attention took four times as long in bfloat16 as in float32."""
     if dtype == torch.float32 or device.type == "cpu":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
@@ -45,8 +45,8 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread inside the `with`. One token at a time is too little for several: beside other processes their waiting
-    for each other was measured to take three times as long."""
+    """Compute in one thread inside the `with`. Generating one token at a time is too little work for several threads: beside other
+    processes, waiting for each other, they were measured to take three times as long."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What can be wrong with what training reads. Imports no torch."""
+"""Errors in the files that training reads. Imports no torch."""
 
 
 class CheckpointError(ValueError):

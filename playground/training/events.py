@@ -1,6 +1,6 @@
 """What a training run reports, as frozen types. Knows nothing of where they go.
 
-Steps count optimiser updates, `tokens` those trained on so far, `seconds` training time since
+Steps count optimizer updates, `tokens` those trained on so far, `seconds` training time since
 the run's first step (pauses left out), losses are in nats per token.
 """
 
@@ -55,8 +55,8 @@ class Validation(Event):
 
 @dataclass(frozen=True)
 class Accuracy(Event):
-    """Of a task, on unseen examples: the share of the answers' tokens that are the model's first choice, and of answers all of
-    whose tokens are; `by_size[i]` is the latter among examples of `sizes[i]` units."""
+    """Of a task, on unseen examples. `token`: share of the answers' tokens that are the model's likeliest token; `answer`: share of
+    answers all of whose tokens are; `by_size[i]`: the same as `answer`, among examples of `sizes[i]` units."""
 
     kind: ClassVar[str] = "accuracy"
     token: float
@@ -69,8 +69,8 @@ class Accuracy(Event):
 
 @dataclass(frozen=True)
 class Answers(Event):
-    """The same few held-out prompts with the right answers and the model's first choices, each made with the right answer
-    before it."""
+    """The same few held-out prompts with the right answers and the model's likeliest tokens, each predicted from the right
+    tokens before it (teacher forcing)."""
 
     kind: ClassVar[str] = "answers"
     prompts: list[str]
@@ -80,7 +80,7 @@ class Answers(Event):
 
 @dataclass(frozen=True)
 class Facts(Event):
-    """What is known of the data before the run: see `dataset.About`, whose fields these are; None where nobody knows."""
+    """What is known of the data before the run: see `dataset.About`, whose fields these are; None where unknown."""
 
     kind: ClassVar[str] = "facts"
     source: str

@@ -1,7 +1,7 @@
-"""The training loop: step, record, look, save, obey.
+"""The training loop: step, record, probe and sample, save, follow requests.
 
-Knows nothing of databases, processes and pages: what happens is told to a `Link`, and what is
-wanted is asked of it.
+Knows nothing of databases, processes and pages: it reports events to a `Link`, and asks it
+what is wanted.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
 PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
 TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
 EARLY_CREDIT_S = 0.08
-SAMPLE_CREDIT = 3  # times as much: what the model writes changes most in the first half minute
+SAMPLE_CREDIT = 3  # times the credit: samples change most in the first half minute
 N_ANSWERS = 8
-GOES_ON = ("paused", "interrupted", "queued")  # ends of a run that is not over
+GOES_ON = ("paused", "interrupted", "queued")  # states of a run that is not over
 CALMER = "try a lower learning rate or more warm-up"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of the run now. `state` is run, pause, stop, yield or interrupt; `cause` and `why` where it is not the owner's
-    own wish."""
+    """What is wanted of the run now. `state` is run, pause, stop, yield or interrupt; `cause` and `why` are set where somebody else
+    than the owner wants it."""
 
     state: str = "run"
     probe_text: str | None = None
@@ -66,20 +66,20 @@ class Link(Protocol):
     """The loop's connection to the rest of the world."""
 
     def emit(self, event: Event) -> None:
-        """Take note of an event; returns at once."""
+        """Accept an event, to be passed on by the next `sync`; returns at once."""
         ...
 
     def sync(self) -> Wanted:
-        """Pass on what was emitted, and say what is wanted."""
+        """Pass on the emitted events; returns what is wanted."""
         ...
 
     def settle(self) -> None:
-        """Pass on what was emitted, also where that takes a while."""
+        """Pass on the emitted events, even where that takes a while."""
         ...
 
 
 class NoLink:
-    """Nobody listens and nobody interferes."""
+    """Discards the events and wants nothing."""
 
     def emit(self, event: Event) -> None:
         pass
@@ -100,9 +100,9 @@ class Ending(NamedTuple):
 
 
 class Pacer:
-    """Spaces something so that it takes at most a share of the time, by its own measured cost.
+    """Spaces an activity out so that it takes at most `share` of the time, by its measured cost.
 
-    A small credit lets the first few happen early, when most changes.
+    A credit of a few seconds lets the first ones happen early, when most changes.
     """
 
     def __init__(self, share: float, credit_s: float = 0.0, clock=time.perf_counter):
@@ -123,7 +123,7 @@ class Pacer:
             self.spent += self.last_cost
 
     def add(self, seconds: float) -> None:
-        """Count what was spent ahead of the next `measured`, as a part of it."""
+        """Count time spent before the next `measured` block as a part of it."""
         self.before += seconds
 
 
@@ -137,8 +137,8 @@ class Window:
 
 
 class Loop:
-    """Runs a `TrainState` to its end. `folder` is the run's own; `share` is its part of the process, so of what may be spent on
-    looking."""
+    """Runs a `TrainState` to its end. `folder` is the run's own; `share` is the run's part of the process, and scales the time
+    that it may spend on probes and samples."""
 
     def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True, share: float = 1.0):
         self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
@@ -148,7 +148,7 @@ class Loop:
         self.validation_share = TASK_VALIDATION_SHARE if self.data.is_task else VALIDATION_SHARE
         self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)
         self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S * SAMPLE_CREDIT)
-        self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # in full: held-out losses are what runs are compared by
+        self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # not scaled by `share`: runs are compared by their held-out loss
         self.sync_every_s = min(SYNC_EVERY_S / share, MAX_SYNC_S)
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)
         self.train_loss: float | None = None
@@ -161,7 +161,7 @@ class Loop:
         self.last_saved = self.last_probed = -1
         self.n_probes = 0
         self.told = False
-        self.probes_now = True  # decided before a step, which is then watched; the weights of step 0 always are
+        self.probes_now = True  # whether a probe follows the next step, which is then measured; step 0 is always probed
         self.step_taken: tuple[measures.StepTaken, Tensor] | None = None
 
     def run(self) -> Outcome:
@@ -175,7 +175,7 @@ class Loop:
             return end.value
 
     def going(self) -> Generator[bool, Step, Outcome]:
-        """The run, while somebody else takes its steps: gives before each whether it is watched, and is sent what it came to."""
+        """The run as a generator whose caller takes the steps: yields before each whether hooks watch it, and is sent its result."""
         state = self.state
         if self.observe:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ class Loop:
         self.window.lr = step.lr
 
     def _introduce(self) -> None:
-        """Say what is known of the data."""
+        """Emit the facts about the data, and the answers before training."""
         known = self.data.about
         if known is not None:
             told = {each.name: getattr(known, each.name) for each in fields(Facts) if hasattr(known, each.name)}
@@ -221,7 +221,7 @@ class Loop:
         self._answer()
 
     def _ending(self, wanted: Wanted) -> Ending | None:
-        """How the run ends, once it does."""
+        """How the run ends; None while it goes on."""
         train, state = self.config.train, self.state
         if self.diverged is not None:
             return Ending("diverged", Cause.DIVERGED, self.diverged)
@@ -252,7 +252,7 @@ class Loop:
             self._validate()
         if looks:
             self._look()
-        if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last one waits for the final loss
+        if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last checkpoint waits for the final held-out loss
             self._save()
         if self.state.runner.not_captured and not self.told:
             self.told = True
@@ -264,7 +264,7 @@ class Loop:
         return wanted
 
     def _finish(self, ending: Ending) -> Outcome:
-        """Record what is left, judge the whole held-out split where the run is over, save."""
+        """Record what is left, evaluate the whole held-out split if the run is over, save."""
         state = self.state
         seconds, tokens = state.seconds - self.began_s, state.tokens - self.began_tokens
         validation_s = self.validating.spent
@@ -320,7 +320,7 @@ class Loop:
             )
 
     def _check_weights(self) -> None:
-        """Before anything looks at the weights or saves them: the last update may have broken them,
+        """Called before weights are probed, sampled from or saved: the last update may have made them non-finite,
         which the loss shows only at the next step."""
         if self.diverged is not None or all(parameter.isfinite().all() for parameter in self.state.model.parameters()):
             return
@@ -339,7 +339,7 @@ class Loop:
         return (tokens - before) / max(now - since, 1e-9)
 
     def _validate(self, whole: bool = False) -> None:
-        """The held-out loss, on a fixed span sized to cost about a hundredth of the training between two, or on the whole."""
+        """The held-out loss, on a fixed span that costs about a hundredth of the training between two, or on the whole."""
         state = self.state
         span = max(self.config.width, int(3 * self.validation_share * self.config.train.eval_interval * self.config.tokens_per_step))
         with self.validating.measured():
@@ -371,7 +371,7 @@ class Loop:
             )
 
     def _answer(self) -> None:
-        """What the model makes of a few prompts, where there is one right answer."""
+        """Emit the model's answers to a few prompts, in a task with one right answer to each."""
         if self.data.exact:
             asked, right, given = zip(*self.state.answers(N_ANSWERS), strict=True)
             self.link.emit(Answers(self.state.steps_done, prompts=list(asked), expected=list(right), given=list(given)))
@@ -407,7 +407,7 @@ class Loop:
         )
 
     def _sample(self) -> None:
-        """What the model writes now. Draws from a generator of its own: training is not disturbed."""
+        """Emit a text that the model writes. Draws from a generator of its own, so training is not disturbed."""
         prompt, decoder, model = self._sample_prompt(), StreamDecoder(self.tokenizer), self.state.model
         try:
             choices = generate(
@@ -437,7 +437,7 @@ class Loop:
     def _save(self) -> None:
         if self.state.steps_done == self.last_saved:
             return
-        # What led here is passed on first: a run that goes on from this checkpoint must not lack it.
+        # Earlier events are passed on first: a run that resumes from this checkpoint must not lack them.
         with self.recording.measured():
             self.link.settle()
         with self.saving.measured():
@@ -459,7 +459,7 @@ class Loop:
             self._probe()
 
     def set_probe(self, text: str) -> bool:
-        """Look at this text from now on; one that cannot be read is refused with a notice."""
+        """Probe this text from now on; one that the tokenizer cannot encode is refused with a notice."""
         self.asked_probe_text = text
         try:
             tokens = self._cut(self.tokenizer.encode(text, "probe.text"))

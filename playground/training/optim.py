@@ -15,7 +15,7 @@ from playground.training.optimizers import EPS, Lion, Muon, ScheduleFreeAdamW
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """The optimizer that the config names. Tied weights appear once. A group's `rate` is its share of the learning rate."""
     optimizer, device = BUILDERS[config.name](model, config), _device(model)
-    if device.type == "cuda":  # a number would be recorded with the step; a tensor is read at each
+    if device.type == "cuda":  # a CUDA graph would keep a float as a constant; a tensor is read at each replay
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(float(config.lr), device=device)
     return optimizer
@@ -50,7 +50,7 @@ def _schedule_free(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
     return ScheduleFreeAdamW(groups_of(model, config), lr=config.lr, betas=(config.beta1, config.beta2))
 
 
-BUILDERS: dict[str, Callable[[nn.Module, OptimConfig], torch.optim.Optimizer]] = {  # of each of `OPTIMIZERS`
+BUILDERS: dict[str, Callable[[nn.Module, OptimConfig], torch.optim.Optimizer]] = {  # one for each of `OPTIMIZERS`
     "adamw": _adamw,
     "muon": _muon,
     "sgd": _sgd,
@@ -60,7 +60,7 @@ BUILDERS: dict[str, Callable[[nn.Module, OptimConfig], torch.optim.Optimizer]] =
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The learning rate of the next step, in each group by its share."""
+    """Set the learning rate of the next step, in each group times its `rate`."""
     for group in optimizer.param_groups:
         rate = lr * group["rate"]
         if isinstance(group["lr"], torch.Tensor):
@@ -83,7 +83,7 @@ def _vectors(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _filled(groups: list[dict]) -> list[dict]:
-    """Those that have parameters, each with its share of the learning rate."""
+    """The groups that have parameters, each with its share of the learning rate."""
     return [{"rate": 1.0, **group} for group in groups if group["params"]]
 
 

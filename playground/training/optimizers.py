@@ -1,7 +1,7 @@
-"""Optimisers that torch lacks, or has only in a form that is slow on a CPU.
+"""Optimizers that torch lacks, or has only in a form that is slow on a CPU.
 
-Each is an ordinary `torch.optim.Optimizer`: a step is decided by the gradients, the state and the groups' settings
-alone, so a saved state goes on exactly. A group's `lr` may be a number or a tensor of no dimensions; nothing is read
+Each is an ordinary `torch.optim.Optimizer`: a step depends on the gradients, the state and the groups' settings
+alone, so training resumes exactly from a saved state. A group's `lr` may be a number or a tensor of no dimensions; nothing is read
 back from the device. Knows nothing of models.
 """
 
@@ -16,7 +16,7 @@ from typing import Protocol, overload, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch._C import _VariableFunctions as lists  # home of the operations on lists of tensors, which torch itself names without types
+from torch._C import _VariableFunctions as lists  # the operations on lists of tensors, `_foreach_*`, with their types
 from torch.optim import Optimizer
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -25,7 +25,7 @@ EPS = 1e-8
 
 
 class GroupWise(Optimizer, ABC):
-    """An optimizer that moves the parameters of each group which have a gradient, in `move`."""
+    """Base of an optimizer that updates a whole group of parameters at once, in `move`; those without a gradient stay."""
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -47,7 +47,7 @@ class GroupWise(Optimizer, ABC):
 
     @abstractmethod
     def move(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
-        """One step of parameters of a group, each with its gradient."""
+        """Update these parameters of a group in place, each by its gradient."""
 
 
 class Muon(GroupWise):
@@ -55,8 +55,8 @@ class Muon(GroupWise):
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/, with Nesterov momentum, decoupled weight decay and the
     scale 0.2 √max(rows, columns) of Liu et al. 2025, arXiv:2502.16982, by which its updates are about as large as AdamW's.
-    A group's `parts` gives for each of its matrices the sizes of the row blocks that are made orthogonal by themselves,
-    such as queries, keys and values that lie in one matrix, or None. Equal shapes are done together.
+    A group's `parts` gives for each of its matrices the sizes of the row blocks that are orthogonalised separately,
+    such as queries, keys and values that lie in one matrix, or None. Blocks of equal shape are processed in one batch.
     """
 
     def __init__(self, groups: Iterable[dict], lr: float, momentum: float, betas: tuple[float, float], ns_steps: int):
@@ -90,17 +90,17 @@ def orthogonal(matrices: Tensor, steps: int) -> Tensor:
     """(K, m, n) with m ≤ n -> roughly the nearest semi-orthogonal matrices: after five steps singular values lie between 0.7 and 1.2.
 
     A quintic Newton-Schulz iteration, x <- (a + b x x^T + c (x x^T)^2) x, in bfloat16 on a GPU, where that is quick, and in the
-    matrices' own precision elsewhere. There matrices twice as wide as high are multiplied once only, at the end: what all
-    steps together do to them is found from their small x x^T, which takes precision to spare.
+    matrices' own precision elsewhere. There, matrices at least twice as wide as high are multiplied only once, at the end: the
+    product of all steps' factors is computed from the small Gram matrix x x^T, which needs the higher precision.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    apart = not matrices.is_cuda and x.size(-1) >= 2 * x.size(-2)
+    from_gram = not matrices.is_cuda and x.size(-1) >= 2 * x.size(-2)
     gram, product = torch.bmm(x, x.mT), None
     for step in range(steps):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # but for a on its diagonal
-        if not apart:
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # the polynomial without + a·I
+        if not from_gram:
             x = torch.baddbmm(x, factor, x, beta=a)
             if step < steps - 1:
                 gram = torch.bmm(x, x.mT)
@@ -113,7 +113,7 @@ def orthogonal(matrices: Tensor, steps: int) -> Tensor:
 
 
 class Lion(GroupWise):
-    """The sign of a momentum looked at ahead, with decoupled weight decay. Chen et al. 2023, arXiv:2302.06675."""
+    """Updates by the sign of a mean of momentum and gradient, with decoupled weight decay. Chen et al. 2023, arXiv:2302.06675."""
 
     def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float]):
         super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
@@ -133,7 +133,7 @@ class Averaging(Protocol):
     """An optimizer whose result is an average of the weights that it trains."""
 
     def averaged(self) -> AbstractContextManager[None]:
-        """The parameters are the average while this lasts: what is judged, sampled and saved."""
+        """Inside the `with` the parameters are the average, which is evaluated, sampled from and saved."""
         ...
 
 
@@ -141,8 +141,8 @@ class ScheduleFreeAdamW(GroupWise):
     """AdamW without a schedule: gradients are taken between a fast point z and its running average x, and x is the result.
     Defazio et al. 2024, arXiv:2405.15682.
 
-    The parameters hold the point between them; `averaged` puts x in their place for a while. A point weighs in the average
-    by the square of the largest learning rate so far, so those of the warm-up weigh less.
+    The parameters hold the point between z and x where gradients are taken; `averaged` replaces it by x. A point's weight in
+    the average is the square of the largest learning rate so far, so points of the warm-up weigh less.
     """
 
     def __init__(self, groups: Iterable[dict], lr: float, betas: tuple[float, float]):
@@ -177,7 +177,7 @@ class ScheduleFreeAdamW(GroupWise):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict) -> None:
-        """Also puts the parameters back to where gradients are taken."""
+        """Also sets the parameters to the point where gradients are taken."""
         super().load_state_dict(state_dict)
         for group in self.param_groups:
             if known := [parameter for parameter in group["params"] if parameter in self.state]:
@@ -185,7 +185,7 @@ class ScheduleFreeAdamW(GroupWise):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The parameters are the average while this lasts: what is judged, sampled and saved."""
+        """Inside the `with` the parameters are the average, which is evaluated, sampled from and saved."""
         self._swap()
         try:
             yield
@@ -220,7 +220,7 @@ def _decay(group: dict, params: list[Tensor]) -> None:
 
 
 def _running(state: dict, params: list[Tensor], name: str, begin=torch.zeros_like) -> list[Tensor]:
-    """What is kept of each parameter under a name."""
+    """The state tensor of this name of each parameter, created by `begin` where missing."""
     for parameter in params:
         if name not in state[parameter]:
             state[parameter][name] = begin(parameter.detach())

@@ -18,7 +18,7 @@ class Cause(StrEnum):
     OWNER = "owner"  # its owner has paused or stopped it
     HOST = "host"  # the host has paused or stopped it by itself
     HOST_ALL = "host_all"  # the host has paused it together with all others
-    HOST_IDLE = "host_idle"  # the host has paused what nobody looked at
+    HOST_IDLE = "host_idle"  # the host has paused it because nobody looked at it
     IDLE = "idle"  # nobody looked at it for longer than the limit
     TIME = "time"  # it has trained for longer than the limit
     TURN = "turn"  # it waits again because others do
@@ -29,7 +29,7 @@ class Cause(StrEnum):
 
     SIGNAL = "signal"  # its process was asked to end
     KILLED = "killed"  # its process was killed, as systems do when memory runs out
-    DIED = "died"  # its process ended otherwise, or nobody knows how
+    DIED = "died"  # its process ended otherwise, or it is not known how
     UNRECORDED = "unrecorded"  # its process could not record how the run ended
     HUNG = "hung"  # its process showed no sign of work and was ended
     NOT_STARTED = "not_started"  # no process could be started, or it did not get to work
@@ -41,7 +41,7 @@ class Cause(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Cause:
-        """A code of another version is none: a worker may be older than the app."""
+        """Unknown codes become NONE: a worker may be of another version than the app."""
         return cls.NONE
 
 

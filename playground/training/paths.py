@@ -1,13 +1,13 @@
-"""What the files of a run's checkpoints and probes are called: names are built and read back here, and nowhere else.
+"""File names of a run's checkpoints and probes: they are built and parsed here, and nowhere else.
 
 Under the folder of a run:
 
     checkpoints/NNNNNN.safetensors         the weights
-    checkpoints/NNNNNN.state.safetensors   what else is needed to go on
-    checkpoints/NNNNNN.json                what is known of it; published last: without it the checkpoint does not exist
+    checkpoints/NNNNNN.state.safetensors   the rest of the training state, needed to resume
+    checkpoints/NNNNNN.json                information on it; published last: without it the checkpoint does not exist
     probes/TEXTHASH/NNNNNN.safetensors     what was measured on a text
 
-NNNNNN is the step, at least six digits. Files of other names are nobody's. Imports no torch.
+NNNNNN is the step, at least six digits. Files of other names are ignored. Imports no torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Probes as files; `paths` says what they are called.
+"""Probes as files; `paths` has their names.
 
 The tensors are those of `quantities.Probe`; the text and the measured values are in the file's metadata. A run's
 probes take at most `BUDGET_BYTES`: older ones are thinned out evenly.
@@ -29,7 +29,7 @@ def publish_probe(run_folder: Path, step: int, probe: Probe[Tensor], text: str) 
     """Write a probe of this text, and keep what is there within the budget. Raises OSError."""
     digest = text_hash(text)
     path = probe_path(run_folder, digest, step)
-    for folder in (path.parent.parent, path.parent):  # not the run's own: one that was deleted must not come back
+    for folder in (path.parent.parent, path.parent):  # but not the run's own folder: a deleted run must not come back
         folder.mkdir(exist_ok=True)
     publish(path, save(probe.tensors, {"text": text, "values": json.dumps(probe.values, separators=(",", ":"))}))
     thin(run_folder, digest)

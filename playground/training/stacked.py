@@ -1,8 +1,8 @@
-"""Several runs of one shape as one program: on a GPU a small model leaves most of the chip idle, and N of them side by side
-take little longer than one.
+"""Several runs of one shape trained at once by `torch.func.vmap`: on a GPU a small model leaves most of the chip idle, and N of
+them side by side take little longer than one.
 
-Their parameters lie stacked in one tensor each, of which every run's own model has a view; forward and backward go through all
-of them at once, and each run's optimiser then follows its own gradient at its own rate. Knows nothing of processes.
+Each parameter is stacked over the runs in one tensor, of which every run's own model has a view; forward and backward pass
+are computed for all at once, and each run's optimizer then follows its own gradient at its own rate. Knows nothing of processes.
 
 Shapes: N runs, B batch, T time, V vocabulary.
 """
@@ -27,8 +27,8 @@ from playground.training.state import Step, TrainState
 
 
 def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exception]]:
-    """Take the steps of all loops at once, and give each loop as it ends with its outcome, or with what went wrong in it; the
-    others go on. What goes wrong in a step that all of them take is raised. All must be of one shape, without dropout."""
+    """Take the steps of all loops together. Yields each loop when it ends, with its outcome or the exception that ended it, while
+    the others go on; an exception in the common step is raised. All models must be of one shape, without dropout."""
     going = {loop: loop.going() for loop in loops}
     waiting: dict[Loop, bool] = {}
     for loop in loops:
@@ -36,7 +36,7 @@ def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exceptio
     group: Group | None = None
     while waiting:
         if group is None or len(group.states) != len(waiting):
-            group = None  # its memory is free before the next takes as much
+            group = None  # frees its memory before the next group takes as much
             group = Group([loop.state for loop in waiting])
         steps, waiting_before, waiting = group.step(watched=any(waiting.values())), waiting, {}
         for loop, step in zip(waiting_before, steps, strict=True):
@@ -46,7 +46,7 @@ def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exceptio
 def _go_on(
     going: dict[Loop, Generator[bool, Step, Outcome]], loop: Loop, step: Step | None, waiting: dict[Loop, bool]
 ) -> Iterator[tuple[Loop, Outcome | Exception]]:
-    """Tell a loop what its step came to; note whether it watches its next one, or give how it ended."""
+    """Send a loop the result of its step, and note in `waiting` whether hooks watch its next one; yields the loop if it ended."""
     try:
         waiting[loop] = next(going[loop]) if step is None else going[loop].send(step)
     except StopIteration as end:
@@ -63,7 +63,7 @@ class Group:
         self.model = deepcopy(first.model)  # for its layers alone
         for module in self.model.modules():
             if isinstance(module, Linear):
-                module.product = None  # a product that takes one model at a time
+                module.product = None  # the custom product has no rule for vmap
         models = [dict(state.model.named_parameters()) for state in states]
         self.weights = {name: torch.stack([model[name].detach() for model in models]).requires_grad_() for name in models[0]}  # (N, …)
         for i, model in enumerate(models):
@@ -86,7 +86,7 @@ class Group:
             stacked.grad = None
         for i in range(n):
             losses = vmap(self._loss)(self.weights, *batch(i)) / n
-            losses.sum().backward()  # a run's weights pull on its own loss alone
+            losses.sum().backward()  # each run's loss depends on its own weights alone
             total.append(losses.detach())
         norms = []
         for i, state in enumerate(self.states):

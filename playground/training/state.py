@@ -1,4 +1,4 @@
-"""The state of a training run: all that decides what its next step computes.
+"""The state of a training run: everything that determines its next step.
 
 Knows nothing of recording. `step()` is the whole training step.
 """
@@ -41,7 +41,7 @@ from playground.training.optimizers import Averaging
 @dataclass(frozen=True)
 class Score:
     """How well a model does on held-out data: `loss` in nats per token over `n_tokens` scored tokens, and as bits per UTF-8 byte
-    of the text they stand for; of a task, the share of the answers' tokens that are the model's first choice, and of answers all
+    of the text they stand for; of a task, the share of the answers' tokens that are the model's likeliest token, and of answers all
     of whose tokens are (so that greedy decoding would give exactly this answer)."""
 
     loss: float
@@ -53,7 +53,7 @@ class Score:
 
 
 class Step(NamedTuple):
-    """What one update came to: the loss before it, the gradient norm before clipping (both on the device), the rate used."""
+    """The result of one update: the loss before it, the gradient norm before clipping (both on the device), the rate used."""
 
     loss: Tensor
     norm: Tensor
@@ -61,9 +61,9 @@ class Step(NamedTuple):
 
 
 class TrainState:
-    """Model, optimiser, place in the data, random state, and the counts of steps and seconds.
+    """Model, optimizer, position in the data, random state, and the counts of steps and seconds.
 
-    A fresh one is decided by the config alone; `save` and `restore` make a continued run
+    A fresh one depends on the config alone; `save` and `restore` make a continued run
     bit-identical to an undisturbed one on the same machine, torch and thread count.
     """
 
@@ -115,7 +115,7 @@ class TrainState:
         return reduce(torch.add, losses), self.descend()
 
     def descend(self) -> Tensor:
-        """Follow the gradient that is there; returns its norm before clipping."""
+        """Clip the accumulated gradient and take the optimizer's step; returns the norm before clipping."""
         clip = self.config.optim.grad_clip
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), float("inf") if clip is None else clip)
         self.optimizer.step()
@@ -129,28 +129,28 @@ class TrainState:
             return self.model(inputs)
 
     def held_out(self, max_tokens: int | None = None) -> Score:
-        """Over the whole held-out part, or with `max_tokens` always over the same few tokens of it, spread over the whole."""
+        """The score on the whole held-out part, or on at most about `max_tokens` tokens spread over it, always the same ones."""
         width = self.config.width
         return self._score(self.data.chunks(width, self.device, None if max_tokens is None else max(1, max_tokens // width)))
 
     def by_size(self, at_most: int | None = None) -> dict[int, Score]:
-        """Of a task: unseen examples (`at_most` so many) of each size, also beyond those trained on, as far as the context holds."""
+        """Of a task: the score on (`at_most` so many) unseen examples of each size that the context holds, also beyond those trained on."""
         sized = self.data.sized_chunks(self.config.model.block_size, self.device, at_most)
         return {size: self._score(chunks) for size, chunks in sized.items()}
 
     def judged(self) -> AbstractContextManager:
-        """While this lasts the model has the weights that are judged, sampled and saved, where they are not those that are trained."""
+        """Inside the `with` the model has the weights to evaluate, sample from and save: the average, of an optimizer that averages."""
         return self.optimizer.averaged() if isinstance(self.optimizer, Averaging) else nullcontext()
 
     @torch.no_grad()
     def answers(self, count: int) -> list[tuple[str, str, str]]:
-        """Of a task: (prompt, right answer, the model's first choices) of the first held-out examples. Each choice is
-        made with the right answer before it, so up to the first mistake this is what greedy decoding writes."""
+        """Of a task: (prompt, right answer, the model's likeliest tokens) of the first held-out examples. Each token is
+        predicted from the right tokens before it, so up to the first mistake this is what greedy decoding writes."""
         with self.judged(), evaluating(self.model):
             return self.data.answers(count, self.config.width, self._choices)
 
     def _choices(self, tokens: np.ndarray) -> np.ndarray:  # (N, L) -> (N, L)
-        """The likeliest token in each place but the first."""
+        """The likeliest token at each position except the first."""
         ids = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
         return torch.cat([ids[:, :1], self._logits(ids[:, :-1]).argmax(-1)], dim=1).cpu().numpy()
 
@@ -215,7 +215,7 @@ class TrainState:
         self.schedule.warmup_ended_s = info.warmup_ended_s
 
     def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> dict[str, Tensor]:
-        """Take over a run's weights, optimiser state and place in the data, but not its count of
+        """Take over a run's weights, optimizer state and position in the data, but not its count of
         steps; returns the whole saved state. Raises CheckpointError where the model is another one."""
         set_weights(self.model, checkpoints.weights(info.step), checkpoints.weights_path(info.step).name)
         state, source = checkpoints.state(info.step), checkpoints.state_path(info.step).name

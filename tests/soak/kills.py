@@ -48,7 +48,7 @@ SMALL = {
     "model.n_layer": 2, "model.n_head": 2, "model.n_embd": 32, "model.block_size": 32, "model.dropout": 0.1,
     "train.batch_size": 8, "train.log_interval": 20, "train.checkpoint_interval": 100, "train.eval_interval": 100, "probe.interval": 20,
 }  # fmt: skip
-# What a run's continuation can depend on: optimisers with different states, dropout, a task, byte pairs.
+# What a run's continuation can depend on: optimizers with different states, dropout, a task, byte pairs.
 KINDS = (
     {"optim.name": "adamw"},
     {"optim.name": "muon", "data.tokenizer": "char", "train.max_steps": 300, "train.checkpoint_interval": 20},

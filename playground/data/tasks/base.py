@@ -88,7 +88,7 @@ class Task(ABC):
 
     @abstractmethod
     def n_different(self, p: Params) -> int:
-        """How many different examples there are."""
+        """How many different examples exist."""
 
     @abstractmethod
     def longest(self, p: Params, size: int | None = None) -> int:
@@ -99,16 +99,16 @@ class Task(ABC):
         return None
 
     def has_size(self, size: int) -> bool:
-        """Whether there are examples of so many units at all."""
+        """Whether examples of this size exist."""
         return size >= 1
 
     def problem(self, p: Params) -> str | None:
-        """What is wrong with these settings, with the nearest that work."""
+        """What is wrong with these settings, and the nearest ones that work; None where nothing is."""
         return None
 
 
 def answered(drawn: Examples, stride: int) -> np.ndarray:
-    """(N, L) where the answers are."""
+    """(N, L) bool: the tokens of the answers."""
     beyond = np.arange(drawn.tokens.shape[1]) - drawn.starts[:, None]
     return (beyond >= 0) & (beyond % stride == 0) & (np.arange(drawn.tokens.shape[1]) < drawn.ends[:, None])
 
@@ -162,7 +162,7 @@ def sizes_of(rng: np.random.Generator, n: int, allowed: Sequence[int], size: int
 def prompted(
     p_symbols: tuple[np.ndarray, np.ndarray], counts: np.ndarray, allowed: Sequence[int], ask: int, answer: tuple[np.ndarray, np.ndarray]
 ) -> Examples:
-    """A prompt of `counts` symbols, the sign that asks, and the answer that follows from them.
+    """A prompt of `counts` symbols, the symbol ASK, and the answer that follows from them.
 
     `p_symbols`: the symbols (N, P) and the -log p of each, the chance that the prompt ends left out.
     """

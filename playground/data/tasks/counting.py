@@ -66,7 +66,7 @@ class ModularAddition(Task):
     name, title = "modular-addition", "Modular addition"
     rule = "Add the two numbers; the result is what is left over after division by the modulus."
     about = (
-        "Numbers are mere names here: the model has to find out that they lie on a circle. One layer with an MLP learns it (the trained "
+        "Numbers are mere tokens here: the model has to find out that they lie on a circle. One layer with an MLP learns it (the trained "
         "weights hold sines and cosines), at first by heart, and on pairs it has not seen often much later (grokking; weight decay "
         "helps). A model without attention sees only the sign before the answer."
     )
@@ -127,9 +127,9 @@ class Parity(Counting):
     name, title = "parity", "Parity"
     rule = "Is the number of ones odd (1) or even (0)?"
     about = (
-        "Every single bit turns the answer around, which soft attention, an average, blurs more the longer the prompt is: the classical "
-        "hard case. Attention that counts the ones and an MLP that tells odd from even manage short prompts; without an MLP there is "
-        "nothing that could tell them apart. Longer prompts than those trained on fail."
+        "The classical hard case: every single bit flips the answer, but soft attention is an average, in which one bit weighs less the "
+        "longer the prompt is. Attention that counts the ones and an MLP that tells odd from even manage short prompts; without an MLP "
+        "nothing tells them apart. Longer prompts than those trained on fail."
     )
     paper = "Hahn 2020, arXiv:1906.06755; Chiang and Cholak 2022, arXiv:2202.12172"
 

@@ -24,8 +24,8 @@ class Induction(Task):
     name, title = "induction", "Induction"
     rule = "A random sequence repeats: go on as it went the first time."
     about = (
-        "What came after this symbol the last time? One head notes for each symbol which one stood before it, a second head in a later "
-        "layer looks for the note that names the present symbol and copies: two layers of attention, or one and a half where keys are "
+        "An induction head: a previous-token head marks each symbol with the one before it; a second head, in a later layer, looks for "
+        "the mark of the present symbol and copies what it finds. This takes two layers of attention, or one and a half where keys are "
         "shifted by one place. One layer knows which symbols occurred, not what followed them."
     )
     paper = "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; Olsson et al. 2022, arXiv:2209.11895"
@@ -74,8 +74,8 @@ class Recall(Task):
     name, title = "recall", "Associative recall"
     rule = "Which value stood behind this key? Every key is asked for once, in any order."
     about = (
-        "The value that stands behind the key that is asked for: one head marks each value with the key before it, a head in a second "
-        "layer finds the mark. As with induction two layers are enough; one layer sees which values there are, but not whose they are."
+        "A lookup by key: a previous-token head marks each value with the key before it, and a head in a second layer finds the mark of "
+        "the key that is asked for. As with induction two layers are enough; one layer sees which values there are, but not whose they are."
     )
     paper = "Ba et al. 2016, arXiv:1610.06258; Arora et al. 2023, arXiv:2312.04927"
     knobs = ("pairs", "alphabet")

@@ -42,8 +42,8 @@ class Copy(Rewriting):
     rule = "Write the symbols again, in the same order."
     about = (
         "Each symbol of the answer must be fetched from its own place, so the model has to know order: positions, or two layers of "
-        "attention that follow a symbol to its successor. One layer of attention without positions sees a bag of symbols, and "
-        "cannot. Learned positions do not carry over to prompts longer than those trained on."
+        "attention that follow a symbol to its successor. One layer of attention without positions sees an unordered bag of "
+        "symbols, and cannot. Learned positions do not carry over to prompts longer than those trained on."
     )
     paper = "Graves et al. 2014, arXiv:1410.5401; Haviv et al. 2022, arXiv:2203.16634"
 
@@ -55,7 +55,7 @@ class Reverse(Rewriting):
     name, title = "reverse", "Reverse"
     rule = "Write the symbols again, last first."
     about = (
-        "The i-th symbol of the answer sits i places before the sign that asks: the model must count from there, which takes "
+        "The i-th symbol of the answer sits i places before the symbol that asks: the model must count from there, which takes "
         "positions and a second layer (or a map from position to position that is learnt for every length). Without positions, "
         "one layer of attention cannot tell the order at all."
     )

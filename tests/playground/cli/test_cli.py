@@ -493,7 +493,7 @@ def test_help_shows_every_knob_with_its_bounds(command):
     assert done.status == 0
     for spec in RunConfig.specs():
         assert f"\n  --{spec.path} " in done.out
-    for words in ("default 4, from 1, up to 64", "Attention:", "Optimiser:", *PRESETS):
+    for words in ("default 4, from 1, up to 64", "Attention:", "Optimizer:", *PRESETS):
         assert words in done.out
     assert "vocab_size" not in done.out
     assert command("sample", "--help").out.count("--max-new-tokens") == 2

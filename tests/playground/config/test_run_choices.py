@@ -132,10 +132,10 @@ def test_a_knob_acts_exactly_with_the_optimizers_that_read_it(new_state, name):
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"optim.name": "sgd"}, "optim.beta2", "it needs optimiser to be adamw or muon or lion or others like it"),
-        ({"optim.name": "adamw"}, "optim.ns_steps", "it needs optimiser to be muon"),
-        ({"optim.name": "schedule_free"}, "optim.schedule", "it needs optimiser to be adamw or muon or sgd or others like it"),
-        ({"optim.name": "schedule_free", "optim.min_lr": 0.0}, "optim.min_lr", "it needs optimiser to be adamw or muon or sgd"),
+        ({"optim.name": "sgd"}, "optim.beta2", "it needs optimizer to be adamw or muon or lion or others like it"),
+        ({"optim.name": "adamw"}, "optim.ns_steps", "it needs optimizer to be muon"),
+        ({"optim.name": "schedule_free"}, "optim.schedule", "it needs optimizer to be adamw or muon or sgd or others like it"),
+        ({"optim.name": "schedule_free", "optim.min_lr": 0.0}, "optim.min_lr", "it needs optimizer to be adamw or muon or sgd"),
         ({"optim.schedule": "constant", "optim.min_lr": 0.0}, "optim.min_lr", "it needs schedule to be linear or cosine or wsd"),
         ({"optim.schedule": "cosine"}, "optim.decay_share", "it needs schedule to be wsd"),
         ({"model.sublayers": "attention"}, "model.activation", "it needs sublayers to be attention+mlp or mlp"),

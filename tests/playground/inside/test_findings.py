@@ -81,7 +81,7 @@ PAIRS = {
         history({"update_ratio": {"attn": [1e-6, 1.1e-5, 1e-6]}}, progress=progress(2.0, lr=1.0)),
     ),
     "dead-units": (
-        "31% of the hidden units of layer 3 answer to no token of the probe text: they are dead here.",
+        "31% of the hidden units of layer 3 are 0 on every token of the probe text: they are dead here.",
         history({"dead_units": {"mlp": [0.1, 0.2, 0.31]}}),
         history({"dead_units": {"mlp": [0.1, 0.2, 0.3]}}),
     ),
@@ -122,7 +122,7 @@ PAIRS = {
         history(stream("lens_loss", 4.0, 3.5, 3.0, 2.0)),
     ),
     "embedding-lost": (
-        "Without residuals nothing of the embedding is left after layer 2: each layer starts anew from what the one before made.",
+        "Without residuals nothing of the embedding is left after layer 2: each layer sees only the output of the one before.",
         history({"stream_cosine": {"embedding": [1.0], "mlp": [0.3, 0.05, 0.01]}}, **{"model.residual": False}),
         history({"stream_cosine": {"embedding": [1.0], "mlp": [0.3, 0.2, 0.1]}}, **{"model.residual": False}),
     ),
@@ -142,7 +142,7 @@ PAIRS = {
         history(stream("stream_kurtosis", 0.1, 3, 30, 20)),
     ),
     "stream-grows": (
-        "The stream grows 9 times from the embedding to layer 3. Under pre-norm nothing sets it back.",
+        "The stream grows 9 times from the embedding to layer 3. Pre-norm never rescales the stream.",
         history(stream("stream_rms", 0.1, 0.3, 0.5, 0.9)),
         history(stream("stream_rms", 0.1, 0.3, 0.5, 0.8)),
     ),

@@ -243,7 +243,7 @@ def test_a_weights_file_says_by_itself_what_it_is(new_state, tmp_path):
     assert metadata["step"] == "3"
 
 
-def test_another_run_can_start_from_weights_and_optimiser_but_counts_anew(new_state, tmp_path):
+def test_another_run_can_start_from_weights_and_optimizer_but_counts_anew(new_state, tmp_path):
     first = new_state()
     checkpoints = save_run(first, tmp_path)
     second = new_state({"train.max_steps": 50})

@@ -57,11 +57,11 @@ def test_progress_is_the_mean_over_the_steps_since_the_last_point(new_state, run
 
 
 @pytest.mark.parametrize("source", ["text", "task"])
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_looking_judging_and_saving_leave_the_weights_bit_identical(new_state, run_loop, tmp_path, task_changes, optimiser, source):
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_looking_judging_and_saving_leave_the_weights_bit_identical(new_state, run_loop, tmp_path, task_changes, optimizer, source):
     """With dropout, so that any draw from the global random state would show; after every step."""
     always = dict.fromkeys(["probe.interval", "train.checkpoint_interval", "train.eval_interval"], 1)
-    changes = {"optim.name": optimiser, "train.accumulation": 2, **always}
+    changes = {"optim.name": optimizer, "train.accumulation": 2, **always}
     if source == "task":
         changes = {**task_changes, "model.dropout": 0.2, **changes}
     watched = new_state(changes)

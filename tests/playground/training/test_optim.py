@@ -1,4 +1,4 @@
-"""Optimisers against plain implementations, schedules against their closed forms."""
+"""Optimizers against plain implementations, schedules against their closed forms."""
 
 import itertools
 import math

@@ -28,8 +28,8 @@ def small_products_too(monkeypatch):
 
 def tensors_of(state):
     """All that decides the next step, by name."""
-    optimiser = {f"{i}.{name}": value for i, entry in state.optimizer.state_dict()["state"].items() for name, value in entry.items()}
-    tensors = {**state.model.state_dict(), **optimiser, "batches": state.batches.state, "rng": torch.get_rng_state()}
+    optimizer = {f"{i}.{name}": value for i, entry in state.optimizer.state_dict()["state"].items() for name, value in entry.items()}
+    tensors = {**state.model.state_dict(), **optimizer, "batches": state.batches.state, "rng": torch.get_rng_state()}
     return {name: tensor.clone() for name, tensor in tensors.items() if tensor is not None}
 
 
