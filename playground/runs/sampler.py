@@ -38,7 +38,8 @@ class SampleConfig(Knobs, frozen=True):
     )
     top_p: float | None = knob(
         None, gt=0, le=1, label="top-p", none_means="off",
-        help="Nucleus sampling: sample from the likeliest tokens that together reach this probability.", paper="Holtzman et al. 2019, arXiv:1904.09751",
+        help="Nucleus sampling: sample from the likeliest tokens that together reach this probability.",
+        paper="Holtzman et al. 2019, arXiv:1904.09751",
     )  # fmt: skip
     seed: int = knob(1, ge=0, le=2**31 - 1, label="seed", help="Seed of the random numbers: the same seed gives the same text.")
 
