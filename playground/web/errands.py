@@ -69,7 +69,7 @@ class Errands:
         long_ago = time.monotonic() - KEPT_S
         self._running = {key: errand for key, errand in self._running.items() if errand.ended_at > long_ago}
         if len(self._running) >= AT_MOST:
-            raise TooManyErrands(f"{len(self._running)} data sets are being made ready at once; try again in a moment")
+            raise TooManyErrands(f"{len(self._running)} data sets are being prepared at once; try again in a moment")
 
     def _settled(self, key: Hashable, errand: Errand, patience_s: float) -> Errand | None:
         if not errand.done.wait(patience_s):
