@@ -1,7 +1,7 @@
-"""Side by side with nanoGPT's own training script, run as it is: same text, same machine, taking turns.
+"""Compares the playground with nanoGPT's own, unchanged training script: same text, same machine, taking turns.
 
-The checkout is copied first, so nothing is written into it. Everything is timed from outside, process start to end; tokens
-per second are those of either's loop, without its evaluations, and with our probes, samples and recording.
+The checkout is copied first, so nothing is written into it. Seconds are wall-clock times of whole processes. Tokens per second
+are those of each training loop without its evaluations; ours include probes, samples and recording.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from playground.training.outcome import Outcome
 DATA, CONFIG, SCRIPT = "data/shakespeare_char", "config/train_shakespeare_char.py", "train.py"
 ITERATION = re.compile(r"iter (\d+): loss \S+, time (\S+)ms")
 EVALUATION = re.compile(r"step (\d+): train loss \S+, val loss (\d+\.\d+)")
-# Its preparation imports requests for the case that the text is not there yet; it is.
+# prepare.py imports requests to download the text, which is there already: an empty module replaces it.
 PREPARE = "import runpy, sys, types; sys.modules.setdefault('requests', types.ModuleType('requests')); runpy.run_path('prepare.py')"
 VOCAB_SIZE = 65  # of the characters of Tiny Shakespeare
 SAMPLED, SAMPLING_CONTEXT = 500, 256
@@ -42,8 +42,9 @@ STANDBY_READY_S = 6.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """One of the two recipes in nanoGPT's README, and ours beside it. `target` in nats per token over the whole held-out
-    split, with the recipe's context: on the CPU where nanoGPT's script ends."""
+    """One of the two recipes in nanoGPT's README (`flags`), and our presets for it: the `same` recipe and the `fast` one. `target`
+    is a loss in nats per token over the whole held-out split, with the recipe's context; on the CPU the one that nanoGPT's script
+    reaches."""
 
     flags: tuple[str, ...]
     same: str
@@ -63,7 +64,7 @@ CUDA = Recipe(("--log_interval=1",), "nanogpt-gpu", "fast-gpu", 1.47)
 
 @dataclass
 class Against:
-    """What each turn found. Seconds are those of whole processes, losses in nats per token, speeds in tokens per second."""
+    """The measurements of each turn. Seconds are those of whole processes, losses in nats per token, speeds in tokens per second."""
 
     tokens_per_s: list[float] = field(default_factory=list)
     our_tokens_per_s: list[float] = field(default_factory=list)
@@ -119,7 +120,7 @@ def _prepared(checkout: Path, root: Path, source: str) -> Path:
 def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
     out, seconds = _run([sys.executable, SCRIPT, CONFIG, *recipe.flags, "--out_dir=out"], copy)
     evaluations = dict(EVALUATION.findall(out))
-    times = [float(ms) for number, ms in ITERATION.findall(out) if number not in evaluations]  # which are counted in with these steps
+    times = [float(ms) for number, ms in ITERATION.findall(out) if number not in evaluations]  # those include an evaluation
     per_iteration = re.search(r"tokens per iteration will be: ([\d,]+)", out)
     if not times or not evaluations or per_iteration is None:
         raise OSError("nanoGPT's script printed no iterations")
@@ -130,14 +131,14 @@ def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: 
 
 
 def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
-    """In a worker, as the page would train it, in the precision that is chosen for this machine."""
+    """nanoGPT's recipe in a worker, as the page would train it, in the precision chosen for this machine."""
     run, tokens_per_s = _trained(settings, source, PRESETS[recipe.same].config)
     found.our_tokens_per_s.append(tokens_per_s)
     found.our_loss.append(float("nan") if run.final_val_loss is None else run.final_val_loss)
 
 
 def _same_in_float32(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
-    """In float32 throughout, as nanoGPT's script computes on a CPU; its speed alone."""
+    """The speed of the same run in float32 throughout, as nanoGPT's script computes on a CPU."""
     config = PRESETS[recipe.same].config
     max_steps = None if config.train.max_steps is None else config.train.max_steps // 2
     train = config.train.model_copy(update={"dtype": "float32", "max_steps": max_steps})
@@ -158,7 +159,7 @@ def _fast(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Ag
 
 
 def _long(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
-    """The same recipe in as many seconds as nanoGPT's script took, its own start and its final validation included."""
+    """The fast recipe for as many seconds as nanoGPT's script took, including the start of the process and the final validation."""
     spent_around = 4.0
     limit = str(round(max(5.0, found.seconds[-1] - spent_around), 1))
     ended, _ = _ours(settings, recipe.fast, source, "--train.max_steps", "none", "--train.max_seconds", limit)
@@ -179,11 +180,11 @@ def _ours(settings: Settings, preset: str, source: str, *flags: str) -> tuple[di
 
 
 def _run(command: list[str], folder: Path) -> tuple[str, float]:
-    """A process's output and its seconds; raises OSError with its last words where it fails."""
+    """A process's output and its seconds; raises OSError with its last line of errors where it fails."""
     began = time.perf_counter()
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise OSError(f"{' '.join(command[1:3])} failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1][:300]}")
+        raise OSError(f"{' '.join(command[1:3])} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1][:300]}")
     return done.stdout, time.perf_counter() - began
 
 
@@ -191,7 +192,7 @@ def _flops(config: RunConfig) -> float:
     return 3 * flops_per_token(complete(config.model, VOCAB_SIZE))
 
 
-# In processes of their own.
+# Measured in separate processes.
 
 
 def _in_process(what: str, config: RunConfig) -> str:
@@ -199,8 +200,8 @@ def _in_process(what: str, config: RunConfig) -> str:
 
 
 def matrix_speed(config: RunConfig) -> float:
-    """FLOP/s of this process's matrix products at the shapes of the model's linear layers, on one batch: the
-    quicker of what torch does and what the playground does."""
+    """The machine's matrix speed: FLOP/s of matrix products of the shapes of the model's linear layers, on one batch; the faster
+    of torch's own product and the playground's."""
     import torch
 
     from models.gpt import GPT
@@ -235,8 +236,8 @@ def _seconds_of(layers: list, inputs: dict, product, device) -> float:
 
 
 def sampling_speeds(config: RunConfig) -> tuple[float, float]:
-    """Tokens per second of writing 500 tokens with a context of 256: with the cache and on one thread, as the page does, and
-    reading the whole window each time on all of them."""
+    """Tokens per second of sampling 500 tokens with a context of 256: with the key-value cache on one thread, as the page does, and
+    without a cache, recomputing the whole window for each token, on all threads."""
     import torch
 
     from models.decoding import generate, pick
@@ -259,11 +260,11 @@ def sampling_speeds(config: RunConfig) -> tuple[float, float]:
     return cached, SAMPLED / (time.perf_counter() - began)
 
 
-# What is said of it.
+# The report.
 
 
 def ratios(found: Against) -> dict[str, list[float]]:
-    """Turn by turn."""
+    """Ours over nanoGPT's, turn by turn; for sampling, with the cache over without."""
 
     def over(a: list[float], b: list[float]) -> list[float]:
         return [x / y for x, y in zip(a, b, strict=True)]

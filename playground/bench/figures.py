@@ -1,4 +1,4 @@
-"""How a benchmark says what it measured: the machine, median and range, and what it is doing now."""
+"""Output of the benchmarks: facts of the machine, median and range, and progress notes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playground.system.cores import n_cpus
 
 
 def machine() -> dict:
-    """The facts without which a speed means nothing."""
+    """The facts of the machine without which a speed means nothing."""
     return {
         "cores": n_cpus(),
         "threads": n_cpus(),

@@ -1,6 +1,6 @@
-"""The loops that `bench` measures, each in a process of its own: `python -m playground.bench.loops ROW CONFIG ROOT REPEAT`.
+"""The training loops that `bench` measures, each in its own process: `python -m playground.bench.loops ROW CONFIG ROOT REPEAT`.
 
-Prints tokens per second, the first quarter of the time left out.
+Prints tokens per second. The first quarter of the time is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEFT_OUT = 0.25
 
 
 def bare_loop(config: RunConfig, root: Path) -> float:
-    """What a reader of nanoGPT would write: eager, AdamW, no recording. Tokens per second."""
+    """The plain loop that a reader of nanoGPT would write: eager PyTorch, AdamW, no recording. Tokens per second."""
     import torch
     import torch.nn.functional as F
 
@@ -43,7 +43,7 @@ def bare_loop(config: RunConfig, root: Path) -> float:
     groups = [{"params": decayed, "weight_decay": config.optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.optim.lr, betas=(config.optim.beta1, config.optim.beta2), fused=True)
     dtype = choose_dtype(train.dtype, device)
-    accelerate(model, dtype)  # the worker's products: what is compared is all the rest
+    accelerate(model, dtype)  # the same matrix products as in a worker, so that only the rest of the loop is compared
     precision, clock, loss = autocast(device, dtype), Clock(config), torch.zeros((), device=device)
     while not clock.over():
         for _ in range(train.accumulation):
@@ -89,7 +89,7 @@ def _task_rows(config: RunConfig, data: TaskData):
 
 
 def _preloaded(batches: list):
-    """The same few batches over and over, ready in memory: what a loop could reach that waits for no data."""
+    """A batch source that repeats a few batches from memory: the speed of a loop that never waits for data."""
     import torch
 
     from playground.data.batches import Source
@@ -118,7 +118,7 @@ def loop_preloaded(config: RunConfig, root: Path) -> float:
 
 
 def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
-    """The playground's loop with nobody looking. Tokens per second."""
+    """The playground's loop without recording, probes and samples. Tokens per second."""
     from playground.training.devices import choose_device
     from playground.training.loop import Loop
     from playground.training.state import TrainState
@@ -143,7 +143,7 @@ def loop_alone(config: RunConfig, root: Path, preloaded: bool = False) -> float:
 
 
 class Clock:
-    """The times of steps, for a speed that leaves out the beginning."""
+    """Records when each step ends; the speed leaves out the first quarter."""
 
     def __init__(self, config: RunConfig):
         self.seconds = math.inf if config.train.max_seconds is None else config.train.max_seconds
@@ -154,7 +154,7 @@ class Clock:
         self.began, self.times = time.perf_counter(), []
 
     def tick(self, loss) -> None:
-        """A step has been asked for; its loss is waited for where it is computed elsewhere."""
+        """Note the end of a step. On a GPU, wait for its loss first, because steps are only queued there."""
         if loss.is_cuda:
             loss.item()
         self.times.append(time.perf_counter() - self.began)
@@ -174,7 +174,7 @@ def speed(points: list[tuple[float, float]]) -> float:
 
 
 def loop_together(config: RunConfig, root: Path, repeat: int) -> float:
-    """So many runs as one program, with nobody looking. Tokens per second of all of them."""
+    """`repeat` runs together as one program, without recording. Tokens per second of all runs together."""
     from playground.training.devices import choose_device
     from playground.training.stacked import Group
     from playground.training.state import TrainState

@@ -1,7 +1,7 @@
-"""What the Inside tab costs the browser: a real Chromium, a real app, and a run that records twice a second.
+"""The load of the Inside tab in the browser: a real Chromium, a real app, and a simulated run that records twice a second.
 
-The run is played by this process, through the same store and files that a worker writes: so many updates come at
-an even pace, whatever the machine, and nothing but the page is measured. Needs the `playwright` package.
+This process simulates the run by writing to the store and to files as a worker does: so updates come at an even pace,
+whatever the machine, and only the page is measured. Needs the `playwright` package.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BIG = {"model": {"n_layer": 8, "n_head": 8, "n_embd": 64, "block_size": 64}, "da
 
 
 class Played:
-    """A run of 8 layers x 8 heads on 64 tokens that looks as if it were training. Raises what `create_run` does."""
+    """A simulated run of 8 layers x 8 heads on 64 tokens that seems to train. Raises as `create_run` does."""
 
     def __init__(self, settings: Settings):
         self.db = Store(settings.root)
@@ -43,7 +43,7 @@ class Played:
         config = parse(RunConfig, BIG | {"train": {"max_steps": 1_000_000}})
         self.run_id = create_run(self.db, settings, config, HOST, state=store.STARTING, name="played")
         self.folder = RunFolder(settings.root, self.run_id)
-        lock = locks.acquire(self.folder.lock)  # or the app would take the run for dead
+        lock = locks.acquire(self.folder.lock)  # without it the app would mark the run as interrupted
         if lock is None:
             raise OSError(f"{self.folder.lock} is held by another process")
         self.lock = lock
@@ -65,7 +65,7 @@ class Played:
         self.tokens = data.tokenizer.encode(self.text)[:64]
 
     def _play(self) -> None:
-        """Every half second a probe of a model that drifts at random, and a point of each curve."""
+        """Every half second, record a probe of a model whose weights drift at random, and a point of each curve."""
         import torch
 
         from playground.inside.measures import measure
@@ -101,7 +101,7 @@ class Played:
 
 
 class Watch:
-    """How busy a page's main thread is, and what its scripts hold in memory, by Chromium's own account."""
+    """Load of a page's main thread and memory of its scripts, as Chromium's DevTools report them."""
 
     def __init__(self, page):
         self.page, self.devtools = page, page.context.new_cdp_session(page)
@@ -109,14 +109,14 @@ class Watch:
         self.busy_s, self.began = self._metrics()["TaskDuration"], time.monotonic()
 
     def busy(self) -> float:
-        """Share of the time since the last call."""
+        """Share of the time since the last call in which the main thread was busy."""
         busy_s, now = self._metrics()["TaskDuration"], time.monotonic()
         share = (busy_s - self.busy_s) / (now - self.began)
         self.busy_s, self.began = busy_s, now
         return share
 
     def memory_mb(self) -> float:
-        """What is left after a collection."""
+        """Memory in use after a garbage collection."""
         for _ in range(2):
             self.devtools.send("HeapProfiler.collectGarbage")
         return self._metrics()["JSHeapUsedSize"] / 1e6

@@ -1,4 +1,4 @@
-"""The real processes that are measured: a worker that trains one run to its end, a standby that begins one, the app."""
+"""Starts the real processes that are measured: a worker that trains one run to its end, a standby that begins one, the app."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ STANDBY_SETTLED_S = 12.0
 
 
 def run_in_worker(config: RunConfig, settings: Settings, beside: Callable[[str], object] | None = None) -> tuple[Run, float]:
-    """Train to the end in a fresh worker process, with whatever `beside` begins once there is a loss; the run, and after how many
-    seconds the first loss was there. Raises OSError where it does not finish."""
+    """Train a run to its end in a fresh worker process; `beside` is called with its id at the first loss. Returns the run, and
+    the seconds until the first loss. Raises OSError where the run does not finish."""
     db = Store(settings.root)
     db.create()
     run_id = create_run(db, settings, config, HOST, state=store.STARTING)
@@ -113,7 +113,7 @@ def app_server(settings: Settings) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise OSError("app.py did not begin to answer")
             time.sleep(0.1)
-        # Its standby imports torch and finds out how fast the machine is; that is no part of what is measured.
+        # Its standby process imports torch and measures the machine's speed first, which must not disturb the measurement.
         time.sleep(STANDBY_SETTLED_S)
         yield address
     finally:

@@ -1,7 +1,7 @@
-"""How fast training is, side by side with a bare PyTorch loop, and how soon it starts.
+"""Measures training speed beside a bare PyTorch loop, and the time until a run starts.
 
-Every measurement is a fresh process; the rows take turns, so that a machine that slows down
-slows them all. Speeds leave out the first quarter of each measurement.
+Every measurement is a fresh process. The rows take turns, so that a machine that slows down slows
+them all alike. Speeds leave out the first quarter of each measurement.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAGE_INTERVAL_S = 0.5
 
 @dataclass
 class Results:
-    """What was measured: tokens per second by row, seconds to the first loss, shares of training time."""
+    """The measurements: tokens per second by row, seconds to the first loss, shares of training time."""
 
     speeds: dict[str, list[float]] = field(default_factory=lambda: {row: [] for row in ROWS})
     cold_s: list[float] = field(default_factory=list)
@@ -51,14 +51,14 @@ class Results:
 
 
 def measure(config: RunConfig, settings: Settings, pairs: int) -> Results:
-    """Every row in turn, `pairs` times, forwards and backwards."""
+    """Measure every row `pairs` times, in alternating order."""
     results = Results()
     for i in range(pairs):
         for row in ROWS if i % 2 == 0 else reversed(ROWS):
             note(f"{i + 1} of {pairs}: {row}")
             results.speeds[row].append(_measured(row, config, settings, results))
     note("start of a run by the standby")
-    # By now a cold start has been measured: twice that is enough for a standby to be ready.
+    # Twice the measured cold start is enough for a standby to be ready.
     results.warm_s = warm_starts(config, settings, pairs, ready_after_s=2 * max(results.cold_s))
     return results
 
@@ -108,12 +108,12 @@ def _note_shares(results: Results, folder: RunFolder, run: Run) -> None:
     results.probe_mb_per_1000_steps.append(kept / 1e6 * 1000 / run.step)
 
 
-# One page that watches, or samples.
+# A visitor who watches, or samples.
 
 
 @contextlib.contextmanager
 def page(address: str, run_id: str, results: Results) -> Iterator[None]:
-    """Ask what an open page asks, twice a second, until the end."""
+    """Poll as an open page does, twice a second, until the end."""
     done, visits = threading.Event(), []
 
     def visit() -> None:
@@ -147,7 +147,7 @@ def _beside(do: Callable[[], None], done: threading.Event) -> Iterator[None]:
 
 @contextlib.contextmanager
 def somebody_who_samples(settings: Settings, run_id: str, results: Results) -> Iterator[None]:
-    """Let the run's newest checkpoint write without a pause, as the page would for a person, until the end."""
+    """Sample from the run's newest checkpoint without a pause, as the page would for a visitor, until the end."""
     done, tokens, db = threading.Event(), 0, Store(settings.root)
     computing = Computing(settings.nice, others=lambda: len(db.runs_in(store.ACTIVE)))
 
@@ -165,7 +165,7 @@ def somebody_who_samples(settings: Settings, run_id: str, results: Results) -> I
     results.sampled_per_s.append(tokens / (time.monotonic() - began))
 
 
-# What is said of it.
+# The report.
 
 
 def ratios(results: Results, base: str = BARE) -> dict[str, list[float]]:
@@ -204,15 +204,15 @@ def table(results: Results, seconds: float) -> str:
         lines.append(f"{row:32} {spread(speeds, ',.0f'):>28}   {spread(to_bare[row], '.3f'):>22}")
     fed = spread(ratios(results, PRELOADED)[LOOP], ".3f")
     lines += ["", f"{'the loop with its data, of the same fed from memory':52} {fed}"]
-    lines += [f"{'tokens per second for who samples all the time':52} {spread(results.sampled_per_s, ',.0f')}"]
-    lines += ["", "share of the run's training time, by its worker's own account"]
+    lines += [f"{'tokens per second of the continuous sampling':52} {spread(results.sampled_per_s, ',.0f')}"]
+    lines += ["", "share of the run's training time, as its worker reports it"]
     names = {
         "recording": "probes, samples and recording",
         "validation": "validation, without that of the whole text   ",
         "checkpoints": "checkpoints",
     }
     lines += [f"{names[name]:32} {spread(shares, '.1%'):>28}" for name, shares in results.shares.items()]
-    lines += ["", "what is looked at inside"]
+    lines += ["", "probes"]
     lines += [
         f"{'one probe':32} {spread(results.probe_ms, '.0f'):>26} ms",
         f"{'probes per minute':32} {spread(results.probes_per_minute, '.0f'):>26}",

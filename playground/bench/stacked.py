@@ -1,4 +1,4 @@
-"""Several runs as one program, in turns with one that has the machine to itself."""
+"""Compares several runs trained together as one program with one run alone, in turns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measure(config: RunConfig, settings: Settings, repeat: int, pairs: int) -> d
 
 
 def gain(found: dict[str, list[float]]) -> list[float]:
-    """What the runs reach together over one alone, turn by turn."""
+    """Tokens per second of the runs together over those of one alone, turn by turn."""
     return [several / one for several, one in zip(found[TOGETHER], found[LOOP], strict=True)]
 
 

@@ -1,8 +1,7 @@
 """The command line: train, sample, resume, pause, stop, runs, data, bench.
 
-Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Whatever is
-wrong with the input is said at once, a line each, and starts nothing. Imports torch only to train
-and to sample.
+Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Bad input starts
+nothing, and all its problems are printed together, one a line. Imports torch only to train and to sample.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def _new_run(typed: Typed, settings: Settings, db: Store, config: RunConfig, var
 
 
 def _fetching(typed: Typed) -> corpora.Progress | None:
-    """Says on a terminal how far the text is that is being fetched."""
+    """Prints the progress of a download, on a terminal only."""
     if typed.as_json or not sys.stderr.isatty():
         return None
     return lambda share, words: print(f"\r{words}\033[K", end="", file=sys.stderr, flush=True)
@@ -110,7 +109,7 @@ def stop(typed: Typed) -> int:
     settings = _settings(typed)
     runs = _existing(settings, lambda db: db.runs_in(store.IN_PROGRESS)) or []
     db = Store(settings.root)
-    # Those that wait first, so that none of them takes the place of one that ends.
+    # Waiting runs first, or they would start in the place of those that end.
     for run in sorted(runs, key=lambda run: run.state != store.QUEUED):
         with contextlib.suppress(CannotDo):
             Supervisor(settings, db).stop(run.id, HOST)
@@ -120,14 +119,14 @@ def stop(typed: Typed) -> int:
 
 
 def _await_obedience(settings: Settings, db: Store, runs: list[Run], state: str) -> int:
-    """Wait until the workers have done as they were asked, or are found dead."""
+    """Wait until the workers have paused or stopped their runs, or are found dead."""
     deadline, status = time.monotonic() + OBEY_WITHIN_S, 0
     for run in runs:
         while (now := db.run(run.id)).state in store.ACTIVE and time.monotonic() < deadline:
             time.sleep(0.1)
             mark_dead_runs(db, settings)
         if now.state in store.ACTIVE:
-            _say(f"{run.id} has been asked, and is still {now.state}; it obeys as soon as its checkpoint or validation is done")
+            _say(f"{run.id} is still {now.state}; it ends as soon as its checkpoint or validation is done")
         else:
             print(f"{run.id} ({run.name}) is {now.state}: {now.reason}")
         status = status if now.state in (state, store.FINISHED) else 1
@@ -168,7 +167,7 @@ def _sample_json(run_id: str, step: int, prompt: str, tokens) -> int:
 
 
 def _sample_text(prompt: str, tokens) -> int:
-    """The prompt is shown once it is known that the run can read it."""
+    """The prompt is printed with the first token, when it is known that the run's tokenizer can encode it."""
     for i, token in enumerate(tokens):
         print(prompt if i == 0 else "", token.text, sep="", end="", flush=True)
     print()
@@ -215,7 +214,7 @@ def _table(settings: Settings, rows: list[dict]) -> str:
 
 def data(typed: Typed) -> int:
     settings = _settings(typed)
-    with tempfile.TemporaryDirectory(prefix="playground-") as staging:  # looking creates nothing
+    with tempfile.TemporaryDirectory(prefix="playground-") as staging:  # listing the data must not create the root
         root = settings.root if settings.root.exists() else Path(staging)
         texts = [_text(name, root) for name in corpora.BUILT_IN]
     found = [*texts, *(_task(source, task) for source, task in tasks.TASKS.items())]
@@ -255,7 +254,7 @@ def _task(source: str, task: tasks.Task) -> dict:
 
 
 def bench(typed: Typed) -> int:
-    """Measure in a folder that goes away, then print one table or one JSON object."""
+    """Measure in a temporary folder, then print one table or one JSON object."""
     seconds, pairs = number(typed, "seconds", 10.0, 1, 3600), int(number(typed, "pairs", 3, 1, 100))
     repeat, checkout = int(number(typed, "repeat", 1, 1, MOST_RUNS)), typed.text("against")
     if checkout is not None:
@@ -297,7 +296,7 @@ def _settings(typed: Typed) -> Settings:
 
 
 def _find(typed: Typed) -> tuple[Settings, Store, Run]:
-    """The run that was named, seen as it really is. Raises ConfigError, NoSuchRun."""
+    """The run that was named, after runs whose worker is gone were marked. Raises ConfigError, NoSuchRun."""
     settings, run_id = _settings(typed), typed.positionals[0]
     RunFolder(settings.root, run_id)
 
@@ -312,7 +311,7 @@ def _find(typed: Typed) -> tuple[Settings, Store, Run]:
 
 
 def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
-    """Ask the database, or None where there is none: looking creates nothing."""
+    """What `look` reads from the database; None where there is no database, which reading must not create."""
     db = Store(settings.root)
     return look(db) if db.path.exists() else None
 
@@ -337,44 +336,44 @@ def _say(text: str) -> None:
 
 
 SAMPLE_FLAGS = (
-    Flag("step", "N", "The checkpoint to take. (default: the newest)"),
-    Flag("prompt", "TEXT", "What the text begins with. (default: nothing)"),
+    Flag("step", "N", "The step of the checkpoint to sample from. (default: the newest)"),
+    Flag("prompt", "TEXT", "The text to continue. (default: none)"),
     *flags_of(sampler.SampleConfig, dashes=True),
 )
 BENCH_FLAGS = (
     Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
-    Flag("pairs", "N", "How often each row is measured. (default 3, from 1 up to 100)"),
-    Flag("repeat", "N", "Measure so many runs as one program beside one run alone instead."),
-    Flag("browser", "PATH", "Measure what the Inside tab costs this Chromium instead, --seconds long for each view."),
-    Flag("view", "NAME", "With --browser: this view of the tab only, to watch it for long."),
-    Flag("against", "PATH", "Measure beside this checkout of nanoGPT instead: its own script, run as it is, on the text of --data.source."),
+    Flag("pairs", "N", "How many times each row is measured. (default 3, from 1 up to 100)"),
+    Flag("repeat", "N", "Instead, compare N runs trained together as one program with one run alone."),
+    Flag("browser", "PATH", "Instead, measure the load of the Inside tab in this Chromium, --seconds long for each view."),
+    Flag("view", "NAME", "With --browser: measure this view of the tab only."),
+    Flag("against", "PATH", "Instead, compare with the training script of this checkout of nanoGPT, on the text of --data.source."),
     *CONFIG_FLAGS,
 )
-NAME = Flag("name", "NAME", "What to call the run. (default: a summary of its model)")
+NAME = Flag("name", "NAME", "The name of the run. (default: a summary of its model)")
 REPEAT = Flag(
-    "repeat", "N", "Train so many runs, each with the next seed: on a GPU as one program, else one after the other. (default 1, up to 64)"
+    "repeat", "N", "Train N runs with consecutive seeds: on a GPU together as one program, else one after the other. (default 1, up to 64)"
 )
-VARY = Flag("vary", "SETTING=A,B", "One run for each of these values of a setting of optim, or of train.seed; --repeat: several of each.")
-ALL = Flag("all", "", "Every run that is training or waiting.")
+VARY = Flag("vary", "SETTING=A,B", "Train one run per value of a setting of optim, or of train.seed; with --repeat, several per value.")
+ALL = Flag("all", "", "All runs that train or wait.")
 COMMANDS = {
     "train": Command(
         "train [--preset NAME] [--config FILE] [--model.n_layer 4 ...] [--repeat N] [--vary optim.lr=A,B] [--name NAME] [--json]",
-        "Train a new run here and now. Flags win over the config file, which wins over the preset. --data.source may also be a path.",
+        "Train a new run in this terminal. Flags override the config file, which overrides the preset. --data.source may also be a path.",
         train, (NAME, REPEAT, VARY, *CONFIG_FLAGS),
     ),
     "sample": Command(
         "sample RUN [--step N] [--prompt TEXT] [--max-new-tokens N] [--temperature X] [--top-k N] [--top-p X] [--seed N] [--json]",
-        "Let a checkpoint of a run write.", sample, SAMPLE_FLAGS, ("RUN",),
+        "Sample text from a checkpoint of a run.", sample, SAMPLE_FLAGS, ("RUN",),
     ),
     "resume": Command(
-        "resume RUN [--json]", "Go on here and now with a run that was paused, stopped or interrupted.", resume, (), ("RUN",)
+        "resume RUN [--json]", "Train a run that was paused, stopped or interrupted further, in this terminal.", resume, (), ("RUN",)
     ),
-    "pause": Command("pause RUN", "Ask a run's worker to save a checkpoint and end; `resume` goes on.", pause, (), ("RUN",)),
-    "stop": Command("stop RUN|--all", "Ask a run's worker to end the run, or all of them.", stop, (ALL,), ("RUN",)),
+    "pause": Command("pause RUN", "Pause a run: its worker saves a checkpoint and ends; `resume` continues it.", pause, (), ("RUN",)),
+    "stop": Command("stop RUN|--all", "Stop a run, or all runs; each keeps a checkpoint.", stop, (ALL,), ("RUN",)),
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
-    "data": Command("data [--json]", "List the built-in texts and their settings.", data),
+    "data": Command("data [--json]", "List the built-in texts and tasks, with their settings.", data),
     "bench": Command(
         "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N] [--browser PATH] [--against PATH] [--json]",
-        "Measure the speed of training side by side with a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
+        "Measure the training speed beside a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

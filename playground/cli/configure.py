@@ -1,6 +1,6 @@
 """A run's config from preset, config file and flags, in this order. Creates and starts nothing.
 
-Whatever is wrong is collected, so that it can all be put right at once.
+All problems are collected, so that they can be corrected at once.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ CONFIG_FLAGS = (
 
 
 def settings_from(typed: Typed, environ: Mapping[str, str]) -> Settings:
-    """What the host allows; its defaults, and the problems noted, where the environment is wrong."""
+    """The settings from the environment; where it is wrong, the defaults, and the problems go to `typed.problems`."""
     with collecting(typed.problems):
         return from_environment(environ, root=typed.text("root"))
     return Settings(root=find_root(environ, typed.text("root")))
 
 
 def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Progress | None = None) -> tuple[RunConfig, Settings]:
-    """The config that was asked for, its text copied into the root where a path was given.
+    """The requested config. If `--data.source` is a path, its text is copied into the root.
 
     Raises ConfigError with every problem of flags, file, environment, values, text and limits.
     """
@@ -51,8 +51,8 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
     if path is not None and (path in SOURCES or UPLOAD.fullmatch(path) or HUB.fullmatch(path)):
         path = None
     if any(name.startswith("data.") for name in typed.settings):
-        tree["data"]["fingerprint"] = None  # a file's is that of the data which the flags now change
-    # What is new here is made in a folder that goes away, so that a refused command leaves nothing behind.
+        tree["data"]["fingerprint"] = None  # that of a config file belongs to the data as they were before these flags
+    # New data are made in a temporary folder first, so that a refused command leaves nothing in the root.
     with tempfile.TemporaryDirectory(prefix="playground-") as staging:
         if path is not None:
             tree["data"]["source"] = "tiny-tales"
@@ -77,14 +77,14 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
 
 @dataclass(frozen=True)
 class Variant:
-    """One of several runs of a shape: its config, and the words that tell it from the others."""
+    """One of several runs with models of one shape: its config, and the part of its name that tells it from the others."""
 
     config: RunConfig
     words: str
 
 
 def variants(config: RunConfig, typed: Typed) -> list[Variant]:
-    """What `--vary` and `--repeat` ask for: each of the values, with as many seeds. Raises ConfigError with every problem."""
+    """The runs of `--vary` and `--repeat`: each value with each seed. Raises ConfigError with every problem."""
     problems: list[Problem] = []
     path, values = _varied(typed.text("vary"), problems)
     repeat = _repeat(typed.text("repeat"), problems)
@@ -106,7 +106,7 @@ def variants(config: RunConfig, typed: Typed) -> list[Variant]:
 
 
 def _varied(text: str | None, problems: list[Problem]) -> tuple[str, list[str | None]]:
-    """The path of what varies and its values; one None where only seeds do."""
+    """The path of the varied knob and its values; [None] where only the seed varies."""
     name, _, listed = (text or "seed").partition("=")
     path = "train.seed" if name == "seed" else name
     if path not in VARIED:
@@ -135,7 +135,7 @@ def _preset(typed: Typed) -> dict[str, Any]:
 
 
 def _config_file(typed: Typed) -> dict[str, Any]:
-    """What a config file says, section by section."""
+    """The sections of the config file."""
     path = typed.text("config")
     if path is None:
         return {}
@@ -157,7 +157,7 @@ def _config_file(typed: Typed) -> dict[str, Any]:
 
 
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` wins, key by key."""
+    """`base` overridden by `over`, key by key."""
     merged = dict(base)
     for name, value in over.items():
         inner = merged.get(name)

@@ -1,6 +1,6 @@
-"""Command line flags: what was typed, as values and problems, all of them at once.
+"""Parses command line flags into values, and reports all problems together.
 
-Flags of a config come from its fields alone. Knows nothing of runs and commands.
+The flags of a config are derived from its fields. Knows nothing of runs and commands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COMMON = (
 
 @dataclass
 class Typed:
-    """What was typed. `values` by flag name (True for a switch), `settings` by the path of a field."""
+    """A parsed command line. `values` by flag name (True for a switch), `settings` by the path of a field."""
 
     values: dict[str, str | bool] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def flags_of(config: type[Knobs], *, dashes: bool = False) -> tuple[Flag, ...]:
 
 
 def read(argv: Iterable[str], flags: Iterable[Flag], positionals: tuple[str, ...] = ()) -> Typed:
-    """Take a command line apart; never fails, but says all that is wrong with it in `problems`."""
+    """Parse a command line. Never raises: everything that is wrong with it goes to `problems`."""
     typed, known, rest = Typed(), {flag.name: flag for flag in flags}, list(argv)
     while rest:
         word = rest.pop(0)
@@ -96,7 +96,7 @@ def read(argv: Iterable[str], flags: Iterable[Flag], positionals: tuple[str, ...
 
 
 def _is_value(word: str, flag: Flag) -> bool:
-    """A negative number is a value, and a switch-like `--model.bias` needs none."""
+    """Whether a word is the flag's value: a negative number is one; a boolean flag such as `--model.bias` needs none."""
     if flag.is_bool:
         return word.lower() in ("true", "false", "yes", "no", "on", "off", "0", "1", "none")
     return not word.startswith("--")
@@ -144,7 +144,7 @@ def describe(spec: Spec) -> str:
 
 
 def help_text(usage: str, about: str, flags: Iterable[Flag]) -> str:
-    """What `--help` prints, grouped as declared."""
+    """The text of `--help`, flags grouped as declared."""
     lines = [f"usage: {usage}", "", *textwrap.wrap(about, 100)]
     for group, members in groupby(sorted_by_group(flags), key=lambda flag: flag.group):
         lines += ["", f"{group}:" if group else "options:"]
@@ -156,14 +156,14 @@ def help_text(usage: str, about: str, flags: Iterable[Flag]) -> str:
 
 
 def sorted_by_group(flags: Iterable[Flag]) -> list[Flag]:
-    """Flags of one group together, groups in the order of their first flag."""
+    """Flags sorted by group, groups in the order of their first flag."""
     flags = list(flags)
     order = list(dict.fromkeys(flag.group for flag in flags))
     return sorted(flags, key=lambda flag: order.index(flag.group))
 
 
 def number(typed: Typed, name: str, default: float, low: float, high: float) -> float:
-    """A flag's value; what is wrong with it is noted in `typed.problems`."""
+    """The value of a numeric flag; a wrong one is noted in `typed.problems`, and gives the default."""
     text = typed.text(name)
     if text is None:
         return default

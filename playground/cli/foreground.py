@@ -1,4 +1,4 @@
-"""Runs trained in this very process, with a progress bar: what `train` and `resume` do.
+"""Trains runs in this process, with a progress bar: for the commands `train` and `resume`.
 
 Knows nothing of flags. Ctrl-C stops the runs with a checkpoint; a second one ends them at once.
 """
@@ -30,7 +30,7 @@ GOOD_ENDS = (store.FINISHED, store.STOPPED, store.PAUSED)
 
 
 class Interruption(worker.Interruption):
-    """As a worker's, but asking twice ends the process at once."""
+    """As a worker's, but a second signal ends the process at once."""
 
     def on(self, number: int, wanted: str) -> None:
         def note(*_):
@@ -56,7 +56,7 @@ class Bar:
             self.bar = tqdm(total=total, initial=run.step if self.by_steps else run.seconds, bar_format=layout, dynamic_ncols=True)
 
     def __call__(self, event: Any) -> None:
-        """A terminal that has gone away must not end the training."""
+        """Update the bar. Errors are ignored, because a terminal that was closed must not end the training."""
         if event.kind == "validation":
             self.val_loss = event.loss
             self.whole_val_loss = event.loss if event.whole else None
@@ -83,7 +83,7 @@ def as_one_program(config: RunConfig) -> bool:
     model = config.model
     if max(model.p_embd_dropout, model.p_attn_dropout, model.p_resid_dropout) > 0:
         remedy = "set model.dropout=0 (and embd_dropout, attn_dropout, resid_dropout), or train.device=cpu"
-        raise ConfigError([Problem("model.dropout", f"runs that train together on a GPU draw no random numbers; {remedy}")])
+        raise ConfigError([Problem("model.dropout", f"runs that train together on a GPU cannot use dropout; {remedy}")])
     return True
 
 
@@ -124,7 +124,7 @@ def _execute(settings: Settings, bars: dict[str, Bar], threads: int, interruptio
 
 
 def finite(value: Any) -> Any:
-    """NaN and infinity are not JSON."""
+    """The value, with None for NaN and infinity, which are not JSON."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -150,7 +150,7 @@ def _result(run: Run, outcome: Any, val_loss: float | None, elapsed_s: float) ->
 
 
 def _summary(settings: Settings, run: Run, val_loss: float | None) -> str:
-    """How it ended, in words, and what can be done with it."""
+    """How the run ended, in words, and the commands for what can be done with it next."""
     folder = RunFolder(settings.root, run.id)
     lines = [f"run {run.id} ({run.name}) is {run.state}: {run.reason}"]
     lines.append(f"  {run.step:,} steps in {run.seconds:.1f} s of training, {run.n_params:,} parameters")
@@ -162,12 +162,12 @@ def _summary(settings: Settings, run: Run, val_loss: float | None) -> str:
     if folder.checkpoint_steps():
         lines.append(f"  sample from it:  {command(settings, 'sample', run.id)}")
     if run.state in store.RESUMABLE:
-        lines.append(f"  go on with it:   {command(settings, 'resume', run.id)}")
+        lines.append(f"  resume it:       {command(settings, 'resume', run.id)}")
     return "\n".join(lines)
 
 
 def command(settings: Settings, *words: str) -> str:
-    """A command line that does something with this root."""
+    """A command line of the playground for this root, to copy."""
     import shlex
 
     return shlex.join(["python", "-m", "playground", *words, "--root", str(settings.root)])

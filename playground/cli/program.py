@@ -1,6 +1,6 @@
-"""A command line of several commands: finds the one that is meant, and turns what goes wrong into words and an exit status.
+"""Runs one of several commands, and turns its errors into messages and an exit status.
 
-Exit status 2 for bad input, 1 for what failed, else what the command returns. Knows no command itself.
+Exit status 2 for bad input, 1 for a failure, else what the command returns. Knows nothing of the commands themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from playground.workers.supervisor import CannotDo
 
 
 class Command(NamedTuple):
-    """What a command is called with, what it does, and its function."""
+    """A command: its usage line, what it does, and its function."""
 
     usage: str
     about: str

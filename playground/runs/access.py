@@ -1,6 +1,6 @@
-"""Who may do what. Everybody may look and sample, except at what is private; only a run's owner may steer it; the host may all.
+"""Authorization. Everybody may watch every public run and sample from it; only its owner may steer it; the host may do everything.
 
-One place decides: handlers and routes ask `Access` for the visitor and for the runs that this visitor may see.
+The rules stand here only: handlers and routes ask `Access` for the visitor and for the runs that this visitor may see.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
 class NotAllowed(PermissionError):
-    """Somebody asked for what only a run's owner, or the host, may do."""
+    """The visitor is neither the run's owner nor the host, and only those may do this."""
 
     code = "not_allowed"
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """A person, known by the hash of a random secret that only their browser keeps; `is_host` where it keeps the host's token too."""
+    """A person. `id` is the hash of a random secret that only their browser keeps; `is_host`: it keeps the host's token too."""
 
     id: str
     is_host: bool = False
 
     @classmethod
     def from_key(cls, key: object) -> Visitor:
-        """The visitor who holds this secret; without a proper one, nobody in particular."""
+        """The visitor with this secret; NOBODY where it is malformed."""
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             return NOBODY
         return cls(hashlib.sha256(key.encode()).hexdigest())
@@ -46,21 +46,21 @@ class Visitor:
         return self.is_known and self.id == run.owner
 
     def owns(self, run: Run) -> bool:
-        """Whether they may steer it: the owner, and the host."""
+        """Whether this visitor may steer the run: its owner and the host may."""
         return self.is_host or self.is_owner_of(run)
 
     def may_see(self, run: Run) -> bool:
         return not run.private or self.owns(run)
 
     def must_own(self, run: Run) -> None:
-        """Raises NotAllowed; NoSuchRun where they may not even know of it."""
+        """Raises NotAllowed; NoSuchRun for a private run of somebody else, whose existence stays hidden."""
         if not self.may_see(run):
             raise NoSuchRun(run.id)
         if not self.owns(run):
             raise NotAllowed(f"only the owner of {run.name!r} may do this; you can watch it, sample from it and copy its configuration")
 
     def must_be_known(self) -> None:
-        """Raises NotAllowed where there is no secret to own anything with."""
+        """Raises NotAllowed for a visitor without a secret, who can own nothing."""
         if not self.is_known:
             raise NotAllowed("your browser sent no owner key; reload the page, or pass the owner_key that /start_run gave you")
 
@@ -75,13 +75,13 @@ HOST = Visitor("host", is_host=True)
 
 
 class Access:
-    """Who is asking, and what they may see. `host_token` opens everything; without one nobody is host."""
+    """Identifies visitors and the runs they may see. Whoever sends `host_token` is the host; without one nobody is."""
 
     def __init__(self, db: Store, host_token: str | None = None):
         self.db, self._token = db, host_token
 
     def visitor(self, kept: object) -> Visitor:
-        """By what a browser keeps, `{"key": …, "host": …}`, or a program sends: a key, or the host's token."""
+        """From what a browser keeps, `{"key": …, "host": …}`, or what a program sends: its key or the host's token."""
         key, token = (kept.get("key"), kept.get("host")) if isinstance(kept, dict) else (kept, None)
         if self._is_token(key):
             return HOST
@@ -91,18 +91,18 @@ class Access:
         return Visitor(visitor.id, is_host=True) if visitor.is_known else HOST
 
     def run(self, run_id: str, visitor: Visitor) -> Run:
-        """Raises NoSuchRun, also where it is somebody's private one."""
+        """Raises NoSuchRun, also for a private run of somebody else."""
         run = self.db.run(run_id)
         if not visitor.may_see(run):
             raise NoSuchRun(run_id)
         return run
 
     def runs(self, visitor: Visitor) -> list[Run]:
-        """All that this visitor may see, newest first."""
+        """The runs that this visitor may see, newest first."""
         return [run for run in self.db.runs() if visitor.may_see(run)]
 
     def call(self, visitor: Visitor, name: object) -> str:
-        """What this visitor wants to be called from now on, as it will be shown; empty for no name."""
+        """Set the name under which this visitor's runs are shown, empty for none; returns it as it will be shown."""
         visitor.must_be_known()
         name = clean_name(name, MAX_PERSON)
         self.db.set_name(visitor.id, name)

@@ -1,4 +1,4 @@
-"""How a run comes into being: its data brought, its config completed and checked, its folder and its row made. Starts nothing."""
+"""Creates a run: fetches its data, completes and checks its config, makes its folder and its row in the store. Starts nothing."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def create_run(
 
 
 def fetch(config: RunConfig, settings: Settings, progress: corpora.Progress | None = None) -> None:
-    """Bring the text of a config from the Hub where it is needed and allowed. Raises ConfigError."""
+    """Download a config's text from the Hub if it is not here yet and downloads are allowed. Raises ConfigError."""
     if settings.hub and not corpora.is_here(config.data.source, settings.root):
         corpora.fetch(config.data.source, settings.root, settings.max_upload_bytes, progress)
 
 
 def checked(config: RunConfig, settings: Settings) -> CompleteRun:
-    """A config completed from its data, within the limits; raises ConfigError with every problem. Fetches nothing."""
+    """The config completed from its data and checked against the limits. Raises ConfigError with every problem. Downloads nothing."""
     problems: list[Problem] = []
     completed = None
     with collecting(problems):
@@ -76,7 +76,7 @@ def complete(config: RunConfig, root: Path) -> CompleteRun:
 
 @contextlib.contextmanager
 def collecting(problems: list[Problem]) -> Iterator[None]:
-    """Add the problems of a ConfigError to a list, and go on."""
+    """Append the problems of a ConfigError to a list instead of raising it."""
     try:
         yield
     except ConfigError as error:
@@ -93,6 +93,6 @@ def check_probe(config: RunConfig, root: Path) -> None:
 
 
 def numbered(name: str, db: Store) -> str:
-    """The name, with a number where other runs have it already."""
+    """The name, with a number appended where another run already has it."""
     taken = {each.name for each in db.runs()}
     return next(new for new in (name, *(f"{name} #{n}" for n in range(2, len(taken) + 3))) if new not in taken)

@@ -1,6 +1,6 @@
-"""How much room the runs take, and what gives some back: thinner probes first, then old runs, which are offered and never taken.
+"""Disk use of the runs, and how to free some: probes are thinned first; old runs are only proposed for deletion, never deleted.
 
-Knows nothing of pages. A run's last checkpoint is never touched.
+A run's last checkpoint is never touched. Knows nothing of pages.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from playground.system.files import evenly
 from playground.training import paths
 
 FEW_PROBES = 20
-RESERVE_BYTES = 200_000_000  # so that runs that train can still save and the database can be written
+RESERVE_BYTES = 200_000_000  # kept free, so that running runs can save and the database can be written
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes: of each run by its id, of everything under the root, and what the disk has left."""
+    """In bytes: what each run takes (by id), what everything under the root takes, and what the disk has free."""
 
     runs: dict[str, int] = field(default_factory=dict)
     total: int = 0
     free: int = 2**63 - 1
 
     def of(self, owner: str, runs: Iterable[Run]) -> int:
-        """All runs of one person."""
+        """What all runs of one person take."""
         return sum(self.runs.get(run.id, 0) for run in runs if run.owner == owner)
 
 
 class Scale:
-    """What is used, weighed again for whoever asks once the last answer is some seconds old. Safe to ask from several threads."""
+    """Disk usage, measured anew when the last measurement is older than `fresh_s` seconds. Thread-safe."""
 
     def __init__(self, root: Path, fresh_s: float = 15.0):
         self.root, self.fresh_s, self._lock = root, fresh_s, threading.Lock()
@@ -63,7 +63,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _bytes_in(folder: Path) -> int:
-    """What its files take; those that vanish meanwhile take nothing."""
+    """The size of all its files; a file deleted meanwhile counts as 0."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
@@ -75,7 +75,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def thin_probes(folder: Path, keep: int = FEW_PROBES) -> None:
-    """Leave at most so many probes of each text, evenly spread, first and last always kept."""
+    """Keep at most `keep` probes of each text, evenly spread, the first and the last among them."""
     texts: dict[str, dict[int, Path]] = defaultdict(dict)
     for probe in paths.all_probes(paths.probes(folder)):
         texts[probe.text_hash][probe.step] = probe.path
@@ -85,7 +85,7 @@ def thin_probes(folder: Path, keep: int = FEW_PROBES) -> None:
 
 
 def over_share(usage: Usage, runs: list[Run], share: int | None) -> dict[str, int]:
-    """By how many bytes whoever has too much is over their share."""
+    """By owner, how many bytes they use beyond their share; only owners who do."""
     if share is None:
         return {}
     taken: dict[str, int] = defaultdict(int)
@@ -95,7 +95,7 @@ def over_share(usage: Usage, runs: list[Run], share: int | None) -> dict[str, in
 
 
 def offered(usage: Usage, runs: list[Run], owner: str, over: int) -> list[Run]:
-    """The oldest runs of a person that are over and whose deletion would make enough room."""
+    """A person's oldest ended runs, as many as must be deleted to free `over` bytes."""
     ended = [run for run in runs if run.owner == owner and run.state not in (*store.IN_PROGRESS, store.PAUSED)]
     found, left = [], over
     for run in sorted(ended, key=lambda run: run.ended_at or run.created_at):

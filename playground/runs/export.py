@@ -1,4 +1,4 @@
-"""A checkpoint as a folder that `transformers` loads, in one zip. Imports torch when one is made."""
+"""Exports a checkpoint as a zip of a folder that `transformers` loads. Imports torch only for the export itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playground.runs import sampler
 
 
 def why_not(config: ModelConfig) -> str:
-    """Which knobs keep a config out of the closest family, for people; empty where nothing does."""
+    """Which knobs no family of transformers supports, in words for people; empty where the config can be exported."""
     family, problems = closest(config, inference=True)
     if not problems:
         return ""
@@ -21,7 +21,7 @@ def why_not(config: ModelConfig) -> str:
 
 
 def transformers_zip(root: Path, run_id: str, step: int | None, folder: str) -> bytes:
-    """Config, weights and tokenizer under one folder name. Raises NoSuchRun, CheckpointError, UnsupportedArchitecture."""
+    """The zip: config, weights and tokenizer in one folder. Raises NoSuchRun, CheckpointError, UnsupportedArchitecture."""
     from models.interop import to_files
 
     loaded = sampler.load(root, run_id, step)

@@ -29,14 +29,14 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self.data_digest = self.path / "data.sha256"
         self.log = self.path / "worker.log"
-        self.outcome = self.path / "outcome.json"  # a `training.outcome.Outcome`: how its last worker left it, gone while one trains
+        self.outcome = self.path / "outcome.json"  # a `training.outcome.Outcome` of its last worker; absent while one trains
         self.lock = self.path / "lock"
         self.checkpoints, self.probes = paths.checkpoints(self.path), paths.probes(self.path)
 
     @contextlib.contextmanager
     def created(self, config: CompleteRun) -> Iterator[None]:
-        """Make the folder, whole or not at all. It is claimed while this lasts: time to tell the store, and whoever finds it
-        unclaimed and unknown to the store knows that nobody will."""
+        """Make the folder atomically. It stays claimed inside the `with`, where the caller adds the run to the store. So a
+        folder that is unclaimed and not in the store belongs to a process that died, and may be removed."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with making(self.path.parent, self.path.name) as folder:
             folder.chmod(0o755)
@@ -69,5 +69,5 @@ class RunFolder:
 
 
 def clean_name(name: object, longest: int = MAX_NAME) -> str:
-    """A name as one line of printable characters, cut to the longest that is shown."""
+    """A name as one line of printable characters, cut to `longest`."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(name)[:10_000]).split())[:longest]

@@ -20,8 +20,8 @@ KINDS = ("progress", "validation", "accuracy")
 def metrics(db: Store, run_ids: list[str]) -> pd.DataFrame:
     """Training points, validations and accuracies of some runs in the order they were recorded.
 
-    Losses in nats per token, `seconds` of training, `tokens` trained on, accuracies as shares. Each row is one of
-    the three, and the columns of the other two are empty.
+    Losses in nats per token, `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of
+    these three kinds; the columns of the other two are empty.
     """
     rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -44,7 +44,7 @@ AT_A_TIME = 50
 
 
 def measures_csv(db: Store, run_id: str) -> Iterator[str]:
-    """What was measured inside a run's model, as a file in pieces: one line per step, quantity, node, layer and head or quantile.
+    """The quantities measured inside a run's model, as a CSV in chunks: one line per step, quantity, node, layer and head or quantile.
 
     Layers and heads count from 1; `head` is empty where there is one value per layer. Units: see `quantities`.
     """
@@ -76,9 +76,9 @@ RESULTS = (
 
 
 def results(runs: Sequence[Run], names: Mapping[str, str]) -> pd.DataFrame:
-    """One row per run with how far it came, and the settings it was trained with. Losses in nats per token, times in seconds.
+    """One row per run: its progress, its results and its config. Losses in nats per token, times in seconds.
 
-    What people typed is kept a text where a spreadsheet could take it for a formula.
+    A name that a spreadsheet would read as a formula gets a leading apostrophe.
     """
     rows = []
     for run in runs:
@@ -99,5 +99,5 @@ def as_text(value: str) -> str:
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
-    """As a file for spreadsheets; figures that are not finite are written as nan and inf."""
+    """As a CSV file; figures that are not finite are written as nan and inf."""
     return frame.to_csv(index=False, na_rep="").encode()

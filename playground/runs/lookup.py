@@ -1,4 +1,4 @@
-"""The probe of a run's model at one step: as it was recorded, or computed now from a checkpoint.
+"""The probe of a run's model at one step, as recorded by the run or computed now from a checkpoint; and ablations.
 
 Imports torch only where something is computed. Always on the CPU.
 """
@@ -28,7 +28,7 @@ from playground.training.errors import CheckpointError
 
 ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024
 
-Turn = Callable[[Callable[[], Any]], Any]  # calls the function that it is given when its turn comes, and returns its result
+Turn = Callable[[Callable[[], Any]], Any]  # schedules a function: calls it when its turn comes and returns its result
 
 
 def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Probe[np.ndarray]] | None:
@@ -49,7 +49,7 @@ def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Probe[
 def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, Probe[np.ndarray]]:
     """The probe on any text at a checkpoint (None: the newest), and its step.
 
-    Computed here and now from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
+    Computed in this process from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
     """
     from playground.inside.measures import measure
 
@@ -60,15 +60,15 @@ def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int,
 
 
 def at_once(do: Callable[[], Any]) -> Any:
-    """Compute here and now; `Computing` has other ways."""
+    """The `Turn` that does not wait; those of `web.computing.Computing` queue."""
     return do()
 
 
 def reprobe(
     root: Path, run_id: str, text: str, report: Callable[[float | None, str], None], wanted: Callable[[], bool], turn: Turn = at_once
 ) -> None:
-    """Probe every checkpoint of a run with this text and keep the probes, as the run itself would have, for as long
-    as it is `wanted`; what is computed goes through `turn`. Raises as `sample` does, and OSError."""
+    """Probe every checkpoint of a run with this text and keep the probes, as the run itself would have. Ends early when
+    `wanted` says no; each computation goes through `turn`. Raises as `sample` does, and OSError."""
     from playground.inside.measures import measure
     from playground.training.probes import publish_probe
 
@@ -80,15 +80,15 @@ def reprobe(
         if not folder.probe(text, step).exists():
             try:
                 loaded = sampler.load(root, run_id, step)
-            except CheckpointError:  # thinned out meanwhile by the run, which goes on
+            except CheckpointError:  # the run, which goes on, has thinned it out meanwhile
                 continue
             publish_probe(folder.path, step, turn(lambda at=loaded: measure(deepcopy(at.model), probe_tokens(at, text))), text)
 
 
 def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> dict:
-    """What a checkpoint loses without the parts `off` (`layer:2,head:1.3`, counted from 1): the loss in nats per token on
-    the probe text and on some held-out data (None where those are not on this machine), and what it writes, each `before`
-    and `after`. Raises as `sample` does, and ConfigError for parts that the model lacks."""
+    """Ablate the parts `off` (`layer:2,head:1.3`, counted from 1) of a checkpoint: the loss in nats per token on the probe
+    text and on some held-out data (None where those are not on this machine), and a sampled text, each `before` and
+    `after`. Raises as `sample` does, and ConfigError for parts that the model lacks."""
     from playground.inside.ablation import parse_parts, without
 
     step = sampler.newest(root, run_id) if step is None else step
@@ -102,8 +102,8 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> di
 
 
 def worth(root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_once) -> dict:
-    """For each part by itself how much the loss rises without it, in nats per token on some held-out data (on the
-    probe text where those are not on this machine). Each part goes through `turn` by itself. Raises as `sample` does."""
+    """Ablate each part alone: how much the loss rises without it, in nats per token on some held-out data (on the probe
+    text where those are not on this machine). Each part takes one `turn`. Raises as `sample` does."""
     from playground.inside.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
@@ -123,7 +123,7 @@ def worth(root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_
 
 
 def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
-    """(T,) ids of a probe text, cut to what is looked at. Raises ConfigError."""
+    """(T,) ids of a probe text, cut to the longest that is probed. Raises ConfigError."""
     from playground.training.probes import MAX_PROBE_TOKENS
 
     ids = loaded.tokenizer.encode(text, "probe.text")[: min(MAX_PROBE_TOKENS, loaded.model.config.block_size)]
@@ -133,7 +133,7 @@ def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
 
 
 def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None) -> dict:
-    """Losses in nats per token, and a text of a few tokens, always with the same seed."""
+    """Losses in nats per token, and a short sample, always with the same seed."""
     import torch
 
     from models.decoding import generate
@@ -154,7 +154,7 @@ def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list
 
 
 def _loss(model: Any, ids: np.ndarray) -> float | None:
-    """Of (T,) ids, each from those before it; None for a single one."""
+    """Cross-entropy of (T,) ids, each predicted from those before it; None for a single one."""
     import torch
 
     if len(ids) < 2:
@@ -164,7 +164,7 @@ def _loss(model: Any, ids: np.ndarray) -> float | None:
 
 
 def _chunks_loss(model: Any, chunks: list) -> float | None:
-    """Of 2 x (B, T) inputs and targets; None where it is no finite number."""
+    """Cross-entropy over chunks of (B, T) inputs and targets; None where it is no finite number."""
     import torch
     import torch.nn.functional as F
 
@@ -178,7 +178,7 @@ def _chunks_loss(model: Any, chunks: list) -> float | None:
 
 
 def _held_out(root: Path, run_id: str) -> list | None:
-    """A few held-out sequences of a run's data, 2 x (B, T); None where they are not on this machine any more."""
+    """A few held-out sequences of a run's data, inputs and targets (B, T); None where the data are no longer on this machine."""
     from torch import device
 
     config = RunFolder(root, run_id).read_config()
@@ -193,9 +193,9 @@ def _held_out(root: Path, run_id: str) -> list | None:
 
 
 def as_json(step: int, probe: Probe[np.ndarray], tokenizer: Tokenizer, maps: bool = True) -> dict:
-    """What the page draws of a probe; arrays are left to orjson. `maps` leaves out the attention, by far the largest part.
+    """A probe as the page draws it; arrays are left to orjson. Without `maps` the attention maps, by far the largest part, are left out.
 
-    The maps are base64 of their lower triangles row by row, one byte per weight (255: all of it).
+    A map is the base64 of its lower triangle row by row, one byte per weight (255: weight 1).
     """
     tensors = probe.tensors
     ids = tensors["tokens"].tolist()

@@ -1,6 +1,6 @@
-"""A checkpoint of a run as streamed text, each token with its probability and the runners-up.
+"""Samples text from a checkpoint of a run: a stream of tokens, each with its probability and the likeliest others.
 
-Imports torch when the first token is asked for, and keeps a few models in memory. Always on the CPU.
+Imports torch when the first token is sampled, and keeps a few models in memory. Always on the CPU.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ N_RUNNERS_UP = 5
 
 
 class SampleConfig(Knobs, frozen=True):
-    """How to draw the next token."""
+    """How the next token is sampled."""
 
     max_new_tokens: int = knob(
         200, ge=1, le=2000, slider=(10, 1000), step=10, label="length", unit="tokens",
-        help="How many tokens to write. Past the context, the older half of what was read is forgotten at once.",
+        help="How many tokens to write. When the context is full, the older half of it is dropped at once.",
     )  # fmt: skip
     temperature: float = knob(
         0.8, ge=0, le=10, slider=(0, 2), step=0.05, label="temperature",
-        help="Below 1 the likely becomes likelier, above 1 chances even out; 0 always takes the likeliest.",
+        help="The logits are divided by it: below 1 favours likely tokens, above 1 evens chances out; 0 always takes the likeliest.",
     )  # fmt: skip
     top_k: int | None = knob(
-        None, ge=1, le=1_000_000, label="top-k", unit="tokens", none_means="off", help="Choose among this many likeliest tokens only."
+        None, ge=1, le=1_000_000, label="top-k", unit="tokens", none_means="off", help="Sample from this many likeliest tokens only."
     )
     top_p: float | None = knob(
         None, gt=0, le=1, label="top-p", none_means="off",
-        help="Choose among the likeliest tokens that together reach this probability.", paper="Holtzman et al. 2019, arXiv:1904.09751",
+        help="Nucleus sampling: sample from the likeliest tokens that together reach this probability.",
+        paper="Holtzman et al. 2019, arXiv:1904.09751",
     )  # fmt: skip
-    seed: int = knob(1, ge=0, le=2**31 - 1, label="seed", help="The same seed gives the same text.")
+    seed: int = knob(1, ge=0, le=2**31 - 1, label="seed", help="Seed of the random numbers: the same seed gives the same text.")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def steps(root: Path, run_id: str) -> list[int]:
 
 
 def load(root: Path, run_id: str, step: int | None) -> Loaded:
-    """The model of a checkpoint, from memory where it is there. Raises NoSuchRun, CheckpointError."""
+    """The model of a checkpoint, cached in memory. Raises NoSuchRun, CheckpointError."""
     step, there = newest(root, run_id) if step is None else step, steps(root, run_id)
     if step not in there:
         raise CheckpointError(f"run {run_id} has no checkpoint at step {step}; there are {_listing(there)}")
@@ -114,7 +115,7 @@ def load(root: Path, run_id: str, step: int | None) -> Loaded:
 
 
 def first_token(tokenizer: Tokenizer) -> int:
-    """What an empty prompt stands for: a line break where the tokenizer has one, else its first token."""
+    """The token that stands for an empty prompt: a line break where the tokenizer has one, else its first token."""
     try:
         return next(iter(tokenizer.encode("\n").tolist()), 0)
     except ConfigError:

@@ -1,7 +1,7 @@
-"""The one SQLite database of a root, and the only user of sqlite3.
+"""The SQLite database of a root. The only module that uses sqlite3.
 
-A worker writes its own run's rows only, the app and the command line the rest; readers open
-read-only. Knows nothing of training and pages.
+A worker writes only the rows of its own run; the app and the command line write the rest. Readers
+open the database read-only. Knows nothing of training and pages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RESUMABLE = (PAUSED, STOPPED, INTERRUPTED, FAILED)
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 LOCK_WAIT_S = 12.0
 DAY_S = 24 * 3600.0
-NEEDED_BYTES = 2**16  # SQLite's index of its write-ahead log and a first page of that
+NEEDED_BYTES = 2**16  # for the shared-memory index of the write-ahead log (WAL) and a first page of the log
 CREATION_WAIT_S = 2.0
 
 MIGRATIONS = (
@@ -50,7 +50,7 @@ MIGRATIONS = (
     CREATE INDEX events_by_run ON events (run_id, id);
     CREATE INDEX runs_by_place ON runs (state, place);
     """,
-    # `turn_at` is when a run last began to train, `why` in what words its worker should obey.
+    # `turn_at` is when a run last began to train; `why` says in words for people why `wanted` is what it is.
     """
     ALTER TABLE runs ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN turn_at REAL;
@@ -59,7 +59,7 @@ MIGRATIONS = (
     CREATE TABLE people (id TEXT PRIMARY KEY, name TEXT NOT NULL, named_at REAL NOT NULL);
     CREATE TABLE limits (name TEXT PRIMARY KEY, value INTEGER);
     """,
-    # `cause` is the code of what `reason` says in words, `wanted_by` that of `why`. Until now only the words were kept.
+    # `cause` is the code of what `reason` says in words, `wanted_by` that of `why`. Earlier versions kept only the words.
     """
     ALTER TABLE runs ADD COLUMN cause TEXT NOT NULL DEFAULT '';
     ALTER TABLE runs ADD COLUMN wanted_by TEXT NOT NULL DEFAULT '';
@@ -124,27 +124,27 @@ class NoSuchRun(KeyError):
 
 
 class StoreBusy(RuntimeError):
-    """Another process held the database longer than anyone should."""
+    """Another process has locked the database for longer than the waiting time."""
 
     code = "busy"
 
 
 class StoreFull(OSError):
-    """There is no room left for the database: on a full disk it cannot even be read."""
+    """The disk is full. SQLite then cannot even read, because it needs room for files of its own."""
 
     def __init__(self, error: sqlite3.Error):
         super().__init__(errno.ENOSPC, f"the disk is full ({error})")
 
 
 class StoreReadOnly(OSError):
-    """The database lies where nothing may be written any more."""
+    """The database's folder or file system has become read-only."""
 
     def __init__(self, path: Path, error: sqlite3.Error):
         super().__init__(errno.EROFS, f"{path.parent} is read-only ({error})")
 
 
 class StoreUnusable(OSError):
-    """The database cannot be opened, or is none; names the file."""
+    """The file cannot be opened, or is no SQLite database; the message names it."""
 
     def __init__(self, path: Path, error: sqlite3.Error):
         super().__init__(f"{path}: {error}; check the folder's permissions, or choose another with --root")
@@ -152,8 +152,8 @@ class StoreUnusable(OSError):
 
 @dataclass(frozen=True)
 class Run:
-    """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training. `reason` says in words for
-    people why the state is what it is, `cause` as a code of `training.outcome.Cause`; `why` and `wanted_by` likewise of `wanted`."""
+    """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training. Why the `state` is what it
+    is: `reason` in words for people, `cause` as a code of `training.outcome.Cause`. Likewise `why` and `wanted_by` for `wanted`."""
 
     id: str
     name: str
@@ -189,7 +189,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """One recorded event. `id` grows by time within a run and is never used again."""
+    """One recorded event. `id` increases in the order of recording and is never reused."""
 
     id: int
     step: int
@@ -236,8 +236,8 @@ class Store:
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
-        """Meanwhile nobody who closes a connection is the last one: that one writes the whole journal back and removes it, and
-        the next has to make it again."""
+        """Hold a connection open, which keeps the write-ahead log (WAL) from being checkpointed on close: whoever closes the last
+        connection writes the log back and deletes it, and the next one has to make it again."""
         with self._usable(), self._connect() as db:
             db.execute("SELECT 1 FROM runs LIMIT 1").fetchone()
             yield
@@ -245,7 +245,7 @@ class Store:
     # Readers.
 
     def run(self, run_id: str) -> Run:
-        """Raises NoSuchRun, also for what is no text that could be stored."""
+        """Raises NoSuchRun, also for an id that cannot be encoded as UTF-8."""
         try:
             run_id.encode()
         except UnicodeEncodeError:
@@ -274,7 +274,7 @@ class Store:
             return [_run(row) for row in rows]
 
     def last_starts(self) -> dict[str, float]:
-        """By owner when one of their runs last began to train."""
+        """By owner, when one of their runs last began to train."""
         with self._reading() as db:
             return dict(db.execute("SELECT owner, max(turn_at) FROM runs WHERE turn_at IS NOT NULL GROUP BY owner").fetchall())
 
@@ -300,7 +300,7 @@ class Store:
             return [Row(row["id"], row["step"], row["kind"], json.loads(row["body"])) for row in rows]
 
     def integrity(self) -> list[str]:
-        """What SQLite finds damaged in the database; nothing where it is sound."""
+        """The damage that SQLite's integrity check finds; empty where there is none."""
         try:
             with self._reading() as db:
                 return [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
@@ -328,11 +328,11 @@ class Store:
         self._update(run_id, private=private)
 
     def want(self, run_id: str, wanted: str, why: str = "", by: str = "") -> None:
-        """Set what the run's worker is to do (run, pause, stop), and why: in words, and by what cause."""
+        """Set what the run's worker is to do (run, pause, stop), and why: in words and as the code of a cause."""
         self._update(run_id, wanted=wanted, why=why, wanted_by=by)
 
     def want_if_free(self, run_id: str, wanted: str, why: str, by: str) -> bool:
-        """The same, also yield, of a run that trains and of which nobody wants anything else; says whether it was."""
+        """As `want`, also with yield, but only if the run trains and nothing else is wanted of it; says whether that was so."""
         with self._writing() as db:
             done = db.execute(
                 "UPDATE runs SET wanted=?, why=?, wanted_by=? WHERE id=? AND wanted='run' AND state=?",
@@ -341,7 +341,7 @@ class Store:
             return done.rowcount == 1
 
     def set_name(self, person: str, name: str) -> None:
-        """What a person, given by the owner of their runs, wants to be called; nothing forgets them."""
+        """Set the name of a person, identified as the owner of their runs; an empty one removes it. Names are kept for ever."""
         with self._writing() as db:
             if name:
                 db.execute("INSERT OR REPLACE INTO people (id, name, named_at) VALUES (?,?,?)", (person, name, time.time()))
@@ -368,7 +368,7 @@ class Store:
             return done.rowcount == 1
 
     def yield_turn(self, run_id: str, reason: str, cause: str, *, step: int, seconds: float) -> None:
-        """Put a run whose worker has saved it back into the queue, at its end. What its owner wants meanwhile stays wanted."""
+        """Put a run that its worker has saved back at the end of the queue. A pause or stop asked for meanwhile stays in force."""
         with self._writing() as db:
             db.execute(
                 "UPDATE runs SET state='queued', reason=?, cause=?, step=?, seconds=?, ended_at=NULL,"
@@ -399,7 +399,7 @@ class Store:
     # A worker, for its own run.
 
     def begin(self, run_id: str, *, step: int, threads: int, device: str, probe_text: str) -> None:
-        """The worker has its run in hand: drop what was recorded beyond `step` and raise the generation."""
+        """Mark the run as running: drop the events beyond `step`, from where it resumes, and raise the generation."""
         with self._writing() as db:
             db.execute("DELETE FROM events WHERE run_id=? AND step>?", (run_id, step))
             db.execute(
@@ -431,7 +431,7 @@ class Store:
         db = sqlite3.connect(uri or self.path, timeout=wait_s, isolation_level=None, uri=uri is not None)
         db.row_factory = sqlite3.Row
         try:
-            # A reader has no use for it, and could not set it beside a journal that waits to be played back.
+            # Readers do not need this setting, and it fails while a rollback journal of a crash is still to be played back.
             if "?mode=ro" not in (uri or ""):
                 db.execute("PRAGMA synchronous=NORMAL")
             yield db
@@ -458,14 +458,13 @@ class Store:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Turn SQLite's complaints into ours."""
+        """Translate SQLite's errors into those of this module."""
         try:
             yield
         except sqlite3.DatabaseError as error:
             if _is(error, *LOCKED):
                 raise StoreBusy(f"the database is locked ({error})") from error
-            # Where there is no room for SQLite's own files it gives the code of an I/O error, or of a file that cannot be opened: the
-            # file system knows better.
+            # Without room for its own files SQLite reports an I/O error or a file that cannot be opened: the file system is asked too.
             free_bytes, read_only = _room(self.path.parent)
             if _is(error, sqlite3.SQLITE_FULL) or free_bytes < NEEDED_BYTES:
                 raise StoreFull(error) from error
@@ -489,9 +488,9 @@ class Store:
 
 
 class Buffer:
-    """A worker's events on their way to the store; nothing is lost while another process holds the lock.
+    """Buffers a worker's events, so that none is lost while another process locks the database.
 
-    `flush` tries briefly and keeps everything for the next time where the database is busy.
+    `flush` tries briefly; where the database is busy, it keeps everything for the next call.
     """
 
     def __init__(self, store: Store, run_id: str):
@@ -536,15 +535,15 @@ def _room(folder: Path) -> tuple[int, bool]:
 
 
 def _now(db: sqlite3.Connection) -> float:
-    """The time of day, in seconds since 1970, but never before what is recorded already: where the clock was set back, what
-    happens later still comes later, in lists and in whose turn it is. A record more than a day ahead is not believed."""
+    """The time in seconds since 1970, but never earlier than the newest recorded one: if the clock was set back, later events
+    still sort later, in lists and in the queue. A recorded time more than a day ahead is ignored."""
     newest = "max(coalesce(max(created_at), 0), coalesce(max(started_at), 0), coalesce(max(ended_at), 0))"
     now, recorded = time.time(), db.execute(f"SELECT {newest} FROM runs").fetchone()[0]
     return recorded + 0.001 if now <= recorded < now + DAY_S else now
 
 
 def _validations(db: sqlite3.Connection, run_id: str) -> tuple[Any, Any]:
-    """The last and the best held-out loss of what is recorded, during the run and not at its end."""
+    """The last and the best recorded held-out loss; the final validation on the whole split does not count."""
     rows = db.execute("SELECT body FROM events WHERE run_id=? AND kind='validation' ORDER BY id", (run_id,))
     losses = [body["loss"] for body in (json.loads(row["body"]) for row in rows) if not body["whole"]]
     best = min((loss for loss in losses if loss == loss), default=float("nan"))
@@ -552,13 +551,13 @@ def _validations(db: sqlite3.Connection, run_id: str) -> tuple[Any, Any]:
 
 
 def _is(error: sqlite3.Error, *codes: int) -> bool:
-    """Whether an error of SQLite's has one of these primary result codes; one that Python itself raises has none."""
+    """Whether an error has one of these primary result codes of SQLite; errors that Python itself raises have none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
 def _switch_to_wal(db: sqlite3.Connection) -> None:
-    """Where the file system cannot do WAL, SQLite answers with the journal mode it kept. SQLite
-    does not wait by itself where another process is switching at the same time."""
+    """Turn on write-ahead logging. On a file system without support for it SQLite keeps its old journal mode and raises nothing.
+    SQLite does not wait by itself while another process switches, hence the loop."""
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -571,7 +570,7 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
 
 
 def _wait_for_tables(db: sqlite3.Connection) -> None:
-    """A database that another process is just making is there a moment before its tables are."""
+    """Wait for the tables: while another process creates the database, the file exists a moment before they do."""
     deadline = time.monotonic() + CREATION_WAIT_S
     while db.execute("SELECT 1 FROM sqlite_master WHERE type='table' AND name='runs'").fetchone() is None:
         if time.monotonic() > deadline:
@@ -581,7 +580,7 @@ def _wait_for_tables(db: sqlite3.Connection) -> None:
 
 
 def _run(row: sqlite3.Row) -> Run:
-    """Columns that a later version has added are left out: its app may have brought up to date what an older worker reads."""
+    """Ignores unknown columns: the app of a later version may have migrated the database while an older worker still reads it."""
     fields = {name: value for name, value in dict(row).items() if name in _COLUMNS}
     for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):

@@ -1,7 +1,7 @@
-"""The named endpoints: all that the page can do, for programs. Signatures are typed; every value is checked here.
+"""The API for programs: named endpoints for all that the page can do. Signatures are typed; every value is checked here.
 
-What changes something takes the `owner_key` that `/start_run` gave out, and so does looking at a private run. The host's token is
-a key to everything.
+Changing a run, or looking at a private one, takes the `owner_key` that `/start_run` returned. The host's token is accepted as the key
+of every run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Endpoints:
     def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False) -> dict:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
         from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given).
-        Nobody else sees a private one."""
+        A `private` run is visible to its owner and the host only."""
         with answered():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:
@@ -69,14 +69,14 @@ class Endpoints:
             return self._status(self.services.access.runs(self._visitor(owner_key)))
 
     def metrics(self, run_id: str, owner_key: str = "") -> list:
-        """Everything recorded of a run's losses, rates and speed: one object per training point or validation."""
+        """The recorded losses, learning rates and speeds of a run: one object per training point, validation or accuracy."""
         with answered():
             frame = frames.metrics(self.db, [self._run(run_id, owner_key).id])
             return orjson.loads(frame.to_json(orient="records"))
 
     def control_run(self, run_id: str, action: str, owner_key: str) -> dict:
-        """`action` is pause, resume, stop, continue (a new run that goes on from this one's last checkpoint), private (nobody else
-        sees it) or public."""
+        """Steer a run. `action` is pause, resume, stop, continue (a new run that starts from this one's last checkpoint), private
+        (only the owner and the host see it) or public."""
         with answered():
             supervisor: Supervisor = self.services.supervisor
             actions = {
@@ -109,7 +109,7 @@ class Endpoints:
         self, run_id: str, prompt: str = "", step: int | None = None, max_new_tokens: int = 200, temperature: float = 0.8,
         top_k: int | None = None, top_p: float | None = None, seed: int = 1, owner_key: str = "",
     ) -> Iterator[dict]:  # fmt: skip
-        """Stream tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`."""
+        """Stream sampled tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`, the likeliest others."""
         with answered():
             config = sampler.parse_sampling(
                 {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
@@ -123,7 +123,7 @@ class Endpoints:
                 }  # fmt: skip
 
     def upload_text(self, text: str) -> dict:
-        """Keep a text to train on; `source` goes into `data.source` of a config."""
+        """Store a text to train on. Returns its `source`, for `data.source` of a config."""
         with answered():
             limit = self.services.limits().max_upload_bytes
             if not isinstance(text, str):
@@ -131,8 +131,8 @@ class Endpoints:
             return {"source": corpora.add_bytes(self.root, text.encode("utf-8", "surrogatepass"), limit)}
 
     def probe(self, run_id: str, text: str, step: int | None = None, owner_key: str = "") -> dict:
-        """All that can be seen inside a model on any text: `tokens`, `attention[layer][head][query][key]`, and `values`, the
-        measures by quantity, node and layer."""
+        """The probe of a model on any text: `tokens`, the weights `attention[layer][head][query][key]`, and `values`, everything
+        measured, by quantity, node and layer."""
         with answered():
             run = self._run(run_id, owner_key)
             step, text = sampler.parse_step(step), _text(text, "text", MAX_PROBE_TEXT)
@@ -143,8 +143,8 @@ class Endpoints:
             return {"step": at, "tokens": tokens, "attention": maps, "values": seen.values}
 
     def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None, owner_key: str = "") -> dict:
-        """What a checkpoint loses without some parts: `off` is like `layer:2,head:1.3,mlp:1,attn:2`, counted from 1. Losses in
-        nats per token and what it writes, `before` and `after`; `text` is the probe text, the run's own where empty."""
+        """Ablate parts of a checkpoint: `off` is like `layer:2,head:1.3,mlp:1,attn:2`, counted from 1. Returns losses in nats per
+        token and a sampled text, `before` and `after`; `text` is the probe text, the run's own where empty."""
         with answered():
             run = self._run(run_id, owner_key)
             step, off = sampler.parse_step(step), _text(off, "off", MAX_PARTS)
@@ -152,8 +152,8 @@ class Endpoints:
             return self.services.computing.run_soon(lambda: lookup.ablate(self.root, run.id, step, off, text))
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
-        """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration; those of a private run answer
-        to whoever sends the key as the header `X-Playground-Key`."""
+        """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the
+        key in the header `X-Playground-Key`."""
         with answered():
             run = self._run(run_id, owner_key)
             return {name: f"live/runs/{run.id}/{name}" for name in ("weights", "metrics.csv", "config.json")}
@@ -165,12 +165,12 @@ class Endpoints:
         return self.services.visitor(_text(key, "owner_key", 100))
 
     def _run(self, run_id: object, key: object) -> store.Run:
-        """Raises NoSuchRun, also where it is somebody else's private one."""
+        """Raises NoSuchRun, also for somebody else's private run."""
         return self.services.access.run(_text(run_id, "run_id", 100), self._visitor(key))
 
 
 def merged(base: dict, changes: object) -> dict:
-    """`base` with the sections and knobs of `changes` put over it; unknown ones are kept, to be reported."""
+    """`base` overridden by the sections and knobs of `changes`; unknown ones are kept, so that they are reported as problems."""
     if not isinstance(changes, dict):
         raise ConfigError([Problem("config", "a config is an object with the sections model, data, optim, train and probe")])
     result = dict(with_source(base, changes))

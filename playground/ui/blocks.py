@@ -1,4 +1,4 @@
-"""Gradio's page, except that what does not fit a handler is told to whoever sent it."""
+"""Gradio's Blocks, except that a malformed request is an error for its sender only, not a traceback on the terminal."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 import gradio as gr
 
-UNFIT = "what was sent does not fit what this function takes"
+UNFIT = "the arguments that were sent do not fit this function"
 
 
 class Blocks(gr.Blocks):
-    """Nobody's browser sends such a thing, but anybody's program may: it is no error of the app, and none for its terminal."""
+    """Only programs send malformed arguments, never the page itself: they are no error of the app, and not printed."""
 
     async def preprocess_data(self, *arguments: Any, **options: Any) -> list:
         try:
             return await super().preprocess_data(*arguments, **options)
         except gr.Error as error:
             raise _told(error) from None
-        except Exception:  # whatever Gradio stumbles over while it reads what was sent; its words would name files of this machine
+        except Exception:  # whatever Gradio raises while it parses the arguments; its message could name files of this machine
             raise gr.Error(UNFIT, print_exception=False) from None
 
     async def call_function(self, *arguments: Any, **options: Any) -> dict:
-        """A handler's own mistakes stay what they are."""
+        """Other exceptions of a handler are passed on unchanged."""
         try:
             return await super().call_function(*arguments, **options)
         except gr.Error as error:
@@ -29,6 +29,6 @@ class Blocks(gr.Blocks):
 
 
 def _told(error: gr.Error) -> gr.Error:
-    """A word to whoever asked, and to nobody else."""
+    """The error for the sender, not printed on the terminal."""
     error.print_exception = False
     return error

@@ -1,4 +1,4 @@
-"""What all tabs share: the services behind them, who is asking, and how an error reaches a person."""
+"""Shared by all tabs: the services behind them, the visitor, and errors as messages for people and programs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from playground.web.refusals import REFUSALS, code_of
 from playground.workers.audience import Audience
 from playground.workers.supervisor import CannotDo, Supervisor
 
-# Raw values reach these handlers, so that a wrong one gets its own reason; they run beside each other.
+# Handlers get raw values, so that they can say themselves what is wrong with one; they run concurrently.
 EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
 class Services:
-    """What handlers may call."""
+    """The services that handlers may use."""
 
     settings: Settings
     db: Store
@@ -35,11 +35,11 @@ class Services:
     computing: Computing = field(default_factory=Computing)
 
     def visitor(self, kept: object) -> Visitor:
-        """Who is asking, by what their browser keeps or their program sends."""
+        """The visitor, by what their browser keeps or their program sends."""
         return self.access.visitor(kept)
 
     def limits(self) -> Settings:
-        """What the host allows just now."""
+        """The settings with the limits that the host has set meanwhile."""
         return self.supervisor.limits()
 
     @property
@@ -49,7 +49,7 @@ class Services:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what is refused into a message on the page, where what looks like HTML is shown as text; its code is the title."""
+    """Turn a refusal into a message on the page, with HTML escaped and the code as its title."""
     try:
         yield
     except REFUSALS as error:
@@ -59,7 +59,7 @@ def told() -> Iterator[None]:
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """The same for a program that called an endpoint: plain text, a line per problem, and the code as it is."""
+    """Turn a refusal into an error for a program: plain text, a line per problem, with the code as its title."""
     try:
         yield
     except REFUSALS as error:

@@ -1,4 +1,4 @@
-"""The data side of the Design tab: what a text or task is, bringing one's own, and how tokenizers cut a sentence."""
+"""The data part of the Design tab: describes the text or task, takes own texts, and shows how tokenizers split a sentence."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DataForm:
                 )
                 self.use_hub = gr.Button("Fetch and use it", size="sm", elem_id="hub-use")
         with gr.Accordion("Tokens: how a sentence is cut", open=False, elem_id="section-tokens") as self.cutting:
-            self.sentence = gr.Textbox(SENTENCE, label="a sentence of yours", max_lines=3, max_length=400, elem_id="sentence")
+            self.sentence = gr.Textbox(SENTENCE, label="your sentence", max_lines=3, max_length=400, elem_id="sentence")
             self.tokens = Panel("tokens", events=("again",), elem_id="tokens")
 
     def wire(self, source: gr.Dropdown, controls: list, review: dict, apply_preset, preset_outputs: list) -> None:
@@ -77,12 +77,12 @@ class DataForm:
         chosen = self.panel.demonstrate(self.demonstrate, None, preset_outputs[0], **EVENT)
         chosen.then(apply_preset, preset_outputs[0], preset_outputs, **EVENT).then(**review)
         self.sentence.change(**cut)
-        self.tokens.again(**cut)  # asked for by the panel where it can be seen
+        self.tokens.again(**cut)  # triggered by the panel when it becomes visible
 
     # Handlers.
 
     def choose(self, *values) -> list:
-        """A source has been chosen: the data settings become those that it starts from, and the context long enough."""
+        """After a source was chosen: set its default data settings, and a context that is long enough for a task."""
         given = dict(zip(PATHS, values, strict=True))
         source = given["data.source"]
         if not isinstance(source, str) or source_is_known(source):
@@ -96,20 +96,20 @@ class DataForm:
         return [gr.update(value=changes[path]) if path in changes else gr.skip() for path in PATHS]
 
     def demonstrate(self, event: gr.EventData) -> str:
-        """One of the two presets of a task."""
+        """The preset that was chosen of the two of a task."""
         return preset_of(event._data.get("preset") if isinstance(event._data, dict) else None)
 
     def take_files(self, paths: list[str]) -> dict:
-        """Keep uploaded texts as one and choose it."""
+        """Store uploaded texts as one source and choose it."""
         with told():
             if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
-                raise CannotDo("no file has arrived; choose one again")
+                raise CannotDo("no file was received; choose one again")
             files = [(Path(path).name, Path(path).read_bytes()) for path in paths]
             name = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
             return self._chosen(files, name)
 
     def take_paste(self, text: str) -> dict:
-        """Keep a pasted text and choose it."""
+        """Store a pasted text and choose it."""
         with told():
             return self._chosen([("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], "pasted text")
 
@@ -131,7 +131,7 @@ class DataForm:
         return gr.update(choices=source_choices(source), value=source)
 
     def fetch(self, source: str) -> None:
-        """Begin to bring a text from the Hub; the panel follows it."""
+        """Begin to download a text from the Hub; the panel shows the progress."""
         with told():
             self._hub_is_on()
             if not isinstance(source, str) or not corpora.from_hub(source):
@@ -151,10 +151,10 @@ class DataForm:
         except (ConfigError, OSError) as error:
             return [{"kind": "", "waiting": str(error)}]
 
-    # What they and the review of the form use.
+    # Used by the handlers and by the review of the form.
 
     def progress(self, config: RunConfig) -> dict | None:
-        """What is being done before the data can be looked at, for the panel; None once they are here. Raises ConfigError."""
+        """For the panel: the download or preparation that the data still need; None once they are ready. Raises ConfigError."""
         source, root = config.data.source, self.services.settings.root
         errand = self.services.errands.about(("fetch", source))
         if errand is not None:
@@ -165,7 +165,7 @@ class DataForm:
         return None if words is None else {"waiting": words}
 
     def preparing(self, data) -> str | None:
-        """Prepare data in the background; what is being done, or None once it is."""
+        """Prepare data in the background; returns what is being done, or None once it is finished."""
         root = self.services.settings.root
         if not corpora.is_here(data.source, root):
             raise corpora.CorpusError(f"{corpora.title(data.source)} is not on this machine yet; fetch it first")
@@ -193,7 +193,7 @@ class DataForm:
 
 
 def source_choices(chosen: str = "", name: str = "own text") -> list[tuple[str, str]]:
-    """Every built-in source, and the one that was brought."""
+    """Every built-in source, and the visitor's own if one is chosen."""
     choices = [(title, source) for source, title in SOURCES.items()]
     if chosen and chosen not in SOURCES:
         words = chosen.removeprefix("hub:") if HUB.fullmatch(chosen) else f"{name[:40]} ({chosen[7:13]})"

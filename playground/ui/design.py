@@ -1,4 +1,4 @@
-"""The Design tab: choose an architecture, a text and a recipe; see what they amount to; train."""
+"""The Design tab: choose architecture, data and training recipe; see size, cost and diagram; train."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Design:
         }
         source = self.controls[SOURCE]
         gr.on([_edited(control) for control in [self.compare, *self.controls] if control is not source], **review)
-        self.picture.again(**review)  # asked for while this machine is still being measured
+        self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         self.data.wire(source, self.controls, review, self.apply_preset, [self.preset, *self.controls])
         self.train.click(self.start, [visitor, self.preset, *self.controls], [wire, tabs], **EVENT)
@@ -87,7 +87,7 @@ class Design:
     # Handlers.
 
     def review(self, preset: str, compare: str, *values) -> list:
-        """What the form amounts to, for the picture, the data and the section labels. Never raises."""
+        """Evaluate the form: problems or facts for the picture and the data panel, and the section labels. Never raises."""
         base, labels = PRESETS[preset_of(preset)].config, [gr.skip() for _ in (*self.sections, self.data.cutting)]
         try:
             config = parse(RunConfig, nested(form.read(values)))
@@ -96,7 +96,7 @@ class Design:
                 return [waiting, waiting, *labels]
             config = checked(config, self.services.limits())
         except (ConfigError, OSError) as error:
-            full = [Problem("data.source", f"the data could not be made ready: {error}")]  # a full disk, say
+            full = [Problem("data.source", f"the data could not be prepared: {error}")]  # a full disk, for example
             problems = error.problems if isinstance(error, ConfigError) else full
             return [{"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in problems]}, gr.skip(), *labels]
         known = facts(config, self.services.settings.root, compare)
@@ -115,7 +115,7 @@ class Design:
         return updates
 
     def start(self, kept: object, preset: str, *values) -> list:
-        """Queue the run and turn to it."""
+        """Queue the run and open it in the Train tab."""
         with told():
             run_id = self.services.supervisor.submit(nested(form.read(values)), self.services.visitor(kept), preset=preset_of(preset))
         return [{"run": run_id, "mine": True}, gr.Tabs(selected="train")]
@@ -123,7 +123,7 @@ class Design:
     # What the handlers use.
 
     def _section_updates(self, config: RunConfig, changed: dict) -> list:
-        """How many settings each section has changed; that of the tasks is there for a task only, the tokenizers for a text."""
+        """Label each section with its number of changed settings; show the task section for a task only, the tokenizers for a text only."""
         counts = {name: sum(spec.path in changed for spec in form.groups()[name]) for name in self.sections}
         labels = {name: f"{name} ({count} changed)" if count else name for name, count in counts.items()}
         is_task = config.data.task is not None
@@ -132,8 +132,8 @@ class Design:
 
 
 def _edited(control: gr.components.Component):
-    """The event of a person's edit. A text box does not report what is pasted as input, a slider not
-    that it cut a typed number down to its range, and a dropdown reports each choice twice."""
+    """The event to listen to for a person's edits. `input` would miss text pasted into a text box and a typed number that a
+    slider clamps to its range, and would report each choice of a dropdown twice."""
     if isinstance(control, gr.Dropdown):
         return control.select
     return control.change if isinstance(control, gr.Textbox | gr.Slider) else control.input

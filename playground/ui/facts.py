@@ -1,4 +1,4 @@
-"""What a form amounts to, as data for the picture and the search box. Knows nothing of Gradio."""
+"""What follows from a config (size, cost, data, diagram), as data for the picture and the search box. Knows nothing of Gradio."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
 
 
 def learns(config: RunConfig, known: About) -> dict:
-    """How much a run looks at, and how many times that is what there is."""
+    """How many tokens or examples a run trains on, and how many epochs (`times`) that makes."""
     steps, train = config.train.max_steps, config.train
     sequences = None if steps is None else steps * train.batch_size * train.accumulation
     total = sequences if sequences is None or known.kind == "task" else sequences * config.width
@@ -68,24 +68,23 @@ def about_data(config: RunConfig, known: About) -> dict:
 
 
 def warnings(config: RunConfig, known: About) -> list[str]:
-    """Where a text is too short for what is asked of it."""
+    """Warnings about a text that is too short for the model or the run."""
     found, times = [], learns(config, known)["times"]
     if known.n_train < n_params(config.model) / 20:
         found.append(
             f"The text is short for this model: {known.n_train:,} tokens to train on, and {n_params(config.model):,} parameters. "
-            "It will learn the text by heart; watch the held-out loss rise."
+            "It will overfit, that is learn the text by heart: watch the held-out loss rise."
         )
     elif times is not None and times > 20:
-        found.append(f"This run reads the text {times:,.0f} times: it will learn parts of it by heart. Watch the held-out loss.")
+        found.append(f"This run reads the text {times:,.0f} times (epochs) and will learn parts of it by heart: watch the held-out loss.")
     if known.n_held_out < 20 * config.model.block_size:
         windows = known.n_held_out // config.model.block_size
-        found.append(f"Only {windows:,} windows are held out, so the held-out loss is a rough figure.")
+        found.append(f"Only {windows:,} windows are held out, so the held-out loss is a rough estimate.")
     return found
 
 
 def tokens(sentence: str, config: RunConfig, root: Path, waiting: dict[str, str]) -> list[dict]:
-    """A sentence under each tokenizer: pieces for people, `known` false where the tokenizer has never seen it.
-    `waiting` says of a tokenizer that is not ready what is being done."""
+    """A sentence split by each tokenizer, for the panel. `waiting`: by tokenizer that is not ready yet, what is being done for it."""
     rows = []
     for kind, data in variants(config).items():
         if kind in waiting:
@@ -107,7 +106,7 @@ def variants(config: RunConfig) -> dict[str, DataConfig]:
 
 
 def pieces(sentence: str, tokenizer: Tokenizer) -> list[list]:
-    """[text, whether it is known] of each token."""
+    """[text, whether the tokenizer can encode it] of each token."""
     try:
         return [[tokenizer.token(i), True] for i in tokenizer.encode(sentence).tolist()]
     except UnknownCharacters:
@@ -126,8 +125,8 @@ def _reads(piece: str, tokenizer: Tokenizer) -> bool:
 
 
 def seconds(config: RunConfig, root: Path) -> float | None:
-    """How long a run will take here: by what the machine was measured to do, or else as the newest run
-    that has a speed; None where there is nothing to go by yet."""
+    """The estimated training time of a run: from the machine's measured speed, or else scaled from the newest run that has
+    one; None where neither is known yet."""
     machine = estimate.load(root)
     if machine is not None:
         return estimate.run_seconds(config, machine)
@@ -140,7 +139,7 @@ def section_id(name: str) -> str:
 
 
 def searchable() -> list[dict]:
-    """Every knob with the words by which it can be found and the section it sits in."""
+    """Every knob with its section and the text that the search box searches."""
     return [
         {
             "id": spec.elem_id,
@@ -154,7 +153,7 @@ def searchable() -> list[dict]:
 
 
 def idle(config: RunConfig) -> list[dict]:
-    """The controls that have no effect with this config, each with what would give it one."""
+    """The controls that have no effect with this config, each with a message that says what they need."""
     values, labels = flat(config), {spec.path: spec.knob.label for spec in SPECS}
     found = []
     for spec in SPECS:

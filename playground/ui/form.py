@@ -24,7 +24,7 @@ def groups() -> dict[str, list[Spec]]:
 
 
 def control(spec: Spec, value: Any, choices: Iterable[tuple[str, str]] | None = None) -> gr.components.Component:
-    """The control for a knob. Bounds are checked by the config itself, so that a wrong value gets its reason."""
+    """The control for a knob. It does not enforce bounds: the config checks them and says what is wrong."""
     words = {"label": label(spec), "info": hint(spec), "elem_id": spec.elem_id, "interactive": True}
     shown = shown_value(spec, value)
     if choices is not None:
@@ -68,7 +68,7 @@ def shown_value(spec: Spec, value: Any) -> Any:
 
 
 def read(values: Iterable[Any]) -> dict[str, Any]:
-    """What the controls say, in the order of SPECS, as a flat config for `parse`."""
+    """The values of the controls, in the order of SPECS, as a flat config for `parse`."""
     flat = {}
     for spec, value in zip(SPECS, values, strict=True):
         if value is None and not spec.optional:

@@ -1,6 +1,6 @@
-"""Gradio's own scripts and styles: compressed once, not anew for every visitor, and kept by browsers.
+"""Serves Gradio's own scripts and styles: compressed once, not for every visitor anew, and cached by browsers for good.
 
-Knows nothing of the playground. Their names change with their content.
+That is safe because their names change with their content. Knows nothing of the playground.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 FOLDER = Path(gradio.__file__).parent / "templates" / "frontend" / "assets"
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 COMPRESSED = (".js", ".css")
-MOST_BYTES = 2 << 20  # what is larger belongs to parts that this page has not
+MOST_BYTES = 2 << 20  # larger files belong to components that this page does not use
 
 
 class Frontend:

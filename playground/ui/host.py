@@ -1,4 +1,4 @@
-"""The Host tab: a wall of everyone's runs and what only the host may do. It is there for whoever holds the host's token."""
+"""The Host tab: everyone's runs, and the actions that only the host may do. Shown only to visitors with the host's token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playground.workers.supervisor import CannotDo
 
 
 class HostTab:
-    """Builds the tab and owns its one handler, which refuses everybody else. What is shown the panel fetches itself."""
+    """Builds the tab and owns its one handler, which refuses everybody but the host. The panel fetches its data itself."""
 
     def __init__(self, services: Services):
         self.services, self.host = services, Host(services.supervisor)
@@ -25,7 +25,7 @@ class HostTab:
         self.panel.act(self.act, visitor, [wire, tabs], **EVENT)
 
     def act(self, kept: object, event: gr.EventData) -> list:
-        """Do what was pressed: `do` names it, `run` is the run it is about, `limits` what was typed."""
+        """Do the action of a pressed button: `do` names it, `run` is its run, `limits` are the limits as typed."""
         asked = event._data if isinstance(event._data, dict) else {}
         with told():
             who = self.services.visitor(kept)
@@ -36,7 +36,7 @@ class HostTab:
         return [gr.skip(), gr.skip()]
 
     def _done(self, asked: dict, who: Visitor) -> str:
-        """Do it, and say what was done. Raises CannotDo for what is not on offer."""
+        """Do the action; returns a message that says what was done. Raises CannotDo for an unknown action."""
         supervisor, host, what = self.services.supervisor, self.host, asked.get("do")
         to_one = {
             "pause": (supervisor.pause, "The run pauses."), "resume": (supervisor.resume, "The run goes on."),
@@ -44,7 +44,7 @@ class HostTab:
         }  # fmt: skip
         to_all = {
             "pause_all": (host.pause_all, "paused"), "resume_all": (host.resume_all, "resumed"),
-            "clear_idle": (host.clear_idle, "paused that nobody looked at"),
+            "clear_idle": (host.clear_idle, "paused because nobody looked at them"),
         }  # fmt: skip
         if what == "limits":
             host.set_limits(who, asked.get("limits") if isinstance(asked.get("limits"), dict) else {})
@@ -56,7 +56,7 @@ class HostTab:
         if isinstance(what, str) and what in to_all:
             act, said = to_all[what]
             return f"{_runs(act(who))} {said}."
-        raise CannotDo("there is nothing like this to do")
+        raise CannotDo("there is no such action")
 
 
 def _runs(n: int) -> str:

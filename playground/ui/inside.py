@@ -1,4 +1,4 @@
-"""The Inside tab: what goes on in the open run's model, part by part, at any step."""
+"""The Inside tab: attention, activations and gradients in the open run's model, part by part, at any step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playground.ui.panel import Panel, calls
 
 
 class Inside:
-    """Builds the tab and owns its handlers. What is shown is fetched by the panel itself."""
+    """Builds the tab and owns its handlers. The panel fetches its data itself."""
 
     def __init__(self, services: Services):
         self.services = services
@@ -22,18 +22,18 @@ class Inside:
             self.text = gr.Textbox(
                 label="probe text", lines=1, max_lines=3, max_length=MAX_PROBE_TEXT, scale=6, min_width=240, elem_id="probe-text",
                 placeholder="Leave it to the run, or write your own sentence",
-                info="The text on which everything here is measured, up to 64 tokens. The owner changes what the run records, and its "
-                "checkpoints are looked at again; everybody else gets an answer of their own from the checkpoints.",
+                info="Everything here is measured on this text, up to 64 tokens. Your own run records the new text from now on, and its "
+                "checkpoints are measured again; in other people's runs only you see it, measured on the checkpoints.",
             )  # fmt: skip
             self.use = gr.Button("Look at this text", scale=1, min_width=140, size="sm", elem_id="use-probe")
 
     def wire(self, visitor: gr.BrowserState, wire: Panel) -> None:
         for event in (self.use.click, self.text.submit):
             looked = event(self.look, [visitor, wire, self.text], None, js=calls("lookAt"), **EVENT)
-            looked.then(None, None, None, js=calls("lookAgain"), api_visibility="private")  # by now the work it began can be asked about
+            looked.then(None, None, None, js=calls("lookAgain"), api_visibility="private")  # the reprobing has begun: poll its progress
 
     def look(self, kept: object, wire: object, text: str) -> None:
-        """The owner's run records the text from now on, and its checkpoints are looked at once more in the background."""
+        """For the owner: the run probes this text from now on, and its checkpoints are probed again in the background."""
         with told():
             run_id, who, text = run_of(wire), self.services.visitor(kept), str(text or "")[:MAX_PROBE_TEXT]
             run = self.services.access.run(run_id, who)
@@ -47,5 +47,5 @@ class Inside:
                 def wanted() -> bool:
                     return db.run(run_id).probe_text == text
 
-                self.services.errands.forget(again)  # one that gave up when another text was wanted
+                self.services.errands.forget(again)  # it may have ended early because another text was wanted
                 self.services.errands.go(again, lambda report: lookup.reprobe(root, run_id, text, report, wanted, run_later), patience_s=0)

@@ -1,4 +1,4 @@
-"""The page: a bar that shows the open run, its tabs, and what is wired between them."""
+"""The page: the bar with the open run, the tabs, and the events that connect them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from playground.ui.sample import Sample
 from playground.ui.you import You
 from playground.web.assets import assets
 
-# The key that obfuscates what the browser keeps is in the page's source in any case; a fixed one
-# lets the browser read its own secret again after the app has restarted.
+# Gradio obfuscates what the browser keeps with a secret that is in the page's source in any case. A fixed one
+# lets the browser read its own key again after the app has restarted.
 STORAGE_KEY, STORAGE_SECRET = "gpt-playground-visitor", "gpt-playground-1"
 
 
 def build(services: Services) -> gr.Blocks:
-    """The whole app, not yet launched."""
+    """Build the whole page; it is not launched yet."""
     with Blocks(title="GPT playground", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        api.build(services)  # first: its names are promised, those of the page's own handlers are not
+        api.build(services)  # first, so that the endpoints get their documented names, also where a handler of the page has the same
         visitor = gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
         wire = Panel("wire", {"run": None, "mine": False}, visible="hidden", elem_id="wire")
         you, host = You(services), HostTab(services)
@@ -100,7 +100,7 @@ def _wire_load(
     services: Services, page: gr.Blocks, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, you: Panel, host_tab: gr.Tab
 ) -> None:  # fmt: skip
     def greet(kept: object, request: gr.Request) -> list:
-        """`?run=ID` opens that run for whoever has the link; the host gets a tab more."""
+        """Open the run of `?run=ID`, if the visitor may see it; show the Host tab to the host."""
         who = services.visitor(kept)
         about = {"name": services.db.names().get(who.id, ""), "host": who.is_host}
         rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip()]

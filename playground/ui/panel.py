@@ -1,6 +1,6 @@
-"""A live panel: a place in the page that its own JavaScript (in assets/) fills and keeps up to date.
+"""A live panel: an element of the page that the page's own JavaScript (in assets/) fills and updates.
 
-Gradio runs `js_on_load` as a plain function and waits for nothing: a panel is mounted when the module is there, and reads the newest
+Gradio runs `js_on_load` as a plain function and does not await it: a panel is mounted once the module is loaded, and reads its newest
 value then.
 """
 
@@ -13,20 +13,20 @@ import gradio as gr
 
 from playground.web.assets import assets
 
-# By its whole address: code that Gradio makes from text has Gradio's own script for its base.
+# The absolute address: in code that Gradio creates from text, a relative import resolves against Gradio's own script.
 MODULE = f"import(new URL({json.dumps(assets().url('main.js'))}, document.baseURI))"
 
 
 def calls(name: str) -> str:
-    """The `js=` of an event: what the page's module exports under this name gets the inputs and gives the outputs."""
+    """The `js=` of an event: calls the function that the page's module exports under this name, inputs to outputs."""
     return f"async (...inputs) => (await {MODULE}).{name}(...inputs)"
 
 
 class Panel(gr.HTML):
-    """`kind` names the panel in assets/main.js; `events` what it may report to Python.
+    """`kind` names the panel in assets/main.js; `events` are those it may trigger in Python.
 
-    The template never mentions the value, so what a person typed is never read as HTML and the
-    browser's own elements survive every update.
+    The template does not contain the value: so text typed by people is never parsed as HTML, and an update of the value
+    does not replace the elements that the JavaScript has made.
     """
 
     def __init__(self, kind: str, value: object = None, *, events: Sequence[str] = (), **options):

@@ -13,7 +13,7 @@ from playground.ui.panel import Panel, calls
 
 
 class Runs:
-    """Builds the tab and owns its handlers. The table's value says which run is chosen."""
+    """Builds the tab and owns its handlers. The value of the table is the chosen run."""
 
     def __init__(self, services: Services):
         self.services = services
@@ -49,7 +49,7 @@ class Runs:
         )  # fmt: skip
 
     def wire_copy(self, button: gr.Button, chosen: list, tabs: gr.Tabs, design: Design) -> None:
-        """A press fills Design with what the chosen run was trained with."""
+        """Make the button fill the Design tab with the chosen run's config."""
         filled = button.click(self.copy_config, chosen, [tabs, design.preset, *design.controls], **EVENT)
         filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
 
@@ -81,21 +81,21 @@ class Runs:
         return ""
 
     def set_private(self, kept: object, table: object) -> None:
-        """Hide a run that everybody sees, or show one that is private."""
+        """Make a public run private, or a private one public."""
         with told():
             private = bool(table.get("private")) if isinstance(table, dict) else False
             self.services.supervisor.set_private(chosen_of(table), self.services.visitor(kept), not private)
         gr.Info("Everybody sees the run now." if private else "Only you and the host see the run now.", duration=4)
 
     def delete_offered(self, kept: object, event: gr.EventData) -> None:
-        """The runs that were offered for deletion and that their owner has said yes to."""
+        """Delete the runs that were proposed for deletion, after their owner has confirmed."""
         runs = event._data.get("runs") if isinstance(event._data, dict) else None
         with told():
             for run_id in runs if isinstance(runs, list) else []:
                 self.services.supervisor.delete(str(run_id), self.services.visitor(kept))
 
     def delete_run(self, kept: object, table: object, wire: object) -> dict:
-        """The browser asks first, and sends no run where the answer was no."""
+        """Delete the chosen run. The browser asks for confirmation first and sends `kept` where it was refused."""
         if isinstance(table, dict) and table.get("kept"):
             return gr.skip()
         with told():
@@ -114,5 +114,5 @@ def chosen_of(table: object) -> str:
 
 
 def opened(run: store.Run, visitor: Visitor) -> dict:
-    """What the page keeps of the run that is open in it."""
+    """What the page stores about its open run."""
     return {"run": run.id, "mine": visitor.owns(run)}

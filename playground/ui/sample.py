@@ -1,4 +1,4 @@
-"""The Sample tab: let any checkpoint of any run write, and see how sure it was of each token."""
+"""The Sample tab: sample text from any checkpoint of any run, and see the probability of each token."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Sample:
                     elem_id="sample-step",
                 )
                 self.prompt = gr.Textbox(
-                    label="prompt", lines=3, max_lines=8, elem_id="sample-prompt", placeholder="Empty: the model begins by itself",
-                    info="What the model goes on from.",
+                    label="prompt", lines=3, max_lines=8, elem_id="sample-prompt", placeholder="Empty: the model writes from the beginning",
+                    info="The text that the model continues.",
                 )  # fmt: skip
                 with gr.Row():
                     self.go = gr.Button("Write", variant="primary", elem_id="sample-go")
@@ -61,8 +61,7 @@ class Sample:
         self.halt.click(None, None, None, cancels=[writing], api_visibility="private")
 
     def list_runs(self, kept: object, wire: object, chosen: str | None, step: str | None, seen: str | None) -> list:
-        """Runs that have a checkpoint, newest first. The open one is chosen when it has just been opened;
-        otherwise the choice stays."""
+        """List the runs that have a checkpoint, newest first. A run that was opened since is chosen; otherwise the choice stays."""
         root = self.services.settings.root
         runs = [run for run in self.services.access.runs(self.services.visitor(kept)) if sampler.steps(root, run.id)]
         choices = [(f"{run.name} · {run.state} at step {run.step:,} · {run.id}", run.id) for run in runs]
@@ -73,7 +72,7 @@ class Sample:
         return [gr.update(choices=choices, value=value), self.list_steps(kept, value, step if value == chosen else "latest"), here]
 
     def list_steps(self, kept: object, run_id: str | None, chosen: str | None = "latest") -> dict:
-        """The checkpoints of a run, newest first."""
+        """List the checkpoints of a run, newest first."""
         with told():
             there = sampler.steps(self.services.settings.root, self._seen(kept, run_id)) if run_id else []
         newest = f"newest (step {there[-1]:,} now)" if there else "newest"
@@ -81,7 +80,7 @@ class Sample:
         return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
 
     def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
-        """Stream what the model writes; the page gets all tokens so far some twenty times a second."""
+        """Stream sampled text; the page gets all tokens so far, about twenty times a second."""
         with told():
             if not run_id:
                 yield {"prompt": "", "tokens": [], "state": "empty"}
@@ -104,5 +103,5 @@ class Sample:
             yield {"prompt": prompt, "tokens": tokens, "state": "done", "wanted": config.max_new_tokens}
 
     def _seen(self, kept: object, run_id: object) -> str:
-        """Raises NoSuchRun, also for what is somebody's private run."""
+        """The run's id, if the visitor may see it. Raises NoSuchRun, also for somebody else's private run."""
         return self.services.access.run(str(run_id), self.services.visitor(kept)).id

@@ -1,4 +1,4 @@
-"""Launch the page, the live routes and the supervisor together, and end them in order."""
+"""Starts the page, the routes and the supervisor together, and ends them in order."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from playground.web.routes import Routes
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
 
-# Gradio keeps the description of all controls for every page that was ever opened, a reload included; nothing here needs it.
+# Gradio stores the state of all controls for every page load. Nothing here needs it, so few are kept.
 SESSIONS = 100
-ROOM_IN_A_BODY = 4  # several files at once, or one text with its characters escaped
+ROOM_IN_A_BODY = 4  # the size of a request over that of an upload: several files at once, or a text with escaped characters
 
 
 class Mounted:
-    """An app under a prefix that also answers behind a proxy which strips a path of its own."""
+    """An app mounted under a prefix that also works behind a proxy which strips a path prefix of its own."""
 
     def __init__(self, app: ASGIApp, prefix: str):
         self.app, self.prefix = app, prefix
@@ -46,7 +46,7 @@ class Mounted:
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; running runs go on."""
+    """Serve until SIGINT or SIGTERM; runs that train go on without the page."""
     os.environ.update(calm_threads(os.environ))
     memory.give_back()
     db = Store(settings.root)
@@ -99,7 +99,7 @@ def _launch(blocks, services: Services) -> None:
 
 
 def _port(text: str) -> int:
-    """Raises OSError, as a port that is taken does."""
+    """Raises OSError for a malformed port, as binding one that is taken does."""
     if text and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise OSError(f"GRADIO_SERVER_PORT={text[:20]!r} is no port; use a number from 1 to 65535")
     return int(text or 7860)
@@ -107,9 +107,9 @@ def _port(text: str) -> int:
 
 def _head() -> str:
     icon = assets().text("icon.svg").replace("#", "%23").replace('"', "'").replace("\n", "")
-    style = f"<style>{page.css()}</style>"  # launch(css=...) would add a copy with a prefix that wins over every state
+    style = f"<style>{page.css()}</style>"  # launch(css=...) would add a prefixed copy, more specific than the rules for states
     links = f'<link rel="icon" href="data:image/svg+xml,{icon}"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    # Side by side with Gradio's own scripts: an import alone would begin when Gradio has made the page, and go from module to module.
+    # Preloaded in parallel with Gradio's scripts: an import alone would start after Gradio has built the page, one module at a time.
     modules = "".join(f'<link rel="modulepreload" href="{assets().url(name)}">' for name in assets().modules())
     return style + links + modules
 

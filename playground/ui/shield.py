@@ -1,6 +1,6 @@
-"""What every answer of the page carries, and what no request may do: change something from another site, or be too large.
+"""Security middleware: adds security headers to every response, and refuses cross-site changes (CSRF) and requests that are too large.
 
-Plain ASGI, around all routes. Knows nothing of runs; who may steer which is decided where it is done.
+Plain ASGI, around all routes. Knows nothing of runs; `Access` decides who may steer them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from playground.system.files import REPOSITORY
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# The page's own scripts and styles stand in the document, and Gradio makes functions from text: both must be allowed.
+# 'unsafe-inline' for scripts and styles inside the document, 'unsafe-eval' because Gradio creates functions from text.
 # Spaces show the page in a frame of huggingface.co, so frame-ancestors and not X-Frame-Options.
 POLICY = "; ".join(
     (
@@ -37,7 +37,7 @@ HEADERS = {
 
 
 class Shield:
-    """An app behind these rules; a body may have `max_bytes`."""
+    """Wraps an app in these rules; a request body may have `max_bytes`."""
 
     def __init__(self, app: ASGIApp, max_bytes: int):
         self.app, self.max_bytes = app, max_bytes
@@ -65,7 +65,7 @@ class Shield:
             return
         try:
             await self.app(scope, _Counted(receive, self.max_bytes), send_guarded)
-        except Exception as error:  # the edge: Gradio's own routes stumble over what no browser sends
+        except Exception as error:  # Gradio's own routes raise anything for malformed requests
             print(_in_a_line(scope, error), file=sys.stderr, flush=True)
             if not started:
                 await PlainTextResponse("this request cannot be understood", 400)(scope, receive, send_guarded)
@@ -80,8 +80,8 @@ class Shield:
 
 
 def _in_a_line(scope: Scope, error: Exception) -> str:
-    """What has gone wrong and where, for the terminal: in our own code by the path in the repository, elsewhere by the last two parts.
-    Only what is printable of what somebody sent."""
+    """The error and its place on one line, for the terminal: in our own code by the path in the repository, elsewhere by the last two
+    parts of the path. Characters that are not printable become spaces."""
     frames = traceback.extract_tb(error.__traceback__)
     path = Path(frames[-1].filename) if frames else Path("nowhere")
     path = path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else Path(*path.parts[-2:])
@@ -91,7 +91,7 @@ def _in_a_line(scope: Scope, error: Exception) -> str:
 
 
 class _Counted:
-    """Receives no more than so many bytes; a longer body, which did not say so, looks like one whose sender has left."""
+    """Limits the body to `max_bytes`: a longer one without a Content-Length is cut off as if its sender had disconnected."""
 
     def __init__(self, receive: Receive, max_bytes: int):
         self.receive, self.left = receive, max_bytes
@@ -106,8 +106,8 @@ class _Counted:
 
 
 def same_origin(headers: Headers) -> bool:
-    """Whether a request comes from the page itself, or from a program, which says nothing of where it is. Browsers say so in
-    `Sec-Fetch-Site`, which no script can set; where the page is served without encryption only in `Origin`."""
+    """Whether a request comes from the page itself or from a program, which sends no origin. Browsers send `Sec-Fetch-Site`, which
+    no script can set; over plain HTTP they send only `Origin`."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
         return site in ("same-origin", "none")

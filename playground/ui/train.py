@@ -1,4 +1,4 @@
-"""The Train tab: how the loss falls, what the model writes, how layers and speed develop."""
+"""The Train tab: curves of loss, gradient norm, learning rate and speed, samples of the model, and its layers over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playground.ui.panel import Panel
 
 
 def build() -> None:
-    """Panels only: they follow the run that is open in the page by themselves."""
+    """Panels only, without handlers: each follows the open run by itself."""
     Panel("progress", elem_id="run-progress")
     with gr.Row(equal_height=True):
         with gr.Column(scale=7, min_width=330):

@@ -1,4 +1,4 @@
-"""Who you are here: the name that others see beside your runs, and the key by which they are yours in another browser too."""
+"""The visitor's identity: the name that others see beside their runs, and the owner key, to use the runs from another browser too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playground.ui.panel import Panel, calls
 
 
 class You:
-    """Builds the panel in the bar and owns its handlers. The browser alone knows its key."""
+    """Builds the panel in the bar and owns its handlers. The owner key is shown by the browser, which alone keeps it."""
 
     def __init__(self, services: Services):
         self.services = services
@@ -24,7 +24,7 @@ class You:
         )
 
     def name(self, kept: object, event: gr.EventData) -> dict:
-        """Keep the name that was typed; empty forgets it."""
+        """Store the typed name; an empty one removes it."""
         typed = event._data.get("name") if isinstance(event._data, dict) else ""
         with told():
             who = self.services.visitor(kept)

@@ -1,4 +1,4 @@
-"""What the routes answer, as bytes: each a function of the store and the files of a run. Who may ask is decided before.
+"""The answers of the routes, as bytes: functions of the store and of a run's files. The routes have checked access before.
 
 Imports torch only where something is computed.
 """
@@ -30,7 +30,7 @@ GONE = orjson.dumps({"gone": True})
 
 
 def delta(db: Store, status: Callable[[Run], dict], run_id: str, generation: int, cursor: int, poll_ms: int) -> bytes:
-    """A run's status and what was recorded since the cursor; all of it where the run has another generation."""
+    """A run's status and the events after the cursor; all events where the run's generation is not the one that the page knows."""
     try:
         run = db.run(run_id)
     except NoSuchRun:  # deleted a moment ago
@@ -68,7 +68,7 @@ def overlay(db: Store, run_ids: Sequence[str], x: str, y: str) -> bytes:
 
 
 def architecture(root: Path, run_id: str) -> bytes:
-    """The graph of a run's model, and what is measured at its nodes."""
+    """The graph of a run's model, and the quantities that are measured at its nodes."""
     config = RunFolder(root, run_id).read_config().model
     first, ends = stream_nodes(config)
     stream = [[first, 0], *([node, layer] for layer in range(config.n_layer) for node in ends)]
@@ -80,7 +80,7 @@ def architecture(root: Path, run_id: str) -> bytes:
 
 
 def probes(root: Path, db: Store, errands: Errands, run_id: str, text: str | None) -> bytes:
-    """The steps that can be looked at with a text (None: the recorded one), and the work on them that goes on."""
+    """The steps that have a probe of a text (None: the run's own), or can have one computed, and the progress of a reprobing."""
     run, folder = db.run(run_id), RunFolder(root, run_id)
     recorded = text is None or text == run.probe_text
     text = run.probe_text if recorded else text
@@ -91,14 +91,14 @@ def probes(root: Path, db: Store, errands: Errands, run_id: str, text: str | Non
 
 
 def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
-    """What was seen at `step` or just before it, as it was recorded or computed now; null where there is nothing yet."""
+    """The probe at `step` or the last one before it, as recorded or computed now; null where there is none yet."""
     run, folder = db.run(run_id), RunFolder(root, run_id)
     text = run.probe_text if text is None else text
     if text is None:
         return b"null"
     found = lookup.recorded(root, run_id, step, text)
     there = [kept for kept in sampler.steps(root, run_id) if kept <= step]
-    # A text that is no longer recorded has probes up to some step only; later checkpoints know better.
+    # A text that the run no longer records has probes up to some step only: compute from a later checkpoint instead.
     if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
         found = computing.run_soon(lambda: lookup.computed(root, run_id, there[-1], text))
     if found is None:
@@ -108,7 +108,7 @@ def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, t
 
 
 def ablation(root: Path, db: Store, computing: Computing, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
-    """What a checkpoint loses without the parts `off`; where that is None, what each part is worth by itself."""
+    """The ablation of the parts `off` of a checkpoint; where that is None, of each part alone."""
     text = text or db.run(run_id).probe_text or ""
     if off is not None:
         return orjson.dumps(computing.run_soon(lambda: lookup.ablate(root, run_id, step, off, text)))
@@ -117,7 +117,7 @@ def ablation(root: Path, db: Store, computing: Computing, run_id: str, step: int
 
 
 def findings(root: Path, db: Store, run_id: str) -> bytes:
-    """What a person should notice, in plain words."""
+    """What is remarkable about a run so far, in plain words."""
     config = RunFolder(root, run_id).read_config()
     rows: dict[str, list[dict]] = {kind: [] for kind in ("progress", "validation", "probe", "facts")}
     for row in db.events(run_id, kinds=rows):

@@ -1,8 +1,8 @@
-"""The page's own modules and styles, and Plotly's script: read once, compressed once, and kept by browsers for good.
+"""The page's own modules and styles, and Plotly's script: read once, compressed once, and cached by browsers for good.
 
-All lie under one version, which changes when any of them does. A browser takes a module by its whole address, the query included,
-and modules import each other by relative paths: with the version in the path there is exactly one of each. An address of another
-version, of a page that was opened before an update, is not found: what it names is no longer here.
+All lie under one version, a hash that changes when any of them does. A browser identifies a module by its whole address, the query
+included, and modules import each other by relative paths: with the version in the path each module is loaded exactly once. A page
+that was opened before an update asks for another version and gets 404, because those files no longer exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from playground.system.files import ASSETS
 
-KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}  # a module of another type is refused
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}  # browsers refuse modules of another type
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 PLOTLY = "plotly.min.js"
 
@@ -35,7 +35,7 @@ class Asset:
 
 
 class Assets:
-    """The files as they were when this was made: what lies under a version never changes."""
+    """The files as they were at the start of the app: what lies under a version never changes."""
 
     def __init__(self, folder: Path = ASSETS):
         paths = [*(path for path in folder.iterdir() if path.suffix in KINDS), _plotly()]
@@ -46,7 +46,7 @@ class Assets:
         self.version = digest.hexdigest()[:12]
 
     def url(self, name: str) -> str:
-        """Address of a file, relative to the page, so that it holds under a sub-path too."""
+        """Address of a file, relative to the page, so that it works under a sub-path too."""
         return f"live/assets/{self.version}/{name}"
 
     def modules(self) -> list[str]:
@@ -57,7 +57,7 @@ class Assets:
         return self.files[name].data.decode()
 
     def compress(self) -> None:
-        """All of them, ahead of the first visitor, who would otherwise wait for it."""
+        """Compress all files before the first visitor, who would otherwise wait for it."""
         for asset in self.files.values():
             _ = asset.compressed
 

@@ -1,6 +1,6 @@
-"""Answers kept for a moment, so that all who ask the same thing at the same time share one computation.
+"""A cache of answers with a short lifetime: equal requests at about the same time share one computation.
 
-The key says which answer it is, such as (run, generation, cursor). Knows nothing of what is computed.
+A key identifies an answer, such as (run, generation, cursor). Knows nothing of what is computed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Cache:
-    """Each answer is computed by one thread while the others wait for it, and is used for `fresh_s`; of at most `size` answers."""
+    """One thread computes an answer while others wait for it; it stays valid for `fresh_s`. Holds about `size` answers at most."""
 
     def __init__(self, fresh_s: float = FRESH_S, size: int = 256):
         self.fresh_s, self.size = fresh_s, size
@@ -44,7 +44,7 @@ class Cache:
         return future.result()
 
     def _forget(self, now: float) -> None:
-        """Drop answers that are no longer fresh, oldest first: an answer may be large."""
+        """Drop expired answers, oldest first, because an answer may be large."""
         while len(self._kept) > 1:
             key, (since, future) = next(iter(self._kept.items()))
             if len(self._kept) <= self.size and not (future.done() and now - since > self.fresh_s):

@@ -1,8 +1,9 @@
-"""What the page computes with models: in one thread, at the priority of the runs, each in its turn.
+"""Runs the page's model computations (sampling, probes) in one thread with low priority, in the order in which they came.
 
-Whoever samples or looks inside shares the cores with those who train; a thread of the page's own priority would take them away.
-Priorities alone do not prevent it: where the system weighs whole sessions, as Linux does outside containers, a worker's two threads
-weigh as much as this one, and both wait for the slower. So it rests as well. Knows nothing of models and of runs but how many train.
+They share the cores with the runs that train, and at the page's own priority would slow them down. A nice value alone does not
+prevent that: Linux outside containers schedules whole sessions (autogroups), so this one thread weighs as much as a worker's two
+threads together, each of which waits for the slower. So the thread also sleeps between computations. Knows nothing of models, and
+of runs only how many train.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Busy(Exception):
 
 
 class Computing:
-    """All that one app computes, in the order in which it was asked for; `nice` is the priority of its thread, and `others` says
-    how many runs train."""
+    """The computations of one app, first come, first served; `nice` is the nice value of the thread, `others` tells how many runs
+    train."""
 
     def __init__(
         self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S, others: Callable[[], int] = lambda: 0
@@ -44,12 +45,12 @@ class Computing:
         self._places, self._streams = threading.Semaphore(waiting + 1), threading.Semaphore(MAX_STREAMS)
 
     def run(self, do: Callable[[], T]) -> T:
-        """What `do` returns or raises, however long it takes for its turn to come."""
+        """What `do` returns or raises; waits for its turn without a limit."""
         return self._thread.submit(self._fairly, do).result()
 
     def run_soon(self, do: Callable[[], T]) -> T:
-        """The same for a person who waits for the answer, and meanwhile keeps a thread of the server: raises Busy where too
-        many wait already, or the turn does not come within the patience."""
+        """As `run`, for a request that occupies a thread of the server while it waits: raises Busy where too many wait already,
+        or its turn does not come within `patience_s`."""
         if not self._places.acquire(blocking=False):
             raise Busy(BUSY)
         begun = threading.Event()
@@ -67,8 +68,8 @@ class Computing:
             self._places.release()
 
     def stream(self, items: Iterator[T]) -> Iterator[T]:
-        """The same items, computed a little at a time, so that others have their turns in between. Raises Busy where too many do
-        so already, and what the items raise."""
+        """The items of an iterator, computed in short turns, so that others get theirs in between. Raises Busy where too many
+        streams are open, and what the iterator raises."""
         if not self._streams.acquire(blocking=False):
             raise Busy(f"{MAX_STREAMS} models are writing at this moment; try again when one is done")
         try:
@@ -83,7 +84,7 @@ class Computing:
 
     @contextlib.contextmanager
     def at_length(self) -> Iterator[None]:
-        """For what takes many turns in a row: one such thing at a time. Raises Busy where another goes on."""
+        """For work that takes many turns in a row, one such at a time. Raises Busy where another is under way."""
         if not self._long.acquire(blocking=False):
             raise Busy(BUSY)
         try:
@@ -92,8 +93,8 @@ class Computing:
             self._long.release()
 
     def _fairly(self, do: Callable[[], T]) -> T:
-        """One turn of the thread, after which it rests for as long as it has computed, times the runs that train: so it takes no
-        more of the machine than one of them."""
+        """One turn of the thread. Before the next one it sleeps for as long as this one computed, times the number of runs that
+        train: so it takes no more of the machine than one of them."""
         time.sleep(max(0.0, self._rested_at - time.monotonic()))
         began = time.thread_time()
         try:
@@ -103,23 +104,23 @@ class Computing:
             self._rested_at = time.monotonic() + min(rest, MOST_REST_S)
 
     def close(self) -> None:
-        """Forget what still waits for its turn, so that the process can end."""
+        """Cancel what still waits for its turn, so that the process can end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _a_little(items: Iterator[T]) -> tuple[list[T], Exception | None]:
-    """Some of the items, and what ended them, if something did."""
+    """The next items, and the exception that ended them, if one did."""
     found, began = [], time.monotonic()
     try:
         while time.monotonic() - began < A_LITTLE_S:
             found.append(next(items))
-    except Exception as error:  # the edge of a thread: whoever asked is told
+    except Exception as error:  # passed on to the thread that asked
         return found, error
     return found, None
 
 
 def _settle(nice: int) -> None:
-    """Make this very thread as patient as a run's process. Only Linux has priorities of threads."""
+    """Give this thread the nice value of a worker process. Only Linux has nice values of threads."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(nice, os.getpriority(os.PRIO_PROCESS, 0)))

@@ -1,4 +1,4 @@
-"""Files to keep of a run: its weights, what was recorded, its config. Who may have them is decided before."""
+"""Downloads of a run: its weights, what it recorded, its config. The routes have checked access before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def weights(root: Path, run: Run, step: int) -> Response:
 
 
 def transformers(root: Path, run: Run, step: int) -> Response:
-    """A checkpoint as a folder that transformers loads, where a family of it has the architecture."""
+    """A checkpoint as a folder that transformers loads, if it has a model family with this architecture."""
     name = file_name(run)
     try:
         data = export.transformers_zip(root, run.id, None if step < 0 else step, name)
@@ -46,7 +46,7 @@ def metrics(db: Store, run: Run) -> Response:
 
 
 def config(root: Path, run: Run) -> Response:
-    """The run's config as its folder holds it."""
+    """The run's config.json, unchanged."""
     data = RunFolder(root, run.id).config.read_bytes()
     return Response(data, media_type="application/json", headers=_named(f"{file_name(run)}.json"))
 

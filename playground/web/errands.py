@@ -1,6 +1,6 @@
-"""Work that takes longer than an answer may: done once in a thread, asked about until it is done.
+"""Background jobs: work that takes longer than a request may. It runs once, in a thread, and clients poll until it is done.
 
-Knows nothing of what it does. Whoever asks for the same thing meanwhile waits for the same errand.
+Requests for the same work share one errand. Knows nothing of what the work is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Report = Callable[[float | None, str], None]
 
 @dataclass
 class Errand:
-    """`share` done, None where nobody knows; `words` say what is being done."""
+    """`share`: the part that is done, None if unknown; `words`: what is being done, for people."""
 
     share: float | None = None
     words: str = "waiting for its turn"
@@ -29,21 +29,21 @@ class Errand:
 
 
 class TooManyErrands(OSError):
-    """More is being done than one app should take on."""
+    """The app has as many errands as it may have."""
 
     code = "busy"
 
 
 class Errands:
-    """All the errands of one app; at most `AT_ONCE` at work at a time, and at most `AT_MOST` in all."""
+    """The errands of one app: at most `AT_ONCE` at work, and at most `AT_MOST` in all."""
 
     def __init__(self) -> None:
         self._lock, self._turns = threading.Lock(), threading.Semaphore(AT_ONCE)
         self._running: dict[Hashable, Errand] = {}
 
     def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S) -> Errand | None:
-        """Begin `do(report)`, or join whoever has. None once it is done, within the patience; the errand while it
-        goes on; raises what it raised, once, so that asking again begins anew, and TooManyErrands."""
+        """Begin `do(report)`, or join it where it has begun. Returns None if it is done within `patience_s`, else the errand.
+        Raises TooManyErrands, and what `do` raised: once, and then a new call begins anew."""
         with self._lock:
             errand = self._running.get(key)
             if errand is None:
@@ -59,23 +59,23 @@ class Errands:
         return None if errand is None else self._settled(key, errand, 0.0)
 
     def forget(self, key: Hashable) -> None:
-        """Drop an errand that has ended and was not asked about since: the next `go` begins anew."""
+        """Drop an errand that has ended but whose end was not fetched, so that the next `go` begins anew."""
         with self._lock:
             if key in self._running and self._running[key].done.is_set():
                 del self._running[key]
 
     def _make_room(self) -> None:
-        """Forget what ended a while ago and nobody has asked about since."""
+        """Drop errands that ended a while ago and whose end was never fetched."""
         long_ago = time.monotonic() - KEPT_S
         self._running = {key: errand for key, errand in self._running.items() if errand.ended_at > long_ago}
         if len(self._running) >= AT_MOST:
-            raise TooManyErrands(f"{len(self._running)} data sets are being made ready at once; try again in a moment")
+            raise TooManyErrands(f"{len(self._running)} data sets are being prepared at once; try again in a moment")
 
     def _settled(self, key: Hashable, errand: Errand, patience_s: float) -> Errand | None:
         if not errand.done.wait(patience_s):
             return errand
         with self._lock:
-            if self._running.get(key) is errand:  # whoever else has waited may have begun anew already
+            if self._running.get(key) is errand:  # another thread that waited may have begun it anew already
                 del self._running[key]
         if errand.error is not None:
             raise errand.error
@@ -88,7 +88,7 @@ class Errands:
         try:
             with self._turns:
                 do(report)
-        except Exception as error:  # the edge of a thread: whoever asked is told
+        except Exception as error:  # raised again in the thread that asks
             errand.error = error
         finally:
             errand.ended_at = time.monotonic()

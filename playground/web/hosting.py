@@ -1,4 +1,4 @@
-"""What only the host of a room may do to everyone's runs and to the limits. Every method checks that it is the host who asks."""
+"""Actions of the host on everyone's runs and on the limits. Every method raises NotAllowed for anybody else."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class Host:
         self.supervisor, self.db, self.audience = supervisor, supervisor.db, supervisor.audience
 
     def pause_all(self, visitor: Visitor) -> int:
-        """Everything that trains or waits saves a checkpoint and holds; says how many."""
+        """Pause every run that trains or waits, with a checkpoint; returns how many."""
         visitor.must_be_host()
         return self._each(self.db.runs_in(store.IN_PROGRESS), lambda run: self.supervisor.pause(run.id, visitor, FOR_ALL, Cause.HOST_ALL))
 
     def resume_all(self, visitor: Visitor) -> int:
-        """What `pause_all` has paused goes on; says how many."""
+        """Resume the runs that `pause_all` has paused; returns how many."""
         visitor.must_be_host()
         paused = [run for run in self.db.runs_in([store.PAUSED]) if run.cause == Cause.HOST_ALL]
         return self._each(paused, lambda run: self.supervisor.resume(run.id, visitor))
 
     def clear_idle(self, visitor: Visitor) -> int:
-        """Pause what trains or waits and nobody has looked at lately, the host's own left alone; says how many."""
+        """Pause the runs that train or wait and that nobody has looked at for `IDLE_S`, except the host's own; returns how many."""
         visitor.must_be_host()
         waiting = [run for run in self.db.runs_in(store.IN_PROGRESS) if run.owner != HOST.id and self.audience.unseen_s(run.id) > IDLE_S]
         why = "paused by the host because nobody looked at it; resume it to go on"
         return self._each(waiting, lambda run: self.supervisor.pause(run.id, visitor, why, Cause.HOST_IDLE))
 
     def set_limits(self, visitor: Visitor, typed: Mapping[str, object]) -> None:
-        """Change some limits, all or none, from what a person typed; empty is no limit. Raises ConfigError with every problem."""
+        """Change limits from typed text, all of them or none; empty means no limit. Raises ConfigError with every problem."""
         visitor.must_be_host()
         values, problems = {}, []
         for name, text in typed.items():
@@ -62,7 +62,7 @@ class Host:
             self.db.set_limit(name, value)
 
     def _each(self, runs: list[Run], do: Callable[[Run], object]) -> int:
-        """What has ended meanwhile is left as it is."""
+        """Apply `do` to each run and count successes; runs that have ended meanwhile are skipped."""
         done = 0
         for run in runs:
             try:

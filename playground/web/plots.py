@@ -7,14 +7,14 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-# Okabe and Ito 2008: told apart also by colour-blind people. Black is left to the text.
+# Palette of Okabe and Ito 2008, distinguishable with colour blindness. Black is left to the text.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 FLOOR = "#009E73"
 X_TITLES = {"step": "step", "tokens": "tokens trained on", "seconds": "seconds of training", "flops": "FLOP spent on training"}
 
 
 class YAxis(NamedTuple):
-    """A column of `frames.metrics` and how it is said."""
+    """A column of `frames.metrics`, with its axis title and hover text."""
 
     column: str
     title: str

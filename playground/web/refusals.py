@@ -1,6 +1,6 @@
-"""What is refused, to a person in words and to a program by a code: the errors that are answers and no mistakes of ours.
+"""Refusals: the expected errors, which tell people in words and programs by a code why a request was refused.
 
-Each class carries its own `code`; what people read beside it may change from one version to the next, the code does not.
+Each class has its own `code`, which never changes; the words beside it may, from one version to the next.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SYSTEM, DISK_FULL, READ_ONLY = "system", "disk_full", "read_only"
 
 
 def code_of(error: BaseException) -> str:
-    """The code of a refusal; of an error of the system one that says whether the disk is full or may not be written."""
+    """The code of a refusal. An error of the system gets one that says whether the disk is full or read-only."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DISK_FULL
     if isinstance(error, OSError) and error.errno == errno.EROFS:

@@ -1,7 +1,7 @@
-"""What the browser gets beside Gradio: plain GET routes, mounted at /live.
+"""The page's own HTTP routes beside Gradio's: plain GET requests, mounted at /live.
 
-Read-only: everybody with a run's link may watch it, unless it is private; then the owner's key comes in a header. The browser holds
-the cursor; answers are bytes, computed once for all who ask the same thing at the same time. Imports no torch.
+Read-only. Everybody with a run's link may watch it; a private one needs the owner's key in a header. The browser keeps the cursor.
+Answers are bytes, computed once for all who ask the same thing at about the same time. Imports no torch.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ NEWEST = 10**12  # beyond every step
 
 
 class Routes:
-    """One method per route: what is asked, whether it may be, and an answer that was perhaps computed for somebody else. Nothing is
-    written."""
+    """One method per route: it parses the request, checks access, and answers, perhaps from the cache. Writes nothing."""
 
     def __init__(
         self, settings: Settings, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
@@ -80,23 +79,23 @@ class Routes:
             },
         )  # fmt: skip
 
-    # Who asks, and what is known to all of them.
+    # The visitor, and what all routes use.
 
     def visitor(self, request: Request) -> Visitor:
-        """Whoever asks, by the headers that the page sends; one of them is a random name of the page itself."""
+        """The visitor, by the headers that the page sends. Also notes that the page, which sends a random id, is open."""
         self.audience.here(request.headers.get(PAGE_HEADER, "")[:40])
         return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
 
     def limits(self) -> Settings:
-        """What the host allows just now."""
+        """The settings with the limits that the host has set meanwhile."""
         return self.settings.with_limits(self.db.limits())
 
     def names(self) -> dict[str, str]:
-        """What people want to be called, by owner."""
+        """The names of people, by owner."""
         return self._named.get((), self.db.names)
 
     def status(self, run: Run) -> dict:
-        """As `status.of_run` gives it, by the names and the queue of a moment ago."""
+        """As `status.of_run`, with names and queue from the cache."""
         return status.of_run(run, self.root, self.names(), self._queue)
 
     def _queue(self) -> status.Queue:
@@ -111,7 +110,7 @@ class Routes:
     # All runs.
 
     def list(self, request: Request) -> Response:
-        """All runs that whoever asks may see, newest first, with what differs from their preset."""
+        """All runs that the visitor may see, newest first, with what differs from their preset."""
         visitor, known = self.visitor(request), self.cache.get(("list",), self._list)
         return _json(orjson.dumps([told | {"mine": visitor.is_owner_of(run)} for run, told in known if visitor.may_see(run)]))
 
@@ -119,7 +118,7 @@ class Routes:
         return [(run, status.in_list(run, self.status(run))) for run in self.db.runs()]
 
     def me(self, request: Request) -> Response:
-        """What is known of whoever asks: the name, whether they are the host, the disk they use and what could be deleted."""
+        """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""
         visitor, settings = self.visitor(request), self.limits()
         runs, share, usage = self.db.runs(), settings.max_disk_each, self.scale.usage()
         mine = usage.of(visitor.id, runs) if visitor.is_known else 0
@@ -145,11 +144,11 @@ class Routes:
     # One run.
 
     def run(self, request: Request) -> Response:
-        """A run's status and what was recorded since the cursor; all of it at a new generation."""
+        """A run's status and the events after the cursor; all events at a new generation."""
         try:
             run_id = self._run(request).id
         except NoSuchRun:
-            return _json(answers.GONE)  # an answer, not an error: the page asks again and again
+            return _json(answers.GONE)  # no error, because the page keeps polling
         key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
         self.audience.looked(run_id)
         return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.status, *key, self.audience.poll_ms())))
@@ -160,19 +159,19 @@ class Routes:
         return _json(self.cache.get(("graph", run_id), lambda: answers.architecture(self.root, run_id)))
 
     def probes(self, request: Request) -> Response:
-        """The steps that can be looked at: those recorded, or for another `text` those of the checkpoints. Never an answer from
-        before: a page that has just changed the text asks once, and goes on asking only where it is told of work."""
+        """The steps with a probe: those recorded, or for another `text` those of the checkpoints. Not cached, because a page that
+        has just changed the text asks once, and polls only where the answer names work in progress."""
         return _json(answers.probes(self.root, self.db, self.errands, self._run(request).id, _text(request)))
 
     def probe(self, request: Request) -> Response:
-        """What was seen at `step` or just before it (left out: the newest), on the recorded text or on `text`."""
+        """The probe at `step` or the last before it (left out: the newest), of the run's probe text or of `text`."""
         run_id, step = self._run(request).id, _whole(request, "step", -1)
         key = run_id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
         see = partial(answers.probe, self.root, self.db, self.computing, *key)
         return _json(self.cache.get(("probe", *key), lambda: _or_problem(see)))
 
     def ablate(self, request: Request) -> Response:
-        """What a checkpoint loses without the parts `off`; without `off`, what each part is worth by itself."""
+        """The ablation of the parts `off` of a checkpoint; without `off`, of each part alone."""
         run_id, step = self._run(request).id, _whole(request, "step", -1)
         newest = sampler.newest(self.root, run_id)
         nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
@@ -181,9 +180,9 @@ class Routes:
         return _json(self.cache.get(("ablate", *key), lambda: _or_problem(ablate)))
 
     def findings(self, request: Request) -> Response:
-        """What a person should notice, in plain words."""
+        """What is remarkable about a run so far, in plain words."""
         run = self._run(request)
-        # Nothing new can be said of a run that is over.
+        # The findings of a run that has ended do not change.
         version = int(time.monotonic() / OBSERVED_S) if run.state in store.ACTIVE else run.step
         key = run.id, run.state in store.ACTIVE, run.generation, version
         return _json(self._observed.get(key, lambda: answers.findings(self.root, self.db, run.id)))
@@ -219,7 +218,7 @@ def _whole(request: Request, name: str, default: int) -> int:
 
 
 def _or_problem(answer: Callable[[], bytes]) -> bytes:
-    """The answer, or what is wrong with what a person typed: an answer too."""
+    """The answer, or the problems of what a person typed, which the page shows."""
     try:
         return answer()
     except ConfigError as error:
@@ -227,12 +226,12 @@ def _or_problem(answer: Callable[[], bytes]) -> bytes:
 
 
 def _text(request: Request) -> str | None:
-    """A text to look at, cut to what a probe text may have; None for that of the run."""
+    """The text to probe, cut to the longest allowed; None for the run's own."""
     return (request.query_params.get("text") or "")[:MAX_PROBE_TEXT] or None
 
 
 def _refusal(status: int) -> Callable[[Request, Exception], Response]:
-    """The words of an error with its code."""
+    """A handler that answers with an error's message and code."""
 
     def answer(request: Request, error: Exception) -> Response:
         known = isinstance(error, OSError) and error.strerror  # without the path on this machine
@@ -242,6 +241,6 @@ def _refusal(status: int) -> Callable[[Request, Exception], Response]:
 
 
 def _wrong(request: Request, error: Exception) -> Response:
-    """The same for what cannot be understood or found, by the name of its status."""
+    """Answers a malformed or unknown request with the message, and the name of the HTTP status as the code."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail, "code": HTTPStatus(error.status_code).name.lower()}, error.status_code)

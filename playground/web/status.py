@@ -1,6 +1,6 @@
-"""The status of a run, as the page and programs are told it: its row in the store, its place in the queue, the time still to come.
+"""The status of a run, for the page and for programs: its row in the store, its place in the queue, its remaining time.
 
-Functions of what the store says; nothing is kept but what follows from a config alone.
+Functions of the store's contents; only what follows from a config alone is cached.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOLD = (
 
 
 class Place(NamedTuple):
-    """A place in the queue: 1 for the next, and in how many seconds the run is expected to start, None where nobody knows."""
+    """A place in the queue: 1 for the next, and in how many seconds the run is expected to start, None if unknown."""
 
     number: int
     starts_in_s: float | None
@@ -42,8 +42,8 @@ Queue = Mapping[str, Place]  # by run id
 
 
 def of_run(run: Run, root: Path, names: Mapping[str, str], queue: Callable[[], Queue]) -> dict:
-    """The status of one run, its events left out. Never its owner, only the owner's name; `names` by owner. `queue` is asked for
-    where the run waits."""
+    """The status of one run, without its events. It never contains the owner's id, only the name from `names` (by owner). `queue` is
+    only called if the run waits."""
     train, source = run.config["train"], run.config["data"]["source"]
     status = {name: getattr(run, name) for name in TOLD} | {"by": names.get(run.owner, "")}
     status |= {"max_steps": train["max_steps"], "max_seconds": train["max_seconds"], "left_s": seconds_left(run)}
@@ -64,7 +64,7 @@ def of_runs(runs: Iterable[Run], db: Store, settings: Settings) -> list[dict]:
 
 
 def in_list(run: Run, status: dict) -> dict:
-    """A run's status as the list of runs shows it, with what can be said of its config."""
+    """A run's status as the list of runs shows it, with its config in words."""
     return status | about_config(orjson.dumps(run.config))
 
 
@@ -77,7 +77,7 @@ def places(db: Store, settings: Settings) -> Queue:
 
 
 def _seconds_to_come(run: Run, settings: Settings) -> float | None:
-    """Training time still to come: by the pace of a run that has begun, by what this machine was measured to do for others."""
+    """Remaining training time: from the run's own pace once it has begun, before that from the measured speed of this machine."""
     left = seconds_left(run)
     machine = estimate.load(settings.root) if left is None or run.step == 0 else None
     if machine is None:
@@ -87,7 +87,7 @@ def _seconds_to_come(run: Run, settings: Settings) -> float | None:
 
 
 def seconds_left(run: Run) -> float | None:
-    """Training time still to come, at the pace so far; None where it cannot be known."""
+    """Remaining training time at the pace so far; None if unknown."""
     train = run.config["train"]
     guesses = []
     if train["max_steps"] is not None and run.step > 0:
@@ -99,7 +99,7 @@ def seconds_left(run: Run) -> float | None:
 
 @lru_cache(maxsize=2000)
 def estimated_seconds(config: bytes, machine: estimate.Machine) -> float:
-    """Training time of a whole run by itself on this machine."""
+    """Training time of a whole run that has this machine to itself."""
     return estimate.run_seconds(parse(RunConfig, orjson.loads(config)), machine)
 
 
@@ -111,7 +111,7 @@ def training_flops(model: bytes) -> int:
 
 @lru_cache(maxsize=2000)
 def about_config(config: bytes) -> dict:
-    """In words, the knobs in which a config differs from the default, and why transformers could not load its model."""
+    """In words: the knobs in which a config differs from the default, and why no family of transformers could load its model."""
     config = parse(RunConfig, orjson.loads(config))
     changed = differences(config, PRESETS["default"].config)
     differs = [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]

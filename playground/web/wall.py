@@ -1,6 +1,6 @@
-"""The host's wall: everyone's runs with their curves, the queue, the machine and the limits; and all results as one table.
+"""The Host tab's data: everyone's runs with their curves, the queue, the machine and the limits; and all results as one table.
 
-Two GET routes beside those of `routes`, which answer nobody but the host.
+Two GET routes beside those of `routes`; they answer only the host.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_ADDRESS = 300
 
 @dataclass
 class Curve:
-    """A run's losses so far, thinned: steps and nats per token."""
+    """A run's losses so far, thinned: (step, nats per token)."""
 
     generation: int = -1
     cursor: int = 0
@@ -39,7 +39,7 @@ class Curve:
 
 
 class Curves:
-    """Of each run what is new is read, and never all of it again."""
+    """The curves of all runs; each call reads only the events that are new."""
 
     def __init__(self, db: Store):
         self.db, self._lock = db, threading.Lock()
@@ -63,7 +63,7 @@ class Curves:
 
 
 class Wall:
-    """`link` is the page's address for the room, where the app knows a better one than the host's own browser."""
+    """`link` is the page's address for others on the network, if the app knows one; else the one in the host's browser is shown."""
 
     def __init__(self, live: Routes, link: str | None = None):
         self.live, self.db, self.link, self.curves = live, live.db, link, Curves(live.db)
@@ -72,7 +72,7 @@ class Wall:
         return [Route("/host", self.show), Route("/host/results.csv", self.results)]
 
     def show(self, request: Request) -> Response:
-        """All that the Host tab shows. `address` is where the host's browser found the page."""
+        """All that the Host tab shows. `address` is the page's address in the host's browser."""
         self.live.visitor(request).must_be_host()
         address = self.link or request.query_params.get("address", "")[:MOST_ADDRESS]
         answer = self.live.cache.get(("host",), self._seen) | {"link": address, "code": code_of(address) if address else []}
@@ -106,7 +106,7 @@ class Wall:
 
 
 def _importance(run: Run) -> tuple:
-    """What trains first, then what waits, then what ended last."""
+    """Sort key: running runs first, then waiting ones, then ended ones, newest first."""
     if run.state in store.ACTIVE:
         return 0, run.turn_at or run.created_at
     if run.state == store.QUEUED:
@@ -121,9 +121,9 @@ def code_of(address: str) -> list[str]:
 
 
 def address_in_the_room(host: str, port: int) -> str | None:
-    """Where others on the network find a page that is served to them; None where it is served to this machine only.
+    """The page's address for others on the network; None where it is served to this machine only.
 
-    Asks the system which of its addresses a packet to the outside would leave from; none is sent.
+    Asks the system from which of its addresses a packet to the outside would be sent; none is sent.
     """
     if host not in ("0.0.0.0", "::", ""):
         return None

@@ -1,4 +1,4 @@
-"""Who looks at what just now: pages that ask again and again, known by a random id of their own. Kept in memory only."""
+"""Which pages are open and which runs they show. Pages poll, each under a random id of its own. Kept in memory only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-PAGE_GONE_S = 12.0  # a page in the background asks rarely, one that is shown every second or so
+PAGE_GONE_S = 12.0  # after its last poll; a visible page polls about every second, one in the background rarely
 MOST_PAGES = 10_000
 CROWD, CALM_POLL_MS = 10, 1000
 
 
 class Audience:
-    """`clock` in seconds. Pages that were not heard of for a while are forgotten, oldest first."""
+    """`clock` in seconds. Pages that have not polled for `PAGE_GONE_S` are forgotten, oldest first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock, self._lock = clock, threading.Lock()
@@ -22,7 +22,7 @@ class Audience:
         self._began = clock()
 
     def here(self, page: str) -> None:
-        """A page has asked something; without a name it is a program."""
+        """Note a request of this page; an empty name is a program's, which does not count."""
         if not page:
             return
         with self._lock:
@@ -33,7 +33,7 @@ class Audience:
                 self._pages.popitem(last=False)
 
     def looked(self, run_id: str) -> None:
-        """Somebody has asked how a run is doing."""
+        """Note that somebody has asked for a run's status."""
         with self._lock:
             self._looked[run_id] = self._clock()
 
@@ -49,10 +49,10 @@ class Audience:
             return self._clock() - self._looked.get(run_id, self._began)
 
     def forget(self, run_ids: set[str]) -> None:
-        """Keep nothing of other runs than these."""
+        """Forget all runs but these."""
         with self._lock:
             self._looked = {run_id: since for run_id, since in self._looked.items() if run_id in run_ids}
 
     def poll_ms(self) -> int:
-        """How long a page is to wait between two questions at the least: where there are many, everybody a little."""
+        """The least time a page is to wait between two polls, in ms: none, or a second where many pages are open."""
         return CALM_POLL_MS if self.n_pages() > CROWD else 0

@@ -1,6 +1,6 @@
-"""What the host has limited of runs that train: their time, their turn while others wait, how long nobody looks, their disk.
+"""Enforces the host's limits on running runs: training time, length of a turn while others wait, time unwatched, disk space.
 
-Only says what is wanted of a run, as its owner would; its worker obeys with a checkpoint.
+It only sets what is wanted of a run, as its owner would; the run's worker saves a checkpoint and obeys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVERY_S, DISK_EVERY_S = 1.0, 20.0
 
 
 class Enforcer:
-    """Asked again and again by whoever serves the queue. Times by `clock`, in seconds: that of the wall may jump."""
+    """Called at every tick of the supervisor. `clock` is monotonic, in seconds, because the time of day may jump."""
 
     def __init__(self, root: Path, db: Store, audience: Audience, clock: Callable[[], float] = time.monotonic):
         self.root, self.db, self.audience, self.clock = root, db, audience, clock
@@ -32,7 +32,7 @@ class Enforcer:
         self._turns: dict[tuple[str, int], float] = {}
 
     def enforce(self, active: Sequence[Run], settings: Settings) -> None:
-        """Do what is due; the host's own runs are left alone."""
+        """Enforce every limit that is due for a check; the host's own runs are exempt."""
         now = self.clock()
         if now - self._last < EVERY_S:
             return
@@ -46,7 +46,7 @@ class Enforcer:
             self.watch_disk(settings)
 
     def _note_turns(self, running: Sequence[Run], now: float) -> dict[str, float]:
-        """For how long each has been training without a break, as far as this app has seen."""
+        """Seconds that each run has trained without a break, as far as this app has seen."""
         self._turns = {(run.id, run.generation): self._turns.get((run.id, run.generation), now) for run in running}
         return {run_id: now - since for (run_id, _), since in self._turns.items()}
 
@@ -59,14 +59,14 @@ class Enforcer:
             self.db.want_if_free(run.id, "pause", why, Cause.IDLE)
 
     def _make_place(self, bound: Sequence[Run], active: Sequence[Run], turns: dict[str, float], settings: Settings) -> None:
-        """Where somebody waits, the run that has trained longest yields once its turn is over, if that lets somebody else start."""
+        """Of the runs whose turn is over, let the one that has trained longest yield, if another owner's run can start in its place."""
         over = [run for run in bound if settings.max_turn_seconds is not None and turns[run.id] > settings.max_turn_seconds]
         if not over or any(run.wanted == "yield" for run in active):
             return
         waiting, served = self.db.runs_in([store.QUEUED]), self.db.last_starts()
         places, each = settings.max_running, settings.running_each
         if queueing.startable(queueing.in_turn(waiting, active, served), active, places, each):
-            return  # there is a place already
+            return  # a place is free already
         for run in sorted(over, key=lambda run: -turns[run.id]):
             others = [other for other in active if other.id != run.id]
             after = queueing.in_turn([*waiting, replace(run, place=2**62)], others, served)
@@ -77,7 +77,7 @@ class Enforcer:
                 return
 
     def watch_disk(self, settings: Settings) -> None:
-        """Probes of whoever has more than their share are thinned; anything more is only offered to them."""
+        """Thin the probes of every owner over their share of the disk. Deleting runs is only proposed to them."""
         runs = self.db.runs()
         for owner in disk.over_share(self.scale.usage(), runs, settings.max_disk_each):
             for run in runs:

@@ -1,4 +1,4 @@
-"""What processes that died leave behind: runs that nobody trains any more, files that nobody finishes. Found and put in order."""
+"""Cleans up after crashed or killed processes: marks their runs as interrupted and removes their unfinished files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from playground.system import files, locks
 from playground.training.outcome import Cause
 from playground.workers import worker
 
-A_MOMENT_S = 0.4  # in which an app sees to what is just starting
+A_MOMENT_S = 0.4  # for the process of a run that is just starting to take its lock
 DELETED = ".deleted.unfinished"
 
 
 def clear_away(db: Store, root: Path) -> None:
-    """Remove what processes that were killed left unfinished: files, folders of runs of which the store was never told, and runs
-    that somebody had begun to delete."""
+    """Remove what killed processes left unfinished: files, folders of runs that were never added to the store, and runs whose
+    deletion had begun."""
     for aside in (root / "runs").glob(f".*{DELETED}"):
         with files.claim(aside) as unclaimed:
             if unclaimed:
@@ -34,7 +34,7 @@ def clear_away(db: Store, root: Path) -> None:
 
 
 class Death(NamedTuple):
-    """How a worker process came to its end: by what cause, and in words."""
+    """How a worker process died: the code of the cause, and words for people."""
 
     cause: Cause
     words: str
@@ -44,12 +44,12 @@ UNKNOWN = Death(Cause.DIED, "its worker process died (when memory runs out, the 
 
 
 def how_it_died(status: int | None) -> Death:
-    """From a worker's exit status, which only the app that started it gets to know."""
+    """The death that a worker's exit status tells of. Only the app that started the worker has it; None for others."""
     if status is None:
         return UNKNOWN
     if status == -signal.SIGKILL:
         return Death(Cause.KILLED, "its worker process died: it was killed, as the system does when memory runs out")
-    if status == worker.UNSAID:
+    if status == worker.NOT_RECORDED:
         return Death(Cause.UNRECORDED, "its worker process ended and could not record why: the disk was full, read-only or locked")
     if status < 0:
         return Death(Cause.DIED, f"its worker process died of {signal.Signals(-status).name}")
@@ -57,7 +57,7 @@ def how_it_died(status: int | None) -> Death:
 
 
 def mark_dead(db: Store, root: Path, run: Run, died: Death = UNKNOWN) -> bool:
-    """Turn a run whose worker is gone into an interrupted one; says whether it was."""
+    """Mark a run as interrupted if its worker is gone; returns whether it was."""
     folder = RunFolder(root, run.id)
     if locks.is_locked(folder.lock):
         return False
@@ -70,7 +70,8 @@ def mark_dead(db: Store, root: Path, run: Run, died: Death = UNKNOWN) -> bool:
 
 
 def mark_dead_runs(db: Store, settings: Settings) -> None:
-    """Do so for every run, without an app. One that is about to start may not have its lock yet, and an app sees to it."""
+    """Mark every run whose worker is gone, for when no app does it. A starting run may not have its lock yet: it is left to the app
+    if one serves the queue, and otherwise given a moment."""
     for run in db.runs_in([store.RUNNING]):
         mark_dead(db, settings.root, run)
     starting = db.runs_in([store.STARTING])

@@ -1,9 +1,10 @@
-"""Whether a worker that lives is also at work: it shows a pulse, and the supervisor counts the silence.
+"""Heartbeat: tells a worker that hangs from one that works. The worker touches its lock file; the supervisor measures the silence.
 
-A worker that hangs (stopped, or waiting for something that never comes) keeps its lock, so the lock alone does not tell. Beside
-its training a thread touches the lock file as long as the rest of the process uses the processor: a long step or a busy machine
-is no silence, and nothing else has to remember to report. The time of the file is only compared with itself, so that a clock
-that is set back changes nothing; how long it stayed the same is counted by whoever watches. Knows nothing of runs and the store.
+A hanging worker (stopped, or waiting for something that never comes) keeps its lock, so the lock alone is no sign of work. A
+thread beside the training touches the lock file as long as the rest of the process uses CPU time: a long step or a busy machine
+does not count as silence, and the training code has nothing to report. The file's mtime is only compared with its own last value,
+so setting the clock back changes nothing; the watcher's own clock counts for how long it stayed the same. Knows nothing of runs
+and the store.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LONGEST_TICK_S = 5.0
 
 
 class Pulse:
-    """Of this process, shown at a lock that it holds, until the process ends or the lock is released."""
+    """The heartbeat of this process, shown at a lock that it holds, until the process ends or the lock is released."""
 
     def __init__(self, lock: locks.Lock):
         self._lock = lock
@@ -38,7 +39,7 @@ class Pulse:
     def _beat(self) -> None:
         before = float("-inf")
         while True:
-            # What this very thread uses is no sign of work.
+            # Without this thread's own CPU time, which is no sign of work.
             work = time.process_time() - time.thread_time()
             if work - before >= LITTLE_WORK_S:
                 before = work
@@ -50,7 +51,7 @@ class Pulse:
 class Silence:
     """How long locks have shown no pulse, by the watcher's own clock.
 
-    Time in which the watcher itself did not run does not count: where the whole machine stood still, nobody was silent.
+    Time in which the watcher itself did not run does not count: when the whole machine was suspended, no worker was silent.
     """
 
     def __init__(self, clock=time.monotonic):
@@ -58,7 +59,7 @@ class Silence:
         self._seen: dict[Path, tuple[int, float, float]] = {}
 
     def of(self, lock: Path) -> float:
-        """In seconds; to be asked at every look at a lock that is held."""
+        """Silence in seconds. Call it at every look at a lock that is held."""
         try:
             beat = lock.stat().st_mtime_ns
         except FileNotFoundError:
@@ -74,21 +75,21 @@ class Silence:
 
 
 def sign(lock: locks.Lock) -> None:
-    """Say in a lock that this process holds it. On a full disk there is no room to; then nobody can be certain, and it is left alone."""
+    """Write into a lock file which process holds it. On a full disk that fails, and a holder that is not certain is never killed."""
     with contextlib.suppress(OSError):
         lock.sign(json.dumps({"pid": os.getpid(), "born": born(os.getpid())}))
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who signed a lock: a process, and when it was born, because the numbers of processes are used again."""
+    """The process that signed a lock: its id and its start time, because process ids are reused."""
 
     pid: int
     born: str
 
 
 def holder(lock: Path) -> Holder | None:
-    """Who holds a lock, where that is certain: whoever signed it, holds it still and is the same process."""
+    """The process that holds a lock; None unless the lock is held and the process that signed it still runs."""
     try:
         signed = json.loads(lock.read_text())
         found = Holder(signed["pid"], signed["born"])
@@ -98,7 +99,7 @@ def holder(lock: Path) -> Holder | None:
 
 
 def end(lock: Path, patience_s: float = 5.0) -> bool:
-    """Kill the process that holds a lock, if it is certain which one that is; says whether the lock is free now."""
+    """Kill the process that holds a lock, if `holder` knows it for certain; returns whether the lock is free now."""
     found = holder(lock)
     if found is None:
         return False
@@ -106,7 +107,7 @@ def end(lock: Path, patience_s: float = 5.0) -> bool:
         if hasattr(os, "pidfd_open"):
             handle = os.pidfd_open(found.pid)
             try:
-                # By a handle the signal reaches that process or none, provided that the handle is of the right one.
+                # A pidfd signals that process or none. Checked again: the id may have been reused before the pidfd was opened.
                 if holder(lock) == found:
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             finally:
@@ -122,9 +123,9 @@ def end(lock: Path, patience_s: float = 5.0) -> bool:
 
 
 def born(pid: int) -> str:
-    """When a process began, as the system tells it; empty where there is none such."""
+    """When a process started, in the system's own notation; empty where there is no such process."""
     try:
-        # After the name, which may hold anything: field 22, in ticks since the machine started.
+        # Field 22, in ticks since boot; fields are counted after the name, which may contain anything.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except FileNotFoundError:
         if Path("/proc").exists():

@@ -1,6 +1,6 @@
-"""Whose run is next: round robin over people, not first come. Pure; knows nothing of processes and databases.
+"""Fair scheduling of the queue: round robin over owners, not first come, first served. Pure; knows nothing of processes and databases.
 
-Whoever queues ten runs gets a second one only when everybody else who waits has had a first.
+An owner who queues ten runs gets a second one only when every other waiting owner has had a first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from playground.runs.store import Run
 
 
 def in_turn(queued: Sequence[Run], active: Sequence[Run], served: Mapping[str, float]) -> list[Run]:
-    """Queued runs in the order in which they start: of whoever trains least, then of whoever began to train longest ago, by
-    `served` (owner to time); each person's own in the order of their places."""
+    """Queued runs in the order in which they start. The owner with the fewest running runs is first; among equals the one whose
+    last run began longest ago, by `served` (owner to time). Runs of one owner keep the order of their places."""
     training, began = Counter(run.owner for run in active), dict(served)
     waiting: dict[str, deque[Run]] = {}
     for run in sorted(queued, key=lambda run: run.place or 0):
@@ -33,7 +33,7 @@ def in_turn(queued: Sequence[Run], active: Sequence[Run], served: Mapping[str, f
 
 
 def startable(order: Sequence[Run], active: Sequence[Run], places: int, per_person: int) -> list[Run]:
-    """Those who start now, where `places` runs may train at the same time and `per_person` of one owner."""
+    """The runs that start now, where `places` runs may train at the same time, and `per_person` of one owner."""
     training, chosen = Counter(run.owner for run in active), []
     for run in order:
         if len(active) + len(chosen) >= places:
@@ -48,8 +48,8 @@ def starts_in(
     queued: Sequence[Run], active: Sequence[Run], served: Mapping[str, float], places: int, per_person: int,
     left_s: Callable[[Run], float | None],
 ) -> dict[str, float | None]:  # fmt: skip
-    """By id in how many seconds each queued run is expected to start, if all take as long as `left_s` says and nobody comes or
-    goes. A run of which that is unknown is taken to keep its place for ever: None for those who would have to wait for it."""
+    """By id, in how many seconds each queued run is expected to start, if every run takes `left_s` seconds and the queue does not
+    change. A run with unknown `left_s` is assumed never to end: None for the runs that would have to wait for it."""
     waiting, training, ends, began, now = list(queued), list(active), [], dict(served), 0.0
     found: dict[str, float | None] = {run.id: None for run in queued}
     for run in active:

@@ -16,13 +16,13 @@ from playground.runs.store import Store
 
 
 def measure_once(root: Path, threads: int) -> None:
-    """Measure once per root how fast this machine trains, where no run trains or waits; the result is kept in the root."""
+    """Measure the machine's speed once per root, and only while no run trains or waits; the result is kept in the root."""
     if estimate.load(root) is None and not Store(root).runs_in(store.IN_PROGRESS):
         estimate.save(root, measure(threads))
 
 
 def measure(threads: int) -> Machine:
-    """Train a few steps of small models and see. Takes about a second."""
+    """Time a few training steps of small models. Takes about a second."""
     tiny = _measured_step(CompleteModel(n_layer=4, n_embd=8, n_head=2, block_size=8, vocab_size=64), batch_size=1)
     layer_s = tiny / 4
     speeds = []

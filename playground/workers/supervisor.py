@@ -1,6 +1,6 @@
-"""Queue, launch and control of runs: the one door by which runs are steered.
+"""Queues, launches and controls runs. Everything that steers a run goes through here.
 
-Every method that changes something takes the visitor and decides by them. Knows nothing of pages.
+Every method that changes something takes the visitor and checks their rights. Knows nothing of pages.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ STANDBY_DELAY_S = 3.0
 
 
 class CannotDo(RuntimeError):
-    """This cannot be done now, or not so; says what can."""
+    """This cannot be done, at least not now; the message says what can be done instead."""
 
     code = "cannot_do"
 
 
 class WrongState(CannotDo):
-    """The run is not in a state in which this can be done."""
+    """The run's state does not allow this."""
 
     code = "wrong_state"
 
 
 class QueueFull(CannotDo):
-    """Too many runs wait already, of all or of this person."""
+    """Too many runs wait already, in all or of this person."""
 
     code = "queue_full"
 
 
 class NoRoom(CannotDo):
-    """The disk is full, or somebody's share of it."""
+    """The disk, or this person's share of it, is full."""
 
     code = "disk_full"
 
@@ -65,20 +65,20 @@ def queue_of(db: Store) -> list[Run]:
 
 
 def threads_for(settings: Settings, n_running: int) -> int:
-    """Cores for one more run beside others; chosen once per run, because float sums depend on it."""
+    """Threads of one more run beside `n_running` others; chosen once per run, because float sums depend on their number."""
     return max(1, settings.n_cpus // (n_running + 1))
 
 
 class Supervisor:
-    """One per app. `start` begins to serve the queue in a thread; only one app per root serves it. `audience` knows who looks at
-    which run."""
+    """One per app. `start` begins to serve the queue in a thread; only one app per root serves it. `audience` knows which runs
+    are watched."""
 
     def __init__(self, settings: Settings, db: Store, audience: Audience | None = None):
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self._children: dict[str, subprocess.Popen] = {}
         self._ended: dict[str, int] = {}  # exit status
-        self._cores: dict[str, list[int]] = {}  # of each active run; all of them where another app has launched it
+        self._cores: dict[str, list[int]] = {}  # of each active run; all cores where another app has launched it
         self._silence = pulse.Silence()
         self._said = ""
         self._standby: subprocess.Popen | None = None
@@ -91,7 +91,7 @@ class Supervisor:
     # Steering.
 
     def limits(self) -> Settings:
-        """What the host allows just now."""
+        """The settings with the limits that the host has set meanwhile."""
         return self.settings.with_limits(self.db.limits())
 
     def submit(
@@ -131,7 +131,7 @@ class Supervisor:
             raise NoRoom(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
 
     def pause(self, run_id: str, visitor: Visitor, why: str = "", cause: Cause = Cause.NONE) -> None:
-        """`why` and `cause` where it is more than the wish of whoever asks."""
+        """`why` and `cause`: the reason to record, where it is not simply the visitor's wish."""
         self._ask(run_id, visitor, "pause", store.PAUSED, why, cause)
 
     def stop(self, run_id: str, visitor: Visitor) -> None:
@@ -188,7 +188,7 @@ class Supervisor:
             lock.release()
 
     def _delete(self, folder: RunFolder) -> None:
-        """Out of sight at once, so that a deletion that is killed half-way is finished by the next app."""
+        """Rename the folder first: if this process is killed half-way, the next app finds it and finishes the deletion."""
         aside = folder.path.with_name(f".{folder.path.name}{DELETED}")
         with files.claim(folder.path):
             folder.path.rename(aside)
@@ -200,7 +200,7 @@ class Supervisor:
             files.remove(aside)
 
     def set_probe_text(self, run_id: str, visitor: Visitor, text: str) -> None:
-        """Change what a run records from now on; raises UnknownCharacters where it cannot read the text."""
+        """Change the text that a run probes from now on; raises UnknownCharacters where its tokenizer cannot read the text."""
         self._own(run_id, visitor)
         folder = RunFolder(self.settings.root, run_id)
         config = folder.read_config()
@@ -222,7 +222,7 @@ class Supervisor:
         return run
 
     def _ask(self, run_id: str, visitor: Visitor, wanted: str, state: str, why: str = "", cause: Cause = Cause.NONE) -> None:
-        """Ask the worker; a run that still waits in the queue changes state at once."""
+        """Ask the run's worker to pause or stop; a run that still waits in the queue changes state at once."""
         run = self._own(run_id, visitor)
         who, cause = ("its owner", cause or Cause.OWNER) if visitor.is_owner_of(run) else ("the host", cause or Cause.HOST)
         by = f"{state} by {who}"
@@ -235,7 +235,7 @@ class Supervisor:
         self.db.want(run_id, wanted, why or by, cause)
 
     def standby_pid(self) -> int | None:
-        """The process that waits to train the next run, perhaps still importing."""
+        """The id of the standby process, which will train the next run and perhaps still imports torch."""
         standby = self._standby
         return standby.pid if standby is not None and standby.poll() is None else None
 
@@ -268,14 +268,14 @@ class Supervisor:
                 if self._lock is not None or self._take_over():
                     self._tick()
                     self._say("")
-            except Exception as error:  # the edge of a thread: whatever it was, the queue is served again as soon as it can be
+            except Exception as error:  # the thread must outlive any error: the next tick tries again
                 known = isinstance(error, (store.StoreBusy, OSError))
                 self._say(f"The queue waits: {error if known else repr(error)}")
             self._kick.wait(TICK_S)
             self._kick.clear()
 
     def _take_over(self) -> bool:
-        """Begin to serve the queue, unless another app does; says whether this one does now."""
+        """Begin to serve the queue unless another app does; returns whether this one does now."""
         path = self.settings.root / "supervisor.lock"
         self._lock = locks.acquire(path)
         if self._lock is None:
@@ -293,7 +293,7 @@ class Supervisor:
         return True
 
     def _say(self, text: str) -> None:
-        """On the terminal, once for as long as it is so."""
+        """Print a message on the terminal, once for as long as it stays the same."""
         if text and text != self._said:
             with contextlib.suppress(OSError):
                 print(text, file=sys.stderr, flush=True)
@@ -309,7 +309,7 @@ class Supervisor:
         self._keep_standby()
 
     def _keep_standby(self) -> None:
-        """A new one warms up a little after a launch, so that it does not slow a run's first seconds."""
+        """Start a standby process if there is none; not right after a launch, which would slow that run's first seconds."""
         there = self._standby is not None and self._standby.poll() is None
         if not there and time.monotonic() - self._last_launch > STANDBY_DELAY_S:
             self._standby = self._spawn("--standby", stdin=subprocess.PIPE, output=subprocess.DEVNULL)
@@ -321,8 +321,8 @@ class Supervisor:
                 self._ended[run_id] = process.returncode
 
     def _check_alive(self, run: Run, heartbeat_s: float) -> None:
-        """A worker that lives holds its lock; one that has yet to take it, perhaps launched by an
-        app before this one, gets some patience."""
+        """Mark a run as interrupted when its worker no longer holds the lock, and end the worker when it hangs. A worker that has
+        not taken its lock yet, perhaps launched by an earlier app, gets some time for it."""
         lock = RunFolder(self.settings.root, run.id).lock
         if locks.is_locked(lock):
             self._missing_since.pop(run.id, None)
@@ -337,20 +337,20 @@ class Supervisor:
             patience = START_PATIENCE_S if run.state == store.STARTING and run.id not in self._ended else 2 * TICK_S
         if time.monotonic() - since > patience:
             died = how_it_died(self._ended.get(run.id))
-            if run.id in self._children:  # not yet waited for, so that nobody else can have its number
+            if run.id in self._children:  # its exit status is not collected yet, so its process id cannot have been reused
                 self._children[run.id].kill()
                 died = Death(Cause.NOT_STARTED, f"its worker process did not get to work within {patience:g} s and was ended")
             if mark_dead(self.db, self.settings.root, run, died):
                 self._missing_since.pop(run.id, None)
 
     def _end_hanging(self, run: Run, lock: Path, heartbeat_s: float) -> None:
-        """A worker that shows no sign of work is killed, where it is certain which process that is."""
+        """Kill a worker that shows no sign of work, if it is certain which process that is."""
         self._silence.forget(lock)
         if pulse.end(lock):
             died = Death(Cause.HUNG, f"its worker process hung ({heartbeat_s:g} s without a sign of work) and was ended")
             mark_dead(self.db, self.settings.root, run, died)
         elif pulse.holder(lock) is not None:
-            self._say(f"The worker of run {run.id} hangs and could not be ended; it is tried again.")
+            self._say(f"The worker of run {run.id} hangs and could not be ended; trying again.")
 
     def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
         n_active = len(active)
@@ -367,7 +367,7 @@ class Supervisor:
                     self.db.change_state(run.id, store.FAILED, [store.STARTING], reason, Cause.NOT_STARTED)
 
     def _launch(self, run: Run, threads: int) -> None:
-        """By the standby if there is one, else by a process that imports torch first."""
+        """Hand the run to the standby process if there is one, else to a new process, which imports torch first."""
         self._last_launch, pinned = time.monotonic(), ",".join(map(str, self._cores[run.id]))
         self._ended.pop(run.id, None)
         self._missing_since.pop(run.id, None)

@@ -1,8 +1,8 @@
 """One run in one process: `python -m playground.workers.worker --root ROOT --run ID`.
 
 With `--standby` it imports torch first and waits for `ID THREADS CORES` on its standard input; the end
-of the input ends it. It holds the run's lock while alive, obeys what the store says is wanted,
-and goes on when the page or the app is gone.
+of the input ends it. It holds the run's lock while it lives, does what the store says is wanted of the
+run, and goes on when the page or the app is gone.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from playground.training import paths
 from playground.training.outcome import Cause, Outcome
 from playground.workers.pulse import Pulse
 
-LAST_WORD_S = 60.0
-UNSAID = os.EX_IOERR  # the exit status of a worker that could not record how its run ended
+LAST_WORD_S = 60.0  # how long to try to record the end of a run
+NOT_RECORDED = os.EX_IOERR  # the exit status of a worker that could not record how its run ended
 
-# What the system says where nothing can be written, and what of it a person can do something about.
+# Errors of the system where nothing can be written, in words for people; those for no room; and how torch words running out of memory.
 NOT_WRITABLE = {errno.EROFS: "is read-only now", errno.EACCES: "may not be written any more", errno.EPERM: "may not be written any more"}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc")
 
 
 class Interruption:
-    """A signal that asks the process to end: what the run then becomes, or None."""
+    """Notes a signal that asks the process to end. `wanted`: what is then wanted of the run, None before the signal."""
 
     def __init__(self) -> None:
         self.wanted: str | None = None
@@ -62,7 +62,7 @@ class StoreLink:
         self.buffer = Buffer(db, run.id)
         self.best = run.best_val_loss
         self.last = Wanted()
-        self.unsaid = ""  # how it ended, where that could not be recorded
+        self.not_recorded = ""  # how the run ended, where that could not be recorded
 
     def emit(self, event) -> None:
         self.buffer.add(event, **self._progress(event))
@@ -103,8 +103,8 @@ def execute(
 ) -> Outcome | None:
     """Train a run to its end in this process; returns its Outcome, or None where another process has it.
 
-    However it ends, the store says how, and why in words for people. A process that is `watched` shows a pulse, and may be
-    ended by others when it hangs; one in somebody's terminal is theirs.
+    However the run ends, the store says how and, in words for people, why. A `watched` process shows a heartbeat, and the
+    supervisor may kill it when it hangs; a process in somebody's terminal shows none and is never killed. Raises EndNotRecorded.
     """
     with contextlib.ExitStack() as held:
         work = _take(held, root, run_id, interruption, listener)
@@ -114,17 +114,17 @@ def execute(
             Pulse(work.lock).start()
         try:
             end = work.prepare(threads).run()
-        except Exception as error:  # the edge of the process: whatever it was, the run must not be left as running
+        except Exception as error:  # whatever the error, the run must not be left as running
             end = error
         outcome = work.record_end(end)
-        if work.link.unsaid:
-            raise Unsaid(f"the run ended, which could not be recorded: {work.link.unsaid}")
+        if work.link.not_recorded:
+            raise EndNotRecorded(f"the run ended, which could not be recorded: {work.link.not_recorded}")
         return outcome
 
 
 def execute_together(root: Path, listeners: Mapping[str, Callable | None], threads: int, interruption: Interruption) -> dict[str, Outcome]:
-    """Train runs of one shape, given by id with who listens to each, as one program in this process, which holds the locks of
-    all. Each obeys what is wanted of it and ends for itself. Returns their Outcomes by run."""
+    """Train several runs with models of one shape as one stacked model in this process, which holds all their locks. `listeners`
+    has the run ids, each with its listener. Each run can be paused or stopped by itself. Returns their Outcomes by run id."""
     from playground.training.stacked import train_together
 
     outcomes, loops = {}, {}
@@ -134,20 +134,20 @@ def execute_together(root: Path, listeners: Mapping[str, Callable | None], threa
         for work in works:
             try:
                 loops[work.prepare(threads, share=1 / len(works))] = work
-            except Exception as error:  # the edge of the process, as above
+            except Exception as error:  # as in `execute`
                 outcomes[work.run.id] = work.record_end(error)
         try:
             for loop, end in train_together(list(loops)):
                 work = loops.pop(loop)
                 outcomes[work.run.id] = work.record_end(end)
-        except Exception as error:  # what ends all that are left
+        except Exception as error:  # it ends all runs that are left
             for work in loops.values():
                 outcomes[work.run.id] = work.record_end(error)
     return outcomes
 
 
 def _take(held: contextlib.ExitStack, root: Path, run_id: str, interruption: Interruption, listener: Callable | None) -> Work | None:
-    """Hold a run's lock; None where another process has it, or it does not wait to be trained."""
+    """Take a run's lock; None where another process has it, or the run's state is not one to train in."""
     folder, db = RunFolder(root, run_id), Store(root)
     lock = locks.acquire(folder.lock, patience_s=2.0)
     if lock is None:
@@ -172,7 +172,7 @@ class Work:
     lock: locks.Lock
 
     def prepare(self, threads: int, share: float = 1.0):
-        """Its loop, at the newest checkpoint if there is one. Raises ConfigError, CheckpointError, OSError."""
+        """The run's training loop, restored from the newest checkpoint if there is one. Raises ConfigError, CheckpointError, OSError."""
         import torch
 
         from playground.data import dataset
@@ -182,7 +182,7 @@ class Work:
         from playground.training.state import TrainState
 
         folder, run, config = self.folder, self.run, self.folder.read_config()
-        # Float sums depend on the number of threads: what was chosen once is kept.
+        # Float sums depend on the number of threads, so a run keeps the number it began with.
         torch.set_num_threads(run.threads or threads)
         memory.keep()
         data = dataset.load(config.data, self.root)
@@ -213,7 +213,7 @@ class Work:
         return loop
 
     def _go_on(self, loop, newest) -> None:
-        """What was known at the checkpoint is known again; that it was saved is told now where the process died before it could."""
+        """Restore the losses known at the checkpoint. Emit its event if the process died between saving it and recording that."""
         from playground.training.events import Checkpoint
 
         loop.train_loss, loop.val_loss = newest.train_loss, newest.val_loss
@@ -221,14 +221,14 @@ class Work:
             self.link.emit(Checkpoint(newest.step, train_loss=newest.train_loss, val_loss=newest.val_loss))
 
     def record_end(self, end: Outcome | Exception) -> Outcome:
-        """Say in a file and in the store how it ended, by an Outcome or by an error; returns its Outcome."""
+        """Record in a file and in the store how the run ended, given its Outcome or an error; returns the Outcome."""
         db, run = self.db, self.run
         if isinstance(end, Outcome):
             outcome, final = end, {"step": end.step, "seconds": end.seconds}
         else:
             _log_traceback(self.folder, end)
             outcome, final = self._failure(end), {}
-        with contextlib.suppress(OSError):  # a full disk has no room for it
+        with contextlib.suppress(OSError):  # the disk may be full
             outcome.publish(self.folder.outcome)
         if outcome.state == store.QUEUED:
             change_state = partial(db.yield_turn, run.id, outcome.reason, outcome.cause, **final)
@@ -236,13 +236,13 @@ class Work:
             change_state = partial(
                 db.change_state, run.id, outcome.state, (*store.ACTIVE, store.QUEUED), outcome.reason, outcome.cause, **final
             )
-        said = _say_last_word(self.link.buffer, change_state)
+        recorded = _record(self.link.buffer, change_state)
         self.lock.release()
-        self.link.unsaid = "" if said else outcome.reason
+        self.link.not_recorded = "" if recorded else outcome.reason
         return outcome
 
     def _failure(self, error: Exception) -> Outcome:
-        """The outcome of a run that something went wrong with, as far as it had come by what is recorded."""
+        """The outcome of a run that an error ended, with the progress last recorded in the store."""
         try:
             now = self.db.run(self.run.id)
         except (StoreBusy, OSError):
@@ -252,13 +252,13 @@ class Work:
 
 
 def _log_traceback(folder: RunFolder, error: Exception) -> None:
-    """The details go to the run's log, also when it trains in a terminal; a full disk has no room for them."""
+    """Write the traceback to the run's log, also when it trains in a terminal. Ignores errors, for the disk may be full."""
     with contextlib.suppress(OSError), open(folder.log, "a") as log:
         traceback.print_exception(error, file=log)
 
 
 def _check_data(folder: RunFolder, data) -> None:
-    """The tokenizer and a digest of the data are kept with the run; data that have changed since cannot be gone on with."""
+    """Save the tokenizer and a digest of the data with the run at its start; later raise CorpusError if they have changed."""
     saved, digest = data.tokenizer.to_json(), data.about.digest
     if not folder.data_digest.exists():
         publish(folder.tokenizer, saved.encode())
@@ -275,13 +275,13 @@ def _drop_probes_after(folder: RunFolder, step: int) -> None:
             probe.path.unlink(missing_ok=True)
 
 
-class Unsaid(OSError):
-    """How a run ended could not be recorded: for a minute the database was locked, full or read-only."""
+class EndNotRecorded(OSError):
+    """The worker could not record how its run ended: for `LAST_WORD_S` the database was locked or could not be written."""
 
 
-def _say_last_word(buffer: Buffer, change_state: Callable[[], object]) -> bool:
-    """Record what is left and how it ended, for as long as it takes another process to let go of the database, or somebody to make
-    room; says whether it is recorded."""
+def _record(buffer: Buffer, change_state: Callable[[], object]) -> bool:
+    """Record the remaining events and the end of the run. Retries for `LAST_WORD_S`, in which the database may be unlocked or the
+    disk freed; returns whether it is recorded."""
     deadline = time.monotonic() + LAST_WORD_S
     while True:
         try:
@@ -296,7 +296,7 @@ def _say_last_word(buffer: Buffer, change_state: Callable[[], object]) -> bool:
 
 
 def say(text: str) -> None:
-    """A line for the log; where the disk is full there is no room for it, which is no reason to end."""
+    """Print a line to the log. A full disk, which has no room for it, is no reason to end."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
@@ -308,7 +308,7 @@ def cause_of(error: BaseException) -> Cause:
         return Cause.DISK_FULL
     if number in NOT_WRITABLE:
         return Cause.READ_ONLY
-    # Torch raises a RuntimeError of its own, and only its words say that it is about memory.
+    # Torch raises a RuntimeError when memory runs out; only the message tells it from others.
     if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in str(error).lower() for words in NO_MEMORY):
         return Cause.MEMORY
     return Cause.ERROR
@@ -328,7 +328,7 @@ def explain(error: BaseException) -> str:
 
 
 def warm_up() -> None:
-    """Import what a run needs and do one training step where runs train by default, so that the first real one is quick."""
+    """Import what a run needs and do one training step on the default device, so that a run's first step is quick."""
     import numpy as np
 
     from models.config import CompleteModel
@@ -341,7 +341,7 @@ def warm_up() -> None:
 
     config = CompleteRun(model=CompleteModel(vocab_size=256, n_layer=1))
     ids = np.zeros(1000, dtype=np.uint8)
-    with contextlib.suppress(RuntimeError):  # a GPU that is full: the run that comes says so
+    with contextlib.suppress(RuntimeError):  # the GPU may be full; the run will report it
         TrainState(config, TextData(ids, ids, ByteTokenizer()), choose_device("auto")).step().loss.item()
 
 
@@ -375,9 +375,9 @@ def main() -> int:
     say(f"{time.strftime('%F %T')} run {run_id} in process {os.getpid()}")
     try:
         outcome = execute(args.root, run_id, threads, interruption, watched=True)
-    except Unsaid as error:
+    except EndNotRecorded as error:
         say(str(error))
-        return UNSAID
+        return NOT_RECORDED
     if outcome is None:
         say("another process trains this run, or it does not wait to be trained")
     else:

@@ -1,4 +1,4 @@
-"""One malformed request after the other, of every kind that the app can be sent.
+"""The attacker of the fuzzer: malformed requests to every kind of target that the app has.
 
 Handlers are taken from /config, endpoints from /gradio_api/info, live routes from `Routes`; Gradio's own routes are listed here.
 """
@@ -24,7 +24,7 @@ from tests.soak.page import Handler, Page
 AT_ONCE = 8
 GLANCE_S = 0.4
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "BREW")
-ENDLESS = ("heartbeat/", "queue/data", "upload_progress", "/call/", "dev/reload")  # streams: a glance must do
+ENDLESS = ("heartbeat/", "queue/data", "upload_progress", "/call/", "dev/reload")  # streams: only their beginning is read
 # Everything that Gradio serves beside the handlers; {x} stands for anything.
 GRADIO_ROUTES = (
     "/", "/config", "/theme.css", "/robots.txt", "/favicon.ico", "/manifest.json", "/pwa_icon", "/pwa_icon/{x}", "/static/{x}",
@@ -53,7 +53,7 @@ TINY = {
 
 
 class Attacker:
-    """Somebody with a key of their own, which owns nothing that matters."""
+    """A visitor with an owner key of their own, which does not own the runs under attack."""
 
     def __init__(self, client: Client, page: Page, judge: Judge, hostile: Hostile, endpoints: dict):
         self.client, self.page, self.judge, self.hostile, self.endpoints = client, page, judge, hostile, endpoints
@@ -67,7 +67,7 @@ class Attacker:
         self.turns = self._turns()
 
     def _turns(self):
-        """Every target in turn, again and again, so that none is left to the dice."""
+        """Every target in turn, in rounds of random order, so that none is left out by chance."""
         while True:
             ways = (self.handler_at_once, self.handler_queued, self.handler_by_name)
             targets = [(way, handler) for way in ways for handler in self.page.handlers]
@@ -79,11 +79,11 @@ class Attacker:
             yield from targets
 
     async def shoot(self) -> None:
-        """The next target, once."""
+        """Attack the next target once."""
         attack, target = next(self.turns)
         await attack(target)
 
-    # Handlers of the page, with what it would send, spoiled.
+    # Handlers of the page, with corrupted versions of what the page would send.
 
     async def handler_at_once(self, handler: Handler) -> None:
         body = self._call_of(handler)
@@ -107,7 +107,7 @@ class Attacker:
         await self._queued("handler by the queue", body, _named(handler), private=handler.private)
 
     async def endpoint(self, name: str) -> None:
-        """A named endpoint with most of its parameters as they should be."""
+        """A named endpoint, most of its parameters valid."""
         data = [self._argument(each["parameter_name"], each.get("parameter_default")) for each in self.endpoints[name]["parameters"]]
         body = {"data": self.hostile.spoiled(data) if self.dice.random() < 0.3 else data}
         if self.dice.random() < 0.5:
@@ -141,7 +141,7 @@ class Attacker:
         return body
 
     def _proper(self, handler: Handler) -> list:
-        """What this attacker's own page would send while it shows somebody else's run."""
+        """The valid inputs that the attacker's own page would send while it shows somebody else's run."""
         values = self.page.values(handler, TINY)
         for place, component in enumerate(handler.inputs):
             kind = self.page.components[component]["type"]
@@ -179,7 +179,7 @@ class Attacker:
         return self.dice.choice([self.hostile.text(), self.dice.choice(self.hostile.ids), self.hostile.value(depth=3)])
 
     def _quoted(self, text: str) -> str:
-        """As a browser would write it, mostly; else as it stands, without what would end the line."""
+        """Usually percent-encoded as by a browser; else raw, without characters that would end the request line."""
         if self.dice.random() < 0.8:
             return quote(text, safe=self.dice.choice(["", "/", "/.:"]), errors="replace")
         return re.sub(r"[\s\x00-\x1f]", "", text)
@@ -198,7 +198,7 @@ class Attacker:
         await self._ask(kind, method, path, body, headers)
 
     async def nonsense(self, template: str) -> None:
-        """A body that is none, under any type."""
+        """A malformed body under any content type."""
         kind = self.dice.choice(TYPES)
         body = self.hostile.body()
         length = self.dice.random() < 0.9
@@ -207,7 +207,7 @@ class Attacker:
         await self._ask("body that is none", "POST", self._path(template), sent, [("Content-Type", kind), *chunked], length=length)
 
     async def oversized(self, path: str) -> None:
-        """A body that is too long, or says that it is."""
+        """A body that is too long, or has a Content-Length that is."""
         headers = [("Content-Type", "application/json")]
         if self.dice.random() < 0.5:
             headers.append(("Content-Length", str(10 ** self.dice.randrange(8, 40))))
@@ -219,7 +219,7 @@ class Attacker:
     # Files.
 
     async def file(self, _: str) -> None:
-        """Upload something hostile and try to train on it."""
+        """Upload a hostile file and try to train on it."""
         name, data = self.hostile.upload()
         safe = name.encode("utf-8", "replace").replace(b'"', b"%22").replace(b"\r", b"").replace(b"\n", b"")
         part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\nContent-Type: text/plain\r\n\r\n%s\r\n--x--\r\n'
@@ -256,7 +256,7 @@ class Attacker:
             await self._listen(kind, f"{path}/{answer.json()['event_id']}", data, f"{kind} {asked}", private)
 
     async def _listen(self, kind: str, path: str, sent: bytes, asked: str, private: bool) -> None:
-        """All events of one call, judged as one answer: `told` where it ended in an error, as the page is told."""
+        """Judge all events of one call as one answer; a call that ended in an error counts as status 500."""
         parts = []
         try:
             async with self.client.events(path) as events:
@@ -275,7 +275,7 @@ class Attacker:
         self.judge.look(f"{kind}, its answer", asked, answer, sent, private=private)
 
     async def _glance(self, kind: str, path: str) -> None:
-        """The beginning of a stream that may never end."""
+        """Read and judge the beginning of a stream that may never end."""
         parts = []
         try:
             async with self.client.events(path, GLANCE_S) as events:
@@ -298,7 +298,7 @@ class Attacker:
         return answer
 
     def _unanswered(self, kind: str, asked: str, error: NoAnswer) -> None:
-        """A connection may be closed on who sends nonsense, but nobody is to be kept waiting."""
+        """The server may close the connection of a malformed request; not answering at all is a violation."""
         self.judge.findings.count(kind, "closed")
         if error.timed_out:
             self.judge.findings.blame(f"{asked}: no answer for {self.client.patience_s:g} s")

@@ -1,4 +1,4 @@
-"""What a browser asks for when it opens the page for the first time, found in the page's own files."""
+"""The requests of a browser that opens the page with an empty cache, found by parsing the page's own files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALWAYS = ("Index-", "Blocks-")
 
 
 async def cold_files(client: Client, page: Page) -> list[str]:
-    """Paths of all files that the page needs until it can be used, its document left out."""
+    """Paths of all files that the page needs before it can be used, except its document."""
     document = (await client.get("/")).body
     found = dict.fromkeys(f"/{name.decode()}" for name in IN_DOCUMENT.findall(document))
     theme = THEME.search(document)
@@ -41,7 +41,7 @@ async def cold_files(client: Client, page: Page) -> list[str]:
 
 
 def _needed(script: bytes, kinds: Iterable[str]) -> set[str]:
-    """What a script imports at once, and the parts of Gradio that this page is made of, with what those need."""
+    """The static imports of a script, and Gradio's modules for the components of this page, with what those need."""
     beside = BESIDE.search(script)
     listed = [name.strip(b"\"'./").decode() for name in beside[1].split(b",")] if beside else []
     found = {name.decode() for name in STATIC.findall(script)}
@@ -54,7 +54,7 @@ def _needed(script: bytes, kinds: Iterable[str]) -> set[str]:
 
 
 async def load(client: Client, paths: list[str]) -> int:
-    """Fetch them all as a browser does, a few at a time; returns how many were not answered well."""
+    """Fetch all files as a browser does, a few at a time; returns how many did not answer 200."""
     bad, rest = 0, list(reversed(paths))
 
     async def connection() -> None:

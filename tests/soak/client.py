@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 client that sends what it is given as it stands, also what no proper client would.
+"""A small HTTP/1.1 client that sends exactly what it is given, also malformed requests.
 
-Light, because it shares the cores with the server that it asks. Knows nothing of the playground.
+It is light, because it shares the cores with the server under test. Knows nothing of the playground.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Headers = Iterable[tuple[str, str]]
 
 
 class NoAnswer(OSError):
-    """The server closed the connection, or said nothing within the patience (`timed_out`), or nothing that is HTTP."""
+    """The server closed the connection, did not answer within the patience (`timed_out`), or did not answer in HTTP."""
 
     def __init__(self, words: str, *, timed_out: bool = False):
         super().__init__(words)
@@ -53,14 +53,14 @@ class _Connection:
 
 
 class Client:
-    """Asks one server; connections are kept, as a browser keeps them. Counts the bytes that it has read."""
+    """Sends requests to one server over keep-alive connections, as a browser does. Counts the bytes it has read."""
 
     def __init__(self, port: int, patience_s: float = PATIENCE_S):
         self.port, self.patience_s, self.n_bytes = port, patience_s, 0
         self._idle: list[_Connection] = []
 
     async def ask(self, method: str, path: str, body: bytes = b"", headers: Headers = (), *, length: bool = True) -> Answer:
-        """The whole answer. `length` leaves out the header that says how long the body is. Raises NoAnswer."""
+        """The whole answer. Without `length` no Content-Length is sent. Raises NoAnswer."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self.patience_s):
@@ -75,7 +75,7 @@ class Client:
         self.n_bytes += len(data)
         if length:
             self._keep(connection, found)
-        else:  # the server may take the next request for more of this body
+        else:  # the server may read the next request as more of this body
             connection.writer.close()
         return Answer(status, found, data, time.monotonic() - began)
 

@@ -1,6 +1,6 @@
-"""What is left on disk, in the database and among the processes after something broke: looked at from outside.
+"""Checks of files, database and processes after a fault, from outside the app.
 
-Trusts none of the code that it judges: files are read byte by byte, processes as the kernel shows them. Imports no torch.
+They do not rely on the code under test: files are parsed byte by byte, processes are read from /proc. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, 
 
 
 class HalfWritten(ValueError):
-    """A file that was published and is not whole."""
+    """A published file is incomplete."""
 
 
 def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """(type, shape, bytes) of every tensor of a safetensors file; raises HalfWritten where it is not whole to the last byte."""
+    """(type, shape, bytes) of every tensor of a safetensors file; raises HalfWritten unless it is complete to the last byte."""
     data = path.read_bytes()
     try:
         (length,) = struct.unpack_from("<Q", data)
@@ -45,12 +45,12 @@ def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 
 def check_published(folder: RunFolder, known: set[tuple[str, int]]) -> list[str]:
-    """What is wrong with a run's published files; those in `known` (path, time of change) were looked at before and are left out."""
+    """What is wrong with a run's published files. Those in `known` (path, mtime) were checked before and are skipped."""
     problems = []
     for step in folder.checkpoint_steps():
         info, weights = paths.info(folder.checkpoints, step), paths.weights(folder.checkpoints, step)
         problems += _problems(info, known, json.loads)
-        # What is thinned out goes with its json first.
+        # Thinning out deletes the json of a checkpoint before its weights.
         if not weights.exists() and info.exists():
             problems.append(f"{info}: a checkpoint without its weights")
     published = [path for _, path in paths.tensor_files(folder.checkpoints)]
@@ -62,7 +62,7 @@ def check_published(folder: RunFolder, known: set[tuple[str, int]]) -> list[str]
 
 
 def _problems(path: Path, known: set[tuple[str, int]], parse) -> list[str]:
-    """Whether one file is whole; one that is replaced or thinned out meanwhile is no problem."""
+    """The problems of one file; none where it was replaced or thinned out meanwhile."""
     try:
         key = (str(path), path.stat().st_mtime_ns)
         if key in known:
@@ -77,18 +77,18 @@ def _problems(path: Path, known: set[tuple[str, int]], parse) -> list[str]:
 
 
 def leftovers(root: Path) -> list[Path]:
-    """Files and folders that only exist while something is being written or deleted."""
+    """Temporary files and folders, which should exist only while something is being written or deleted."""
     return sorted(path for path in root.rglob(".*") if path.name not in (".gitignore", ".gitattributes"))
 
 
 def incomplete_checkpoints(folder: RunFolder) -> list[Path]:
-    """Weights and states whose json is not there, so that they belong to no checkpoint."""
+    """Weights and states without the json that makes them a checkpoint."""
     there = folder.checkpoint_steps()
     return [path for step, path in paths.tensor_files(folder.checkpoints) if step not in there]
 
 
 def differences(run: RunFolder, undisturbed: RunFolder) -> list[str]:
-    """Where two runs of one config have other weights, at any step of which both keep a checkpoint; their last must be the same."""
+    """Where the weights of two runs of one config differ, at all steps of which both keep a checkpoint. Their last steps must be equal."""
     steps, others = (folder.checkpoint_steps() for folder in (run, undisturbed))
     if not steps or not others or steps[-1] != others[-1]:
         return [f"{run.path.name} has checkpoints {steps}, undisturbed {others}"]
@@ -107,7 +107,7 @@ def curve(db: Store, run_id: str) -> list[tuple[int, float]]:
 
 
 def curve_problems(db: Store, run_id: str, undisturbed: list[tuple[int, float]]) -> list[str]:
-    """A point that is missing, recorded twice or of another run."""
+    """The points of a run's curve that are missing, recorded twice or from another run."""
     points = curve(db, run_id)
     if points == undisturbed:
         return []
@@ -118,7 +118,7 @@ def curve_problems(db: Store, run_id: str, undisturbed: list[tuple[int, float]])
 
 @dataclass(frozen=True)
 class Worker:
-    """A live worker process. `run` is None for a standby; `holds` where it holds a lock, so is past its start."""
+    """A live worker process. `run` is None for a standby; `holds`: it holds a lock, so it has started its run."""
 
     pid: int
     run: str | None
@@ -126,7 +126,7 @@ class Worker:
 
 
 def workers(root: Path) -> list[Worker]:
-    """Those of a root, as the kernel shows them. Linux only."""
+    """The worker processes of a root, from /proc. Linux only."""
     holders, found = _lock_holders(), []
     for folder in PROC.glob("[0-9]*"):
         try:
@@ -142,7 +142,7 @@ def workers(root: Path) -> list[Worker]:
 
 
 def twice(found: list[Worker]) -> list[str]:
-    """Runs that more than one process has in hand at this instant."""
+    """Runs that more than one process trains at this instant."""
     training = [worker.run for worker in found if worker.run and worker.holds]
     return sorted({run for run in training if training.count(run) > 1})
 

@@ -1,8 +1,8 @@
-"""`soak faults`: what happens when something breaks, tried for real: a full disk, a read-only folder, a locked database, a clock
-that jumps back, no memory, a worker that hangs, two apps on one root.
+"""`soak faults`: real fault injection: a full disk, a read-only folder, a locked database, a clock that jumps back, no memory, a
+worker that hangs, two apps on one root.
 
-Each fault is a function of an empty folder that gives what a person was told; it raises Broken where something was lost, mixed up
-or left unsaid, and NotPossible where this machine does not let it be tried.
+Each fault is a function of an empty folder; it returns the message that a person gets. It raises Broken where something was lost,
+mixed up or not reported, and NotPossible where this machine cannot make the fault.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ PATIENCE_S = 60.0
 
 
 class Broken(AssertionError):
-    """Something was lost, mixed up or left unsaid."""
+    """Something was lost, mixed up or not reported."""
 
 
 class NotPossible(RuntimeError):
-    """This machine does not let the fault be made; says why."""
+    """This machine cannot make the fault; the message says why."""
 
 
 class Ground:
-    """A root in which runs train: in this process, or in workers of a supervisor."""
+    """A root for one fault, whose runs train in this process or in workers of a supervisor."""
 
     def __init__(self, root: Path, **limits):
         self.root, self.settings, self.db = root, Settings(root, n_cpus=1, nice=0, **limits), Store(root)
@@ -69,7 +69,7 @@ class Ground:
         return RunFolder(self.root, run_id)
 
     def train(self, run_id: str, listener: Callable | None = None) -> Run:
-        """In this process, in one thread."""
+        """Train a run in this process, in one thread."""
         import torch
 
         before = torch.get_num_threads()
@@ -84,7 +84,7 @@ class Ground:
         return self.train(run_id)
 
     def must_equal_undisturbed(self, run_id: str) -> None:
-        """The run ended as one of the same config that nothing happened to, and nothing is left behind."""
+        """Check that the run ended bit for bit as an undisturbed one of the same config, and left no temporary files."""
         run, config = self.db.run(run_id), self.folder(run_id).read_config()
         must(run.state == store.FINISHED, f"{run.state}: {run.reason}")
         with tempfile.TemporaryDirectory(prefix="playground-undisturbed-") as folder:
@@ -113,7 +113,7 @@ class Ground:
 
     @contextlib.contextmanager
     def served(self) -> Iterator[Supervisor]:
-        """While a supervisor serves the queue; then its workers are gone."""
+        """Serve the queue with a supervisor inside the `with`; then kill its workers."""
         supervisor = Supervisor(self.settings, self.db)
         supervisor.start()
         try:
@@ -136,7 +136,7 @@ def must_be_none(problems: list[str]) -> None:
 
 @contextlib.contextmanager
 def file_system(folder: Path, options: str) -> Iterator[Path]:
-    """A small one of its own."""
+    """Mount a small file system at a folder."""
     folder.mkdir(exist_ok=True)
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
     if made.returncode:
@@ -149,7 +149,7 @@ def file_system(folder: Path, options: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def immutable(*paths: Path) -> Iterator[None]:
-    """Not even root may change these files, or what is in these folders."""
+    """Make files and folders immutable, also for root."""
     try:
         for path in paths:
             made = subprocess.run(["chattr", "+i", str(path)], capture_output=True, text=True)
@@ -196,7 +196,7 @@ def full_disk_at_a_checkpoint(folder: Path) -> str:
 
 
 def full_disk_for_the_database(folder: Path) -> str:
-    """Not one byte is left, so that not even the failure can be recorded until there is room again."""
+    """The disk is full to the last byte, so that not even the failure can be recorded until there is room again."""
     with file_system(folder / "disk", "size=8m") as disk:
         ground, fillers = Ground(disk), []
         run_id = ground.new_run()
@@ -227,7 +227,7 @@ def read_only_at_the_start(folder: Path) -> str:
 
 
 def read_only_in_mid_run(folder: Path) -> str:
-    """The folder of the checkpoints cannot be written any more while a run trains."""
+    """The folder of the checkpoints becomes read-only while a run trains."""
     ground = Ground(folder / "root")
     run_id, refused = ground.new_run(), []
     with contextlib.ExitStack() as frozen:
@@ -261,7 +261,7 @@ with Store(Path(sys.argv[1]))._writing():
 
 
 def locked_database(folder: Path, seconds: float = 10.0) -> str:
-    """Another process keeps the database to itself for ten seconds while a run trains, and saves checkpoints."""
+    """Another process locks the database for ten seconds while a run trains and saves checkpoints."""
     ground = Ground(folder / "root")
     run_id, steps, holder = ground.new_run(**{"train.max_steps": 1_000_000, "train.checkpoint_interval": 100_000}), [], []
 
@@ -323,7 +323,7 @@ def clock_that_jumps_back(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _clock_set_back() -> Iterator[None]:
-    """In this process."""
+    """Set the clock of this process back by an hour."""
     real = time.time
     time.time = lambda: real() - 3600.0
     try:
@@ -353,7 +353,7 @@ resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
 
 
 def out_of_memory(folder: Path) -> str:
-    """Workers may have 3 GB of addresses each; one run needs more, the other does not."""
+    """Workers are limited to 3 GiB of address space each; one run needs more, the other does not."""
     ground = Ground(folder / "root", max_running=2)
     (folder / "sitecustomize.py").write_text(LITTLE_MEMORY)
     small = ground.new_run(state=store.QUEUED)
@@ -367,12 +367,12 @@ def out_of_memory(folder: Path) -> str:
 
 
 def killed_by_the_system(folder: Path) -> str:
-    """What the kernel does when memory runs out: SIGKILL, without a word."""
+    """A worker gets SIGKILL, as from the kernel when memory runs out."""
     return _lost_worker(folder, signal.SIGKILL, Cause.KILLED)
 
 
 def worker_that_hangs(folder: Path) -> str:
-    """A worker is stopped in its tracks: alive, and holding its lock, but at no work."""
+    """A worker is stopped (SIGSTOP): it lives and holds its lock, but does not work."""
     return _lost_worker(folder, signal.SIGSTOP, Cause.HUNG)
 
 
@@ -448,7 +448,7 @@ FAULTS: tuple[Callable[[Path], str], ...] = (
 
 
 def campaign(typed: Typed) -> int:
-    """The command: every fault once."""
+    """The command: make every fault once."""
     if typed.problems:
         raise ConfigError(typed.problems)
     found = []

@@ -1,4 +1,4 @@
-"""What a campaign says of what was typed, and of what it measured."""
+"""Shared by the campaigns: refuse wrong flags, percentiles, progress notes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def refuse_what_is_wrong(typed: Typed) -> None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of them lies; NaN of none."""
+    """The value below which this share of the values lies; NaN if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def say(text: str) -> None:
-    """What a person who waits may want to know; the answer itself goes to standard output."""
+    """Print a progress note to standard error; the result goes to standard output."""
     print(text, file=sys.stderr, flush=True)

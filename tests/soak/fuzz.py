@@ -1,4 +1,4 @@
-"""Malformed requests against every handler, endpoint and route of the real app, and what became of it and of other people's runs."""
+"""`soak fuzz`: malformed requests against every handler, endpoint and route of the real app; checks the app and other people's runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VICTIM = {
 
 @dataclass
 class Result:
-    """`memory` in bytes: when the attack had begun, and at its end."""
+    """`memory` of the server in bytes: after the first tenth of the requests, and at the end."""
 
     requests: int
     seed: int
@@ -64,7 +64,7 @@ class Result:
 
 
 def campaign(typed: Typed) -> int:
-    """The command: attack, then print one table or one JSON object; 1 where anything was wrong."""
+    """The command: attack, then print one table or one JSON object; returns 1 after any violation."""
     requests, seed = int(number(typed, "requests", 10_000, 1, 10_000_000)), int(number(typed, "seed", 0, 0, 2**31))
     refuse_what_is_wrong(typed)
     result = asyncio.run(fuzz(requests, seed))
@@ -73,7 +73,7 @@ def campaign(typed: Typed) -> int:
 
 
 async def fuzz(requests: int, seed: int, say: Callable[[str], None] = say) -> Result:
-    """Start the app, put two runs of other people into it, attack, look at what is left."""
+    """Start the app with two runs of another person, attack it, and check what has changed."""
     with app(**LIMITS) as house:
         client, key, findings = Client(house.port), access.new_key(), Findings()
         page = Page((await client.get("/config")).json())
@@ -97,7 +97,7 @@ async def fuzz(requests: int, seed: int, say: Callable[[str], None] = say) -> Re
 
 
 async def _attack(attacker: Attacker, requests: int, house: App, say: Callable[[str], None]) -> tuple[int, int]:
-    """So many requests, some at once; returns the server's memory after the first tenth and at the end."""
+    """Send the requests, some concurrently; returns the server's memory after the first tenth and at the end."""
     warm, done, memory = max(1, int(WARM_UP * requests)), 0, [0]
 
     async def work() -> None:
@@ -117,7 +117,7 @@ async def _attack(attacker: Attacker, requests: int, house: App, say: Callable[[
 
 
 async def _look_back(house: App, before: list[Untouched], findings: Findings) -> None:
-    """What the attack has done to other people's runs, to the terminal and to the app."""
+    """Check the other person's runs, the terminal and the app after the attack."""
     for victim in before:
         victim.compare(house, findings)
     for what, n in complaints(house.said()).items():
@@ -126,7 +126,7 @@ async def _look_back(house: App, before: list[Untouched], findings: Findings) ->
 
 
 async def _still_there(house: App, findings: Findings) -> None:
-    """A new person can open the page and see all runs."""
+    """Check that a new visitor can open the page and see all runs."""
     client = Client(house.port)
     for path in ("/", "/config", "/live/runs"):
         try:
@@ -139,7 +139,7 @@ async def _still_there(house: App, findings: Findings) -> None:
 
 
 async def _victims(client: Client, house: App, key: str) -> tuple[str, str]:
-    """A run that has ended and one that trains on, both of somebody who is not the attacker."""
+    """A run that has ended and one that keeps training, both of an owner who is not the attacker."""
     still = await _started(client, key, {"max_steps": 20})
     training = await _started(client, key, {"max_steps": None, "max_seconds": 100_000})
     await _until(house, still, lambda run: run.ended_at is not None)
@@ -162,7 +162,7 @@ async def _until(house: App, run_id: str, true: Callable[[store.Run], bool]) -> 
 
 
 def _canary(place: Path) -> tuple[Path, bytes]:
-    """A folder beside the root with one file in it that nobody may read, and what stands there."""
+    """A folder beside the root with a file that nobody may read, and the file's secret content."""
     outside, secret = place / "outside", f"canary-{secrets.token_hex(16)}"
     outside.mkdir()
     (outside / "canary.txt").write_text(f"{secret}\n" * 200)
@@ -170,7 +170,7 @@ def _canary(place: Path) -> tuple[Path, bytes]:
 
 
 def _marked(house: App, run_id: str) -> bytes:
-    """A line in a run's log that can be told from all others."""
+    """Write a unique line into a run's log; returns the line."""
     line = f"log-{secrets.token_hex(16)}"
     with open(RunFolder(house.root, run_id).log, "a") as log:
         log.write(f"{line}\n")

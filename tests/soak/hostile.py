@@ -1,4 +1,4 @@
-"""Things that nobody means well with: values, bodies, names of files and files. All chosen by one generator of dice."""
+"""Hostile inputs: values, bodies, headers, file names and files. All chosen by one random generator."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ WORDS = (
 
 @dataclass
 class Hostile:
-    """`outside` is a folder that nobody may touch, `paths` what nobody may read, `ids` are runs of other people, `words` anything else
-    worth trying, such as the names of settings."""
+    """`outside` is a folder that must not change, `paths` are files that must not be served, `ids` are runs of other people, `words`
+    are other strings worth trying, such as names of knobs."""
 
     dice: random.Random
     outside: Path
@@ -60,11 +60,11 @@ class Hostile:
         return self.dice.choice(WORDS)
 
     def run_id(self) -> str:
-        """Often somebody's run, else something that is none."""
+        """Often the id of an existing run, else any text."""
         return self.dice.choice(self.ids) if self.dice.random() < 0.6 else self.text()
 
     def value(self, depth: int = 0) -> Any:
-        """Any JSON value, and some that are none."""
+        """Any JSON value, and some that JSON does not allow."""
         kind = self.dice.randrange(11)
         if kind < 4:
             return self.text()
@@ -88,7 +88,7 @@ class Hostile:
         )
 
     def file(self) -> dict:
-        """What Gradio takes for a file that was uploaded, wherever it lies."""
+        """A record that Gradio takes for an uploaded file, with any path."""
         return {
             "path": self.dice.choice([*self.paths, self.text()]), "url": self.dice.choice([None, self.dice.choice(self.paths),
             self.text()]), "orig_name": self.text(), "size": self.dice.choice(NUMBERS), "mime_type": self.text(),
@@ -102,7 +102,7 @@ class Hostile:
         return value
 
     def spoiled(self, values: list) -> list:
-        """Proper values, some of them replaced, and sometimes too many or too few."""
+        """Valid values, some of them replaced, sometimes with too many or too few of them."""
         values = list(values)
         for _ in range(self.dice.choice([1, 1, 2, 5]) if values else 0):
             values[self.dice.randrange(len(values))] = self.value()
@@ -111,7 +111,7 @@ class Hostile:
         return values
 
     def config(self, sections: dict[str, list[str]]) -> dict:
-        """A config with knobs that it has, at values that it does not."""
+        """A config with existing knobs at invalid values."""
         found: dict[str, Any] = {}
         for _ in range(self.dice.randrange(1, 5)):
             section = self.dice.choice(list(sections))
@@ -121,7 +121,7 @@ class Hostile:
         return found
 
     def body(self) -> bytes:
-        """What is no JSON, or more of it than anyone wants."""
+        """A body that is no JSON, or far too much of it."""
         return self.dice.choice(
             [
                 b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe\x00", b"{}" * 3, b'{"data": [NaN, Infinity, -Infinity]}',
@@ -133,7 +133,7 @@ class Hostile:
         )  # fmt: skip
 
     def headers(self) -> list[tuple[str, str]]:
-        """Headers that lie."""
+        """Forged headers."""
         tricks = [
             ("Origin", "https://elsewhere.example"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site"), ("X-Forwarded-Host",
             f"<b>{MARK}"), ("X-Forwarded-Proto", "javascript"), ("Host", "elsewhere.example"), ("X-Forwarded-For", "127.0.0.1"),
@@ -162,7 +162,7 @@ class Hostile:
 
 
 def hostile_files(outside: Path) -> list[bytes]:
-    """Weights, tokenizers, configs and texts as an enemy would write them."""
+    """Malicious weights, tokenizers, configs and texts."""
 
     def weights(header: object, data: bytes = b"") -> bytes:
         text = header if isinstance(header, bytes) else json.dumps(header).encode()

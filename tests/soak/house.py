@@ -1,4 +1,4 @@
-"""The real app in a process of its own, with a root of its own, and eyes on what it does to its machine."""
+"""Starts the real app in a process and root of its own, and measures its memory and CPU time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPENS_WITHIN_S, ENDS_WITHIN_S = 60.0, 30.0
 
 @dataclass
 class App:
-    """A running `python app.py`. `place` holds its root, its temporary files and what it says; nothing else belongs to it."""
+    """A running `python app.py`. `place` is the folder of its root, its temporary files and its output, and of nothing else."""
 
     place: Path
     root: Path
@@ -35,16 +35,16 @@ class App:
         return Store(self.root)
 
     def said(self) -> str:
-        """Everything that it wrote to its terminal."""
+        """Everything that the app has printed."""
         return self.output.read_text(errors="replace")
 
     def rss_bytes(self) -> int:
-        """Memory that the server's own process holds, its workers left out."""
+        """Memory of the server process, without its workers."""
         done = subprocess.run(["ps", "-o", "rss=", "-p", str(self.process.pid)], capture_output=True, text=True)
         return 1024 * int(done.stdout.strip() or 0)
 
     def processor_s(self) -> int:
-        """Seconds of one core that the server's own process has used so far."""
+        """CPU time that the server process has used so far, in whole seconds."""
         done = subprocess.run(["ps", "-o", "time=", "-p", str(self.process.pid)], capture_output=True, text=True)
         days, _, clock = done.stdout.strip().rpartition("-")
         parts = [int(part) for part in (clock or "0").split(".")[0].split(":")]
@@ -56,8 +56,8 @@ class App:
 
 @contextlib.contextmanager
 def app(**limits: object) -> Iterator[App]:
-    """`python app.py` on 127.0.0.1, a free port and a temporary root; ended with all its runs. `limits` are PLAYGROUND_* names in
-    small letters. It reaches no network."""
+    """`python app.py` on 127.0.0.1 with a free port and a temporary root; at the end it and all its runs are stopped. `limits` are
+    PLAYGROUND_* names in lower case. It reaches no network."""
     with tempfile.TemporaryDirectory(prefix="playground-soak-") as folder:
         place = Path(folder).resolve()
         root, output = place / "root", place / "app.log"
@@ -105,7 +105,7 @@ def _wait_until_open(app: App) -> None:
 
 
 def _end(app: App) -> None:
-    """The app as by Ctrl-C, then its workers, which would go on."""
+    """End the app as Ctrl-C does, then its workers, which would go on without it."""
     if app.alive():
         app.process.send_signal(signal.SIGINT)
         try:

@@ -1,4 +1,4 @@
-"""What no answer may hold and no attack may leave behind, and how it is noticed. Every finding is a sentence."""
+"""The checks of the fuzzer: what no answer may contain and no attack may change. Every violation is reported as a sentence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_TOLD = 40
 
 @dataclass
 class Findings:
-    """How often each kind of target answered in each way, and what was wrong, each once."""
+    """How often each kind of target answered in each way, and the violations with how often each was seen."""
 
     counts: dict[str, Counter] = field(default_factory=dict)
     violations: Counter = field(default_factory=Counter)
@@ -43,7 +43,7 @@ class Findings:
 
 
 class Judge:
-    """Looks at every answer. `secrets` by what they are: bytes that no answer may hold."""
+    """Checks every answer. `secrets`: by name, bytes that no answer may contain."""
 
     def __init__(self, app: App, findings: Findings, secrets: dict[str, bytes]):
         self.findings = findings
@@ -53,12 +53,12 @@ class Judge:
         }  # fmt: skip
 
     def look(self, kind: str, asked: str, answer: Answer, sent: bytes = b"", *, private: bool = False) -> str:
-        """Counts and judges one answer to `asked`; what was `sent` may come back. `private`: the page shows its messages as HTML."""
+        """Count and check the answer to `asked`; it may repeat what was `sent`. `private`: the page shows its messages as HTML."""
         how = self._class(answer)
         self.findings.count(kind, how)
         if how == "crash":
             self.findings.blame(f"{asked}: an error nobody foresaw, {answer.status} {answer.body[:80]!r}")
-        known = sent + b"\n" + unquote_to_bytes(sent)  # what somebody sends, an answer may repeat
+        known = sent + b"\n" + unquote_to_bytes(sent)  # an answer may repeat what was sent
         for what, secret in self.secrets.items():
             if secret in answer.body and secret not in known:
                 self.findings.blame(f"{asked}: {what} was served")
@@ -79,13 +79,13 @@ class Judge:
 
 
 def _unescaped(body: bytes) -> bytes:
-    """JSON writes a quote with a backslash; what a browser makes of it has none."""
+    """The body with the quotes that JSON escapes unescaped, as a browser sees them."""
     return body.replace(b'\\"', b'"')
 
 
 @dataclass(frozen=True)
 class Untouched:
-    """A run of somebody else, as it was."""
+    """A run of somebody else as it was before the attack."""
 
     run: Run
     digests: dict[str, str]
@@ -97,7 +97,7 @@ class Untouched:
         return cls(run, digests(RunFolder(app.root, run_id).path) if ended else _written_once(app, run_id))
 
     def compare(self, app: App, findings: Findings) -> None:
-        """A run that has ended is as it was to the last byte; one that trains has trained on, and nothing else."""
+        """Check that an ended run has not changed in any byte, and that a running one has made progress and not changed otherwise."""
         now = Untouched.of(app, self.run.id)
         ignored = PROGRESS if self.run.ended_at is None else ()
         before, after = ({name: value for name, value in asdict(run).items() if name not in ignored} for run in (self.run, now.run))
@@ -124,7 +124,7 @@ def _written_once(app: App, run_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What lies around the root: nothing of it may change. `outside` holds a canary."""
+    """The files around the root, none of which may change. `outside` holds a file that nobody may read."""
 
     files: dict[str, str]
 
@@ -142,19 +142,19 @@ class Surroundings:
 
 
 def _ours() -> list[Path]:
-    """Where the app itself lies, and in its folders; not what Python keeps there for itself."""
+    """The app's own files and folders, without Python's caches."""
     packages = [folder for name in ("playground", "models") for folder in [REPOSITORY / name, *(REPOSITORY / name).rglob("*/")]]
     folders = [REPOSITORY, REPOSITORY / "assets", *(folder for folder in packages if not folder.name.startswith("__"))]
     return [path for folder in folders for path in folder.iterdir() if not path.name.startswith((".", "__"))]
 
 
-# Bytes that are no HTTP after an answer that ended the connection: uvicorn has nobody left to answer, and closes it.
+# Raised by uvicorn for bytes that are no HTTP, after an answer that ended the connection; it then closes the connection.
 NOT_OURS = ("h11._util.LocalProtocolError",)
 FAILED_HERE = re.compile(r" failed: (.* \((?:playground|models|tests)/[\w/]+\.py:\d+\))$", re.MULTILINE)  # as `ui.shield` says it
 
 
 def complaints(said: str) -> Counter:
-    """What the app's terminal should not show: the last line of each traceback, and requests over which our own code stumbled."""
+    """What the app should not print: the last line of each traceback, and requests at which our own code raised."""
     found = Counter(FAILED_HERE.findall(said))
     for part in said.split(TRACEBACK.decode())[1:]:
         last = next((line for line in part.splitlines()[1:] if line and not line.startswith((" ", "+", "|"))), "?")

@@ -1,6 +1,6 @@
-"""`soak kills`: SIGKILLs at random instants, of workers, standby processes and the app, while several runs train.
+"""`soak kills`: SIGKILL at random instants to workers, standby processes and the app, while several runs train.
 
-Whatever is killed, the runs are gone on with, and in the end each must be what it would have been undisturbed.
+Killed runs are resumed, and in the end each must be bit-identical to an undisturbed one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SMALL = {
     "model.n_layer": 2, "model.n_head": 2, "model.n_embd": 32, "model.block_size": 32, "model.dropout": 0.1,
     "train.batch_size": 8, "train.log_interval": 20, "train.checkpoint_interval": 100, "train.eval_interval": 100, "probe.interval": 20,
 }  # fmt: skip
-# What a run's continuation can depend on: optimizers with different states, dropout, a task, byte pairs.
+# All that resuming a run can depend on: optimizers with different states, dropout, a task, byte pairs.
 KINDS = (
     {"optim.name": "adamw"},
     {"optim.name": "muon", "data.tokenizer": "char", "train.max_steps": 300, "train.checkpoint_interval": 20},
@@ -61,7 +61,7 @@ KINDS = (
 
 @dataclass
 class Tally:
-    """What was done, and what was found to be wrong."""
+    """What was done, and the violations that were found."""
 
     seed: int
     kills: Counter = field(default_factory=Counter)
@@ -104,7 +104,7 @@ def campaign(typed: Typed) -> int:
 
 @contextlib.contextmanager
 def temporary_root(typed: Typed) -> Iterator[Settings]:
-    """The folder of --root, else one that goes away at the end."""
+    """The folder of --root, else a temporary one."""
     with tempfile.TemporaryDirectory(prefix="playground-soak-", ignore_cleanup_errors=True) as folder:
         typed.values.setdefault("root", folder)
         yield settings_from(typed, dict(os.environ))
@@ -181,7 +181,7 @@ class App:
 
 
 class Room:
-    """A root, an app that serves it, runs that train, and who watches over them."""
+    """The campaign's root, the app that serves it, the runs that train, and the checks."""
 
     def __init__(self, settings: Settings, tally: Tally, chance: random.Random, n_steps: int, app: App):
         self.settings, self.tally, self.chance, self.n_steps, self.app = settings, tally, chance, n_steps, app
@@ -208,14 +208,14 @@ class Room:
             self.runs.append(create_run(self.db, self.settings, config, HOST, state=store.QUEUED, name=f"run {number}"))
 
     def tend(self, more: bool = True) -> None:
-        """Do what people do: resume what was interrupted, start an app that is gone, begin `more` runs when all have ended. See what
-        must never be."""
+        """Do what people would: resume interrupted runs, start an app that is gone, begin `more` runs when all have ended. Check that
+        no run fails and none is trained twice at once."""
         found = [self.db.run(run_id) for run_id in self.runs]
         for run in found:
             if run.state == store.INTERRUPTED:
                 with contextlib.suppress(CannotDo):
                     self.door.resume(run.id, HOST)
-                self.tally.checks["times a run was gone on with"] += 1
+                self.tally.checks["times a run was resumed"] += 1
             elif run.state in (store.FAILED, store.DIVERGED, store.STOPPED, store.PAUSED):
                 self.tally.blame([f"{run.id} is {run.state}: {run.reason}"])
         if more and all(run.state == store.FINISHED for run in found):
@@ -234,7 +234,7 @@ class Room:
         return silent > LAST_WAIT_S / 2
 
     def kill_somebody(self) -> None:
-        """After a random while kill a random process, then look at what is left."""
+        """After a random time kill a random process, then check database and files."""
         deadline = time.monotonic() + self.chance.uniform(0.0, CALM_S)
         while time.monotonic() < deadline:
             self.tend()
@@ -255,7 +255,7 @@ class Room:
             self.app.kill()
 
     def _kill_worker(self, kind: str) -> bool:
-        """Kill a process of this kind, waiting a little for there to be one; says whether there was."""
+        """Kill a process of this kind, waiting up to `AIM_S` for one; returns whether there was one."""
         deadline = time.monotonic() + AIM_S
         while time.monotonic() < deadline:
             found = [each for each in evidence.workers(self.root) if self._is(each, kind)]
@@ -276,7 +276,7 @@ class Room:
         return worker.run is not None and worker.holds == (kind != "starting")
 
     def _writes(self, worker: evidence.Worker, deadline: float) -> bool:
-        """Wait for it to have a file of a checkpoint half-written; says whether it has."""
+        """Wait until the worker has a half-written file of a checkpoint; returns whether it has."""
         folder = RunFolder(self.root, worker.run).checkpoints
         while not any(folder.glob(".*")):
             if time.monotonic() > deadline:
@@ -285,7 +285,7 @@ class Room:
         return True
 
     def look(self) -> None:
-        """What must hold after every kill."""
+        """Check what must hold after every kill."""
         self.tally.blame([f"the database is damaged: {problem}" for problem in self.db.integrity()])
         self.tally.checks["times the database passed its integrity check"] += 1
         before = len(self.known)
@@ -294,7 +294,7 @@ class Room:
         self.tally.checks["published files read to the last byte"] += len(self.known) - before
 
     def await_ends(self) -> None:
-        """No more kills: everything comes to its end."""
+        """Wait, without more kills, until all runs have ended."""
         while any(self.db.run(run_id).state != store.FINISHED for run_id in self.runs):
             if self.tally.violations or self.stuck():
                 return
@@ -303,7 +303,7 @@ class Room:
         self.look()
 
     def close(self) -> None:
-        """The app serves, is closed as people close it, and nothing is left over."""
+        """Check that the app serves and closes on Ctrl-C, and that no process, temporary file or orphan folder is left."""
         if not self.app.lives():
             self.app.start()
         if not self._soon(self.app.serves, 60):
@@ -319,7 +319,7 @@ class Room:
         self.tally.blame([f"a folder of no run: {path}" for path in (self.root / "runs").iterdir() if path.name not in rows])
 
     def compare(self) -> None:
-        """Train each run again, undisturbed, in a root of its own, and compare bytes."""
+        """Train each run again, undisturbed, in another root, and compare bytes."""
         os.environ.update(calm_threads(os.environ))  # as workers have it, before torch is imported
         calm = Settings(self.root / "undisturbed", n_cpus=self.settings.n_cpus)
         db = Store(calm.root)
@@ -348,7 +348,7 @@ class Room:
         return True
 
     def tidy(self) -> None:
-        """Whatever happened, end what was started."""
+        """Kill every process that was started."""
         if self.app.lives():
             self.app.kill()
         for left in evidence.workers(self.root):

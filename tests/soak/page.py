@@ -1,6 +1,6 @@
-"""The page as a browser holds it: its controls, and the handlers behind them, found by what triggers them.
+"""The page as a browser sees it: its controls, and the handlers behind them, found by the events that trigger them.
 
-Nothing here knows an index or a position: where the page changes, this follows.
+Nothing here depends on an index or a position, so a change of the page needs no change here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Handler:
 
 
 class Page:
-    """What /config says."""
+    """The controls and handlers in the answer of /config."""
 
     def __init__(self, config: dict):
         self.prefix: str = config["api_prefix"]
@@ -45,16 +45,16 @@ class Page:
         self._loads = {handler.index for handler in everything if any(event == "load" for _, event in handler.targets)}
 
     def handler(self, elem_id: str, event: str = "click") -> Handler:
-        """The one that this event of this component triggers."""
+        """The handler that this event of this component triggers."""
         target = (self.by_elem_id[elem_id], event)
         return next(handler for handler in self.handlers if target in handler.targets)
 
     def on_load(self) -> Handler:
-        """What the server does when a page has opened, after the browser's own part of it."""
+        """The server's handler for the load of the page, which follows the browser's own part."""
         return next(handler for handler in self.handlers if self._loads & {handler.after, handler.index})
 
     def values(self, handler: Handler, chosen: dict[str, Any]) -> list:
-        """What the page would send: each input's own value, or that chosen by elem_id."""
+        """What the page would send: each input's initial value, or the one that is `chosen` by elem_id."""
         by_id = {self.by_elem_id[elem_id]: value for elem_id, value in chosen.items()}
         return [by_id.get(each, self.components[each]["props"].get("value")) for each in handler.inputs]
 
@@ -76,13 +76,13 @@ class Told(Exception):
 
 
 async def call(client: Client, page: Page, handler: Handler, data: list, session: str, query: str = "") -> list:
-    """What a handler answers to its page, by the way that the page goes: the queue, or at once. Raises Told, NoAnswer."""
+    """A handler's answer, by the queue or directly, as the page would call it. Raises Told, NoAnswer."""
     *_, last = [answer async for answer in stream(client, page, handler, data, session, query)]
     return last
 
 
 async def stream(client: Client, page: Page, handler: Handler, data: list, session: str, query: str = "") -> AsyncIterator[list]:
-    """The same, with what comes in between. Of a stream the later answers are differences, left as they are."""
+    """As `call`, with the intermediate answers of a stream. All but the first are differences, as Gradio sends them."""
     body = {"data": data, "event_data": None, "fn_index": handler.index, "trigger_id": handler.targets[0][0], "session_hash": session}
     if not handler.queued:
         answer = await client.post(f"{page.prefix}/run/predict", body)

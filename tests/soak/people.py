@@ -1,7 +1,7 @@
-"""One simulated visitor: a page of theirs, what they do with it, and what they check of every answer.
+"""A simulated visitor: opens the page, does what people do, and checks every answer.
 
-Each has a secret of their own, names of their own and a configuration whose values are theirs alone: whatever comes back
-of a run of theirs must carry them.
+Each visitor has an owner key, run names and config values that no other visitor has, and checks that every answer about their
+run has them. That detects cross-talk between visitors.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tests.soak.page import Page, Told, call, stream
 # As in assets/status.js and assets/runs.js.
 EAGER_POLL_S, POLL_S, IDLE_POLL_S, TABLE_S = 0.12, 0.4, 2.0, 1.5
 ACTIVE = ("queued", "starting", "running")
-FULL = (QueueFull.code, Busy.code, NoCheckpointYet.code)  # a full house, or too early
+FULL = (QueueFull.code, Busy.code, NoCheckpointYet.code)  # the app is full, or the request came too early
 QUEUE_PATIENCE_S = 240.0
 
 
 @dataclass
 class Diary:
-    """What all visitors saw. Times in seconds."""
+    """The record of all visitors: actions, refusals, errors, and times in seconds."""
 
     actions: Counter = field(default_factory=Counter)
     turned_away: Counter = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class Diary:
 
 @dataclass
 class Seen:
-    """A run as a page knows it: what assets/series.js holds."""
+    """A run as the page knows it: the same state as in assets/series.js."""
 
     run_id: str
     mine: bool = False
@@ -77,7 +77,7 @@ class Seen:
 
 
 class Tab:
-    """One opening of the page: a session and a connection that tells the server that it is still there."""
+    """An open page: a session, and the connection by which the server knows that it is still open."""
 
     def __init__(self, client: Client, page: Page, diary: Diary, key: str):
         self.client, self.page, self.diary, self.key = client, page, diary, key
@@ -86,7 +86,7 @@ class Tab:
         self._alive: asyncio.Task | None = None
 
     async def open(self, files: list[str], run_id: str | None = None) -> dict:
-        """Load the page until it can be used; returns what it then shows of the form. `files` are those that are not kept yet."""
+        """Load the page until it can be used; returns the review of its form. `files`: those not yet in the browser's cache."""
         began = time.monotonic()
         query = f"run={run_id}" if run_id else ""
         answer = await self.client.ask("GET", f"/?{query}", headers=LIKE_A_BROWSER)
@@ -102,7 +102,7 @@ class Tab:
         return shown
 
     async def review(self, chosen: dict) -> dict:
-        """What the form amounts to, while data are made ready asked for again, as the panel does."""
+        """The review of the form; while data are being prepared it is repeated, as by the panel."""
         handler = self.page.handler("picture", "again")
         for _ in range(50):
             shown = (await call(self.client, self.page, handler, self.page.values(handler, chosen), self.session))[0]
@@ -112,7 +112,7 @@ class Tab:
         return shown
 
     async def press(self, elem_id: str, chosen: dict[str, Any], event: str = "click") -> list:
-        """A button: what its handler answers. Raises Told."""
+        """Press a button; returns its handler's answer. Raises Told."""
         handler = self.page.handler(elem_id, event)
         values = self.page.values(handler, {"wire": self.wire, **chosen})
         visitor = [self.page.components[each]["type"] == "browserstate" for each in handler.inputs]
@@ -133,7 +133,7 @@ class Tab:
 
 
 async def update(client: Client, seen: Seen, name: str, diary: Diary) -> float:
-    """Ask once what is new of a run; returns after how many seconds to ask again."""
+    """Poll a run once; returns after how many seconds to poll again."""
     path = f"/live/runs/{seen.run_id}?generation={seen.generation}&cursor={seen.cursor}"
     answer = await client.ask("GET", path, headers=[*LIKE_A_BROWSER, ("X-Playground-Page", name)])
     diary.updates.append(answer.seconds)
@@ -163,14 +163,14 @@ class Person:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Their settings: a rate and a width that nobody else has."""
+        """Their config, with a learning rate and a width that no other visitor has."""
         return {
             "model-n_layer": 1, "model-n_head": 2, "model-n_embd": self.width, "model-block_size": 32, "data-tokenizer": "char",
             "optim-lr": self.lr, "optim-warmup_steps": 0, "optim-schedule": "constant", "train-batch_size": 8, "train-max_steps": 200_000,
         }  # fmt: skip
 
     async def live(self, until: float) -> None:
-        """Come, do what people do, leave, come back, until about then: people neither come nor go all at once."""
+        """Visit the page repeatedly until about `until`; first arrivals and last departures are spread out, as with people."""
         spread = min(60.0, (until - time.monotonic()) / 5)
         await asyncio.sleep(self.dice.random() * spread)
         until -= self.dice.random() * spread
@@ -182,7 +182,7 @@ class Person:
         self.client.close()
 
     async def _guarded(self, doing: Awaitable[None]) -> None:
-        """Whatever goes wrong is an error of the campaign, with its words; a full house is none."""
+        """Note errors in the diary; being turned away because the app is full is not one."""
         try:
             await doing
         except Told as error:
@@ -213,7 +213,7 @@ class Person:
             self.diary.actions["leave"] += 1
 
     async def _design(self, tab: Tab) -> None:
-        """Some settings, each reviewed; the last are theirs."""
+        """Try some settings, each reviewed; the last are their own."""
         for chosen in ({"model-n_layer": 2}, self.chosen | {"optim-lr": "much"}, self.chosen):
             shown = await tab.review(chosen)
             self.diary.actions["design"] += 1
@@ -235,7 +235,7 @@ class Person:
         self.run = Seen(opened["run"], mine=True)
 
     async def _watch(self, tab: Tab, until: float, seconds: float) -> None:
-        """Until it has trained for so long under their eyes, or they are tired of waiting."""
+        """Watch the run until it has trained for so many seconds, or the patience for the queue is over."""
         trained_until, patience = None, time.monotonic() + QUEUE_PATIENCE_S
         while time.monotonic() < min(until, patience, trained_until or until):
             pause = await update(self.client, self.run, tab.session, self.diary)
@@ -247,7 +247,7 @@ class Person:
             await asyncio.sleep(pause)
 
     def _check(self, seen: Seen) -> None:
-        """That a run of theirs is theirs in every value, and that no point of its curves came twice or not at all."""
+        """Check that every value is that of their own run, and that its curve never goes back or repeats a point."""
         status, progress = seen.status, seen.series.get("progress", {"step": [], "lr": []})
         if not status:
             return
@@ -261,7 +261,7 @@ class Person:
             self.diary.blame("a curve goes back or shows a point twice")
 
     async def _reload(self, tab: Tab) -> Tab:
-        """The same person at the run's address: it is still theirs, and what was seen of it is still there."""
+        """Reload the page at the run's address and check that the run is still theirs and no recorded point is lost."""
         await tab.close()
         before, self.run = self.run, Seen(self.run.run_id, mine=True)
         tab = Tab(self.client, self.page, self.diary, self.key)
@@ -302,7 +302,7 @@ class Person:
             self.diary.blame(f"cross-talk: asked to go on from {self.word!r}, got {str(first)[:80]}")
 
     async def _meddle(self, tab: Tab) -> None:
-        """Somebody else's run can be opened and watched, and nothing else."""
+        """Check that somebody else's run can be opened and watched, but not steered."""
         theirs = self.others(self)
         if theirs is None:
             return
@@ -326,7 +326,7 @@ class Person:
                 self.diary.blame("somebody else's run is shown as one's own")
 
     async def _see_all(self, tab: Tab) -> None:
-        """The Runs tab for a moment, with a comparison and a download."""
+        """Look at the Runs tab for a moment, with a comparison and a download."""
         for _ in range(2):
             answer = await self.client.ask("GET", "/live/runs", headers=LIKE_A_BROWSER)
             self.diary.actions["see all runs"] += 1

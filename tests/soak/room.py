@@ -1,4 +1,4 @@
-"""A room in which everybody watches: what that costs the training, how soon an update comes, how long a page takes to open."""
+"""Everybody watches at the same time: measures the training speed that is left, the latency of updates, and the time to open a page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTLE_S, READY_WITHIN_S = 2.0, 90.0
 
 @dataclass
 class Room:
-    """Tokens per second of all runs together, turn by turn."""
+    """Training speeds with and without watching pages: tokens per second of all runs together, turn by turn."""
 
     diary: Diary = field(default_factory=Diary)
     alone: list[float] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Room:
 
     @property
     def kept(self) -> float:
-        """The share of the speed that is left when all watch, in the median of the pairs."""
+        """The share of the training speed that is left when all watch: the median over the pairs."""
         return statistics.median(b / a for a, b in zip(self.alone, self.watched, strict=True))
 
     def as_json(self) -> dict:
@@ -40,7 +40,7 @@ class Room:
 
 
 async def watch(house: App, page: Page, files: list[str], pages: int, workers: int, seconds: float, pairs: int) -> Room:
-    """As many runs as the machine trains at once, in `pairs` of turns with nobody and with so many pages, of `seconds` each."""
+    """Train `workers` runs and measure `pairs` of turns of `seconds` each: one without and one with watching pages."""
     room, key = Room(), secrets.token_hex(24)
     teacher = Tab(Client(house.port), page, room.diary, key)
     runs = [await _train(teacher) for _ in range(workers)]
@@ -62,7 +62,7 @@ async def watch(house: App, page: Page, files: list[str], pages: int, workers: i
 
 
 async def _train(teacher: Tab) -> str:
-    """The default design, without an end. Data may still be being made ready."""
+    """Start a run of the default design without an end."""
     opened, _ = await teacher.press("train", {"train-max_steps": "", "train-max_seconds": "100000"})
     return opened["run"]
 
@@ -73,7 +73,7 @@ async def _until_training(house: App, runs: list[str]) -> None:
         if time.monotonic() > deadline:
             raise OSError("the runs to be watched did not begin to train")
         await asyncio.sleep(0.2)
-    await asyncio.sleep(5.0)  # the standby imports torch; that is no part of what is measured
+    await asyncio.sleep(5.0)  # the standby process imports torch first, which must not disturb the measurement
 
 
 async def _speed(house: App, runs: list[str], seconds: float) -> float:
@@ -90,9 +90,9 @@ async def _speed(house: App, runs: list[str], seconds: float) -> float:
 
 
 async def _watched(house: App, page: Page, files: list[str], runs: list[str], pages: int, seconds: float, diary: Diary) -> float:
-    """The same while so many pages follow the runs, and a new person opens one."""
+    """Tokens per second while so many pages follow the runs and a new visitor opens one."""
     done = asyncio.Event()
-    unseen = Diary()  # of how they open all at once nothing is said
+    unseen = Diary()  # not counted: all pages open at the same moment
 
     async def follow(number: int) -> None:
         tab = Tab(Client(house.port), page, unseen, secrets.token_hex(24))
@@ -120,7 +120,7 @@ async def _watched(house: App, page: Page, files: list[str], runs: list[str], pa
 
 
 async def _late(house: App, page: Page, files: list[str], run_id: str, diary: Diary) -> None:
-    """Somebody with an empty cache opens the page while all the others watch."""
+    """A visitor with an empty cache opens the page while all others watch."""
     await asyncio.sleep(1.0)
     tab = Tab(Client(house.port), page, diary, secrets.token_hex(24))
     await tab.open(files, run_id)

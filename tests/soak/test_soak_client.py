@@ -1,4 +1,4 @@
-"""The client of the campaigns, against servers that answer in every way."""
+"""The HTTP client of the campaigns, against servers that answer well, badly or not at all."""
 
 import asyncio
 from functools import partial
@@ -9,7 +9,7 @@ from tests.soak.client import Client, NoAnswer
 
 
 def _asked(run_apart, answers, do, patience_s=5.0):
-    """What `do(client)` gives with a server that sends these bytes, one lot per request; and the requests it got."""
+    """The result of `do(client)` with a server that sends one of `answers` per request; and the requests that it got."""
     got = []
 
     async def serve(reader, writer):

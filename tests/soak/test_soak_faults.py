@@ -1,4 +1,4 @@
-"""The faults that `soak faults` makes, made once: nothing is lost, and what happened is said."""
+"""Each fault of `soak faults`, made once: nothing is lost, and the fault is reported."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from playground.workers import worker
 from tests.soak import faults
 
 LOCKED_S = 4.0  # `soak faults` holds the lock for 10 s
-# A worker that is killed is also gone on with in the tests of the supervisor.
+# The tests of the supervisor also kill a worker and resume its run.
 QUICK = [fault for fault in faults.FAULTS if fault is not faults.killed_by_the_system]
 
 

@@ -1,4 +1,4 @@
-"""A short flood of malformed requests against the real app; and that what it looks for would be found."""
+"""A short run of `soak fuzz` against the real app; and tests that its checks detect each kind of violation."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def test_a_flood_of_many_is_refused(run_python):
 
 
 def test_every_route_of_gradio_is_attacked():
-    """A new version's new routes too."""
+    """Fails when a new version of Gradio adds a route that is missing in GRADIO_ROUTES."""
     with gr.Blocks() as blocks:
         pass
     known = {re.sub(r"\{x\}", "", route).rstrip("/") for route in GRADIO_ROUTES}

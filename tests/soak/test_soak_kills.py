@@ -1,4 +1,4 @@
-"""Whoever judges the campaigns sees what is wrong: each kind of damage is done once, and found."""
+"""The checks of `soak kills` detect damage: each kind of damage is made once, and must be found."""
 
 import json
 import shutil

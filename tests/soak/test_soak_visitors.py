@@ -1,4 +1,4 @@
-"""A few simulated visitors in front of the real app; and that what they look for would be found."""
+"""A short run of `soak visitors` against the real app; and tests that its checks detect each kind of error."""
 
 import json
 
@@ -48,7 +48,7 @@ def delta(person, **changes):
 
 
 class Answers:
-    """A client whose server says this, one answer after the other."""
+    """A client whose server gives these answers, one after the other."""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
@@ -61,7 +61,7 @@ class Answers:
 
 
 def followed(run_apart, person, *answers):
-    """What is blamed after these answers."""
+    """The errors noted after these answers."""
     client = Answers(*answers)
 
     async def follow():

@@ -1,6 +1,6 @@
-"""A room full of people in front of the real app: nothing lost, nothing mixed up, nobody let in.
+"""`soak visitors`: many simulated visitors use the real app: no data lost, no cross-talk, no access to other people's runs.
 
-First all of them watch, in turns with nobody; then everybody does what people do, for as long as was asked.
+First all of them only watch, in turns with nobody watching; then everybody uses the page for the time that was asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.soak.page import Page
 from tests.soak.people import Diary, Person
 from tests.soak.room import Room, watch
 
-# What is promised. Short campaigns say nothing about speed and memory, and are judged by the rest alone.
+# The promised limits. Short campaigns are too noisy for speed and memory, and are judged by the rest alone.
 MOST_UPDATE_S, MOST_OPEN_S, LEAST_KEPT = 0.25, 5.0, 0.8
 MOST_GROWTH, GROWTH_OF_NO_MATTER = 0.1, 32 * 2**20
 LONG_ENOUGH_S, SHORTEST_TURN_S, TURNS, PAIRS = 120.0, 1.5, 40, 3
@@ -32,7 +32,7 @@ LOOK_EVERY_S = 2.0
 
 @dataclass
 class Result:
-    """`memory`: (seconds, bytes) of the server over time. `cores`: how much of a core it used, and all visitors together."""
+    """`memory`: (seconds, bytes) of the server over time. `cores`: shares of a core used by the server and by all visitors together."""
 
     visitors: int
     seconds: float
@@ -44,7 +44,7 @@ class Result:
     cores: tuple[float, float] = (0.0, 0.0)
 
     def at(self, share: float) -> int:
-        """The server's memory at this share of the time, bytes: the median of the looks around it."""
+        """The server's memory at this share of the time, in bytes: the median of the measurements around it."""
         sizes = [size for _, size in self.memory]
         middle = min(len(sizes) - 1, int(share * len(sizes)))
         around = sorted(sizes[max(0, middle - 5) : middle + 6])
@@ -110,7 +110,7 @@ def _speeds(found: list[float]) -> str:
 
 
 def campaign(typed: Typed) -> int:
-    """The command: let them in, then print one table or one JSON object; 1 where anything was wrong."""
+    """The command: simulate the visitors, then print one table or one JSON object; returns 1 after any violation."""
     visitors, seconds = int(number(typed, "visitors", 50, 1, 500)), number(typed, "seconds", 600, 1, 100_000)
     refuse_what_is_wrong(typed)
     result = asyncio.run(crowd(visitors, seconds))
@@ -119,7 +119,7 @@ def campaign(typed: Typed) -> int:
 
 
 async def crowd(visitors: int, seconds: float, say: Callable[[str], None] = say) -> Result:
-    """Start the app, measure the room, then let everybody be busy."""
+    """Start the app, measure it while everybody watches, then while everybody uses it."""
     result, workers = Result(visitors, seconds), max(2, n_cpus() // 2)
     with app(max_running=workers, max_queued=max(50, visitors)) as house:
         client = Client(house.port)
@@ -158,7 +158,7 @@ async def _busy(house: App, people: list[Person], result: Result, say: Callable[
 
 
 def _other(house: App) -> Callable[[Person], str | None]:
-    """Somebody else's run, for whoever asks."""
+    """A function that chooses a run that is not the given person's."""
 
     def choose(person: Person) -> str | None:
         theirs = [run.id for run in house.db.runs()[:60] if run.id not in person.own]

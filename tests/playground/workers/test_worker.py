@@ -211,9 +211,9 @@ def test_an_end_that_cannot_be_recorded_is_told_by_the_exit_status(db, new_run, 
     monkeypatch.setattr(Store, "append", read_only)
     monkeypatch.setattr("sys.argv", ["worker", "--root", str(tmp_path), "--run", run_id, "--threads", "1"])
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
-    assert worker.main() == worker.UNSAID
+    assert worker.main() == worker.NOT_RECORDED
     assert db.run(run_id).state == store.RUNNING
-    assert mark_dead(db, tmp_path, db.run(run_id), how_it_died(worker.UNSAID))
+    assert mark_dead(db, tmp_path, db.run(run_id), how_it_died(worker.NOT_RECORDED))
     assert "could not record why: the disk was full, read-only or locked, at step 0" in db.run(run_id).reason
     assert db.run(run_id).cause == Cause.UNRECORDED
 
