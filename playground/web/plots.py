@@ -41,14 +41,15 @@ def overlay(
     figure, shown = go.Figure(), Y_AXES[y]
     for number, (run_id, name) in enumerate(names.items()):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        mine = frame[frame["run_id"] == run_id]
-        train = mine[mine["train_loss"].notna()]
-        held_out = mine[mine[shown.column].notna() & ~mine["whole_split"].eq(True)]
+        mine = pd.DataFrame(frame[frame["run_id"] == run_id])
+        train = mine.dropna(subset=["train_loss"])
+        held_out = mine[_column(mine, "whole_split").ne(True)].dropna(subset=[shown.column])
         label, cost = escape(name), flops_per_token[run_id]
         if y == "loss":
             figure.add_scatter(
-                x=_axis(train, train, x, cost), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",
-                line={"color": colour, "width": 1.3}, hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
+                x=_axis(train, train, x, cost), y=smooth(_column(train, "train_loss")).tolist(), name=label, legendgroup=run_id,
+                mode="lines", line={"color": colour, "width": 1.3},
+                hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
             )  # fmt: skip
         figure.add_scatter(
             x=_axis(held_out, train, x, cost), y=held_out[shown.column].tolist(), name=label, legendgroup=run_id, showlegend=y != "loss",
@@ -67,7 +68,12 @@ def overlay(
 
 def smooth(values: pd.Series, span: int = 10) -> pd.Series:
     """Exponential moving average over about `span` points."""
-    return values.ewm(span=span, adjust=True).mean()
+    return pd.Series(values.ewm(span=span, adjust=True).mean())
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """pandas itself doesn't say of what type a column is."""
+    return pd.Series(frame[name])
 
 
 def escape(text: str) -> str:
@@ -79,7 +85,7 @@ def _axis(rows: pd.DataFrame, train: pd.DataFrame, x: str, flops_per_token: int)
     """Values on the x axis; tokens grow evenly with the steps, and FLOP with the tokens."""
     if x in ("step", "seconds"):
         return rows[x].tolist()
-    tokens = rows["tokens"]
-    if tokens.isna().any() and len(train):
-        tokens = rows["step"] * (train["tokens"].iloc[-1] / max(1, train["step"].iloc[-1]))
+    tokens = _column(rows, "tokens")
+    if tokens.hasnans and len(train):
+        tokens = _column(rows, "step") * (_column(train, "tokens").iloc[-1] / max(1, _column(train, "step").iloc[-1]))
     return (tokens * flops_per_token if x == "flops" else tokens).tolist()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import shutil
 import threading
 import time
@@ -332,9 +331,9 @@ def test_a_run_downloads_as_a_folder_that_transformers_loads(trained, client, tm
 
 def test_where_no_family_fits_the_knob_is_named(trained, client):
     _, db, run_id = trained
-    config = json.loads(json.dumps(db.run(run_id).config))
-    config["model"]["activation"], config["model"]["norm_type"] = "relu2", "rmsnorm"
-    said = about_config(json.dumps(config).encode())["no_family"]
+    config = db.run(run_id).config
+    model = config.model.model_copy(update={"activation": "relu2", "norm_type": "rmsnorm"})
+    said = about_config(config.model_copy(update={"model": model}))["no_family"]
     assert "closest is" in said and ("activation" in said or "norm_type" in said)
 
 
