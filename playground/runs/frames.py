@@ -18,7 +18,7 @@ COLUMNS = (
 KINDS = ("progress", "validation", "accuracy")
 
 
-def metrics(db: Store, run_ids: list[str]) -> pd.DataFrame:
+def metrics(db: Store, run_ids: Sequence[str]) -> pd.DataFrame:
     """Training points, validations and accuracies of some runs in the order they were recorded.
 
     Losses in nats per token, `seconds` of training, `tokens` trained on, accuracies as shares. Each row is one of

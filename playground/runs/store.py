@@ -611,7 +611,7 @@ def _run(row: sqlite3.Row) -> Run:
     for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):
             fields[name] = _NOT_FINITE[fields[name]]
-    return Run(**{**fields, "config_json": fields.pop("config"), "private": bool(fields["private"])})
+    return Run(**{**fields, "config_json": row["config"], "private": bool(fields["private"])})
 
 
 _COLUMNS = {field.name for field in fields(Run)}

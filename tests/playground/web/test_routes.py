@@ -264,6 +264,20 @@ def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
     assert sorted(answers) == [200] * 4 + [503] * 8
 
 
+def test_a_run_whose_config_cannot_be_read_is_listed_with_what_is_known_of_it(tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    for run_id, state in (("aaaaaaaaaa", store.FINISHED), ("bbbbbbbbbb", store.QUEUED)):
+        db.add_run(run_id, name="of tomorrow", owner="x", config='{"model": {"n_story": 3}}', n_params=7, state=state)
+    client = TestClient(Routes(Settings(tmp_path), db).app())
+    rows = client.get("/runs").json()
+    assert [(row["name"], row["n_params"], row["n_layer"], row["max_steps"]) for row in rows] == [("of tomorrow", 7, None, None)] * 2
+    assert all("cannot read its config" in text for row in rows for text in (*row["differs"], row["no_family"]))
+    assert client.get("/runs/aaaaaaaaaa").json()["run"]["source"] == ""
+    table = frames.results(db.runs(), {})
+    assert table["id"].tolist() == ["bbbbbbbbbb", "aaaaaaaaaa"]
+
+
 def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
     db, people = Store(tmp_path), [Visitor.from_key(new_key()) for _ in range(2)]
     db.create()
