@@ -6,7 +6,7 @@ about models without it.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from models.choices import (
     ACTIVATIONS,
@@ -428,7 +428,8 @@ def complete(config: ModelConfig, vocab_size: int | None = None) -> CompleteMode
         raise ValueError("vocab_size is not known yet: it comes from the tokenizer")
     if isinstance(config, CompleteModel) and config.vocab_size == vocab_size:
         return config
-    return CompleteModel.model_construct(**dict(config) | {"vocab_size": vocab_size})
+    values: dict[str, Any] = {**dict(config), "vocab_size": vocab_size}
+    return CompleteModel.model_construct(**values)
 
 
 def norm_params(config: ModelConfig) -> int:

@@ -195,7 +195,8 @@ def _row(run: Run) -> dict:
         "name", "state", "reason", "cause", "step", "train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s", "seconds",
         "n_params", "parent", "preset", "threads", "device", "created_at", "started_at", "ended_at",
     )  # fmt: skip
-    limits = {name: run.config["train"][name] for name in ("max_steps", "max_seconds")}
+    config = run.readable_config
+    limits = {name: config and getattr(config.train, name) for name in ("max_steps", "max_seconds")}
     return {"run_id": run.id, **{name: finite(getattr(run, name)) for name in names}, **limits}
 
 

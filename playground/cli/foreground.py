@@ -46,12 +46,12 @@ class Bar:
 
     def __init__(self, run: Run, enabled: bool):
         self.bar, self.whole_val_loss, self.val_loss = None, None, None
-        self.train = run.config["train"]
-        self.by_steps = self.train["max_steps"] is not None
+        train = run.config.train
+        self.by_steps = train.max_steps is not None
         if enabled:
             from tqdm import tqdm
 
-            total, unit = (self.train["max_steps"], " steps") if self.by_steps else (self.train["max_seconds"], " s")
+            total, unit = (train.max_steps, " steps") if self.by_steps else (train.max_seconds, " s")
             layout = "{n:.0f} of {total:.0f}" + unit + " |{bar}| {desc} [{elapsed}, {remaining} left]"
             self.bar = tqdm(total=total, initial=run.step if self.by_steps else run.seconds, bar_format=layout, dynamic_ncols=True)
 

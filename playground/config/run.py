@@ -6,7 +6,7 @@ Imports no torch. What a host allows is in `settings`, what is recorded of a run
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -151,8 +151,6 @@ class CompleteRun(RunConfig, frozen=True):
 
 def complete(config: RunConfig, vocab_size: int, fingerprint: str | None) -> CompleteRun:
     """The run with what follows from its data."""
-    known = {
-        "model": architecture.complete(config.model, vocab_size),
-        "data": config.data.model_copy(update={"fingerprint": fingerprint}),
-    }
-    return CompleteRun.model_construct(**dict(config) | known)
+    model, data = architecture.complete(config.model, vocab_size), config.data.model_copy(update={"fingerprint": fingerprint})
+    values: dict[str, Any] = {**dict(config), "model": model, "data": data}
+    return CompleteRun.model_construct(**values)

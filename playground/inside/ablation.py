@@ -83,7 +83,12 @@ def _switch_off(model: GPT, part: Part):
         raise ValueError(f"{part} is no part of this model")
     if block.attn is not None and part.head is not None:
         return block.attn.f.proj.register_forward_pre_hook(_without_head(block.attn.f, part.head))
-    return branch.norm_out.register_forward_hook(lambda module, inputs, output: output * 0)
+    return branch.norm_out.register_forward_hook(_nothing)
+
+
+def _nothing(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    """Zeros in place of what a branch adds."""
+    return output * 0
 
 
 def _without_head(attention: CausalSelfAttention, head: int):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -270,7 +271,7 @@ def parameter_nodes(config: CompleteModel) -> dict[str, tuple[str, int]]:
 def rounded(values: Values) -> Values:
     """Four significant digits; None for what is no finite number."""
 
-    def short(entry):
+    def short(entry: Any) -> Any:
         if isinstance(entry, list):
             return [short(each) for each in entry]
         return float(f"{entry:.4g}") if entry is not None and math.isfinite(entry) else None

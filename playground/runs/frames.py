@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from models.knobs import flat
 from playground.runs.store import Row, Run, Store
 
 COLUMNS = (
@@ -17,7 +18,7 @@ COLUMNS = (
 KINDS = ("progress", "validation", "accuracy")
 
 
-def metrics(db: Store, run_ids: list[str]) -> pd.DataFrame:
+def metrics(db: Store, run_ids: Sequence[str]) -> pd.DataFrame:
     """Training points, validations and accuracies of some runs in the order they were recorded.
 
     Losses in nats per token, `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of
@@ -83,15 +84,10 @@ def results(runs: Sequence[Run], names: Mapping[str, str]) -> pd.DataFrame:
     rows = []
     for run in runs:
         row = {name: getattr(run, name) for name in RESULTS} | {"name": as_text(run.name), "by": as_text(names.get(run.owner, ""))}
-        row |= {path: value for path, value in flat_sections(run.config) if path != "probe.text"}
+        if run.readable_config is not None:
+            row |= {path: value for path, value in flat(run.readable_config).items() if path != "probe.text"}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def flat_sections(config: dict) -> Iterator[tuple[str, object]]:
-    for section, values in config.items():
-        for name, value in values.items():
-            yield f"{section}.{name}", value
 
 
 def as_text(value: str) -> str:

@@ -16,8 +16,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+
+from models.knobs import ConfigError, Problem, parse
+from playground.config.run import CompleteRun
 
 QUEUED, STARTING, RUNNING, PAUSED = "queued", "starting", "running", "paused"
 STOPPED, FINISHED, DIVERGED, INTERRUPTED, FAILED = "stopped", "finished", "diverged", "interrupted", "failed"
@@ -167,7 +171,7 @@ class Run:
     created_at: float
     started_at: float | None
     ended_at: float | None
-    config: dict
+    config_json: str
     preset: str
     n_params: int
     threads: int | None
@@ -185,6 +189,27 @@ class Run:
     why: str
     cause: str
     wanted_by: str
+
+    @property
+    def config(self) -> CompleteRun:
+        """What it trains. Raises ConfigError where this version cannot read it."""
+        config = self.readable_config
+        if config is None:
+            raise ConfigError([Problem("", f"the config of run {self.id} is damaged, or from another version of the playground")])
+        return config
+
+    @property
+    def readable_config(self) -> CompleteRun | None:
+        """The same, or None: in a list, one run that cannot be read must not stand in the way of the others."""
+        return _config(self.config_json)
+
+
+@lru_cache(maxsize=2000)
+def _config(text: str) -> CompleteRun | None:
+    try:
+        return parse(CompleteRun, json.loads(text))
+    except ValueError:  # a ConfigError too
+        return None
 
 
 @dataclass(frozen=True)
@@ -585,7 +610,7 @@ def _run(row: sqlite3.Row) -> Run:
     for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):
             fields[name] = _NOT_FINITE[fields[name]]
-    return Run(**{**fields, "config": json.loads(fields["config"]), "private": bool(fields["private"])})
+    return Run(**{**fields, "config_json": row["config"], "private": bool(fields["private"])})
 
 
 _COLUMNS = {field.name for field in fields(Run)}

@@ -5,6 +5,9 @@ alone, so training resumes exactly from a saved state. A group's `lr` may be a n
 back from the device. Knows nothing of models.
 """
 
+# torch has what works on whole lists of tensors under private names alone, also for its own optimizers:
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import math
@@ -16,7 +19,6 @@ from typing import Protocol, overload, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch._C import _VariableFunctions as lists  # the operations on lists of tensors, `_foreach_*`, with their types
 from torch.optim import Optimizer
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -69,9 +71,9 @@ class Muon(GroupWise):
     @staticmethod
     def _orthogonal(group: dict, params: list[Tensor], grads: list[Tensor], state: dict) -> None:
         momenta = _running(state, params, "momentum")
-        lists._foreach_mul_(momenta, group["momentum"])
-        lists._foreach_add_(momenta, grads)
-        ahead = lists._foreach_add(grads, momenta, alpha=group["momentum"])
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, grads)
+        ahead = torch._foreach_add(grads, momenta, alpha=group["momentum"])
         _decay(group, params)
         parts = dict(zip(group["params"], group["parts"] or [None] * len(group["params"]), strict=True))
         alike: dict[tuple, list[tuple[Tensor, Tensor]]] = defaultdict(list)
@@ -83,7 +85,7 @@ class Muon(GroupWise):
         for shape, blocks in alike.items():
             updates = orthogonal(torch.stack([block for _, block in blocks]), group["ns_steps"])
             updates *= group["lr"] * (MATCH_ADAMW * math.sqrt(max(shape)))
-            lists._foreach_sub_([rows for rows, _ in blocks], list(updates.unbind()))
+            torch._foreach_sub_([rows for rows, _ in blocks], list(updates.unbind()))
 
 
 def orthogonal(matrices: Tensor, steps: int) -> Tensor:
@@ -120,12 +122,12 @@ class Lion(GroupWise):
 
     def move(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
         (beta1, beta2), momenta = group["betas"], _running(self.state, params, "momentum")
-        directions = lists._foreach_lerp(grads, momenta, beta1)
-        lists._foreach_sign_(directions)
-        lists._foreach_lerp_(momenta, grads, 1 - beta2)
+        directions = torch._foreach_lerp(grads, momenta, beta1)
+        torch._foreach_sign_(directions)
+        torch._foreach_lerp_(momenta, grads, 1 - beta2)
         _decay(group, params)
-        lists._foreach_mul_(directions, group["lr"])
-        lists._foreach_sub_(params, directions)
+        torch._foreach_mul_(directions, group["lr"])
+        torch._foreach_sub_(params, directions)
 
 
 @runtime_checkable
@@ -156,24 +158,24 @@ class ScheduleFreeAdamW(GroupWise):
         count += 1
         lr_max.clamp_(min=lr)
         weights += lr_max**2
-        lists._foreach_mul_(squares, beta2)
-        lists._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-        changes = lists._foreach_div(squares, 1 - beta2**count)
-        lists._foreach_sqrt_(changes)
-        lists._foreach_add_(changes, EPS)
-        changes = lists._foreach_div(grads, changes)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+        changes = torch._foreach_div(squares, 1 - beta2**count)
+        torch._foreach_sqrt_(changes)
+        torch._foreach_add_(changes, EPS)
+        changes = torch._foreach_div(grads, changes)
         if group["weight_decay"]:
-            lists._foreach_add_(changes, params, alpha=group["weight_decay"])
-        lists._foreach_mul_(changes, lr)
-        lists._foreach_sub_(fast, changes)
-        towards = lists._foreach_sub(fast, average)
-        lists._foreach_mul_(towards, lr_max**2 / weights.clamp(min=torch.finfo(weights.dtype).tiny))
-        lists._foreach_add_(average, towards)
+            torch._foreach_add_(changes, params, alpha=group["weight_decay"])
+        torch._foreach_mul_(changes, lr)
+        torch._foreach_sub_(fast, changes)
+        towards = torch._foreach_sub(fast, average)
+        torch._foreach_mul_(towards, lr_max**2 / weights.clamp(min=torch.finfo(weights.dtype).tiny))
+        torch._foreach_add_(average, towards)
         self._go_between(group, params)
 
     def _go_between(self, group: dict, params: list[Tensor]) -> None:
         fast, average = ([self.state[parameter][name] for parameter in params] for name in ("z", "x"))
-        lists._foreach_copy_(params, lists._foreach_lerp(fast, average, group["betas"][0]))
+        torch._foreach_copy_(params, torch._foreach_lerp(fast, average, group["betas"][0]))
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict) -> None:
@@ -203,20 +205,20 @@ def _adamw(group: dict, params: list[Tensor], grads: list[Tensor], state: dict) 
     means, squares = _running(state, params, "exp_avg"), _running(state, params, "exp_avg_sq")
     count = _shared(state, params, "count")
     count += 1
-    lists._foreach_lerp_(means, grads, 1 - beta1)
-    lists._foreach_mul_(squares, beta2)
-    lists._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-    sizes = lists._foreach_div(squares, 1 - beta2**count)
-    lists._foreach_sqrt_(sizes)
-    lists._foreach_add_(sizes, EPS)
-    lists._foreach_mul_(sizes, (1 - beta1**count) / group["lr"])
+    torch._foreach_lerp_(means, grads, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+    sizes = torch._foreach_div(squares, 1 - beta2**count)
+    torch._foreach_sqrt_(sizes)
+    torch._foreach_add_(sizes, EPS)
+    torch._foreach_mul_(sizes, (1 - beta1**count) / group["lr"])
     _decay(group, params)
-    lists._foreach_addcdiv_(params, means, sizes, value=-1.0)
+    torch._foreach_addcdiv_(params, means, sizes, value=-1.0)
 
 
 def _decay(group: dict, params: list[Tensor]) -> None:
     if group["weight_decay"]:
-        lists._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
 
 
 def _running(state: dict, params: list[Tensor], name: str, begin=torch.zeros_like) -> list[Tensor]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-import gradio as gr
 import orjson
+from gradio.events import api
 
 from models.knobs import ConfigError, Problem
 from playground.config.presets import PRESETS, with_source
@@ -33,7 +33,7 @@ def build(services: Services) -> None:
         "start_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
         "upload_text", "probe", "ablate", "download",
     ):  # fmt: skip
-        gr.api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
+        api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
 
 
 class Endpoints:
@@ -72,7 +72,7 @@ class Endpoints:
         """The recorded losses, learning rates and speeds of a run: one object per training point, validation or accuracy."""
         with answered():
             frame = frames.metrics(self.db, [self._run(run_id, owner_key).id])
-            return orjson.loads(frame.to_json(orient="records"))
+            return orjson.loads(frame.to_json(orient="records") or "[]")
 
     def control_run(self, run_id: str, action: str, owner_key: str) -> dict:
         """Steer a run. `action` is pause, resume, stop, continue (a new run that starts from this one's last checkpoint), private

@@ -31,7 +31,7 @@ class Design:
         self.config = PRESETS["default"].config
 
     def build(self) -> None:
-        controls: dict[str, gr.components.Component] = {}
+        controls: dict[str, form.Control] = {}
         values = flat(self.config)
         with gr.Row(equal_height=False, elem_id="design"):
             with gr.Column(scale=5, min_width=330, elem_id="design-form"):
@@ -42,8 +42,10 @@ class Design:
                 with gr.Row(elem_classes="pg-open"):
                     by_path = {spec.path: spec for spec in form.SPECS}
                     for path in OPEN_ORDER:
-                        choices = source_choices() if path == "data.source" else None
-                        controls[path] = form.control(by_path[path], values[path], choices)
+                        if path == "data.source":
+                            controls[path] = self.source = form.dropdown(by_path[path], values[path], source_choices())
+                        else:
+                            controls[path] = form.control(by_path[path], values[path])
                 self.sections: dict[str, gr.Accordion] = {}
 
                 def section(name: str) -> None:
@@ -77,11 +79,10 @@ class Design:
             "trigger_mode": "always_last",
             **EVENT,
         }
-        source = self.controls[SOURCE]
-        gr.on([_edited(control) for control in [self.compare, *self.controls] if control is not source], **review)
+        gr.on([_edited(control) for control in [self.compare, *self.controls] if control is not self.source], **review)
         self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
-        self.data.wire(source, self.controls, review, self.apply_preset, [self.preset, *self.controls])
+        self.data.wire(self.source, self.controls, review, self.apply_preset, [self.preset, *self.controls])
         self.train.click(self.start, [visitor, self.preset, *self.controls], [wire, tabs], **EVENT)
 
     # Handlers.
@@ -126,12 +127,12 @@ class Design:
         """Label each section with its number of changed settings; show the task section for a task only, the tokenizers for a text only."""
         counts = {name: sum(spec.path in changed for spec in form.groups()[name]) for name in self.sections}
         labels = {name: f"{name} ({count} changed)" if count else name for name, count in counts.items()}
-        is_task = config.data.task is not None
+        is_task = config.data.is_task
         updates = [gr.update(label=label, visible=is_task or name != TASK) for name, label in labels.items()]
         return [*updates, gr.update(visible=not is_task)]
 
 
-def _edited(control: gr.components.Component):
+def _edited(control: form.Control):
     """The event to listen to for a person's edits. `input` would miss text pasted into a text box and a typed number that a
     slider clamps to its range, and would report each choice of a dropdown twice."""
     if isinstance(control, gr.Dropdown):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from models.config import ModelConfig, flops_per_token, n_params
+from models.config import ModelConfig, complete, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
-from models.knobs import SET, flat, parse
+from models.knobs import SET, flat
 from playground.config import estimate
 from playground.config.presets import PRESETS, demonstrations
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun, RunConfig
 from playground.data import corpora, dataset
 from playground.data.config import DataConfig
 from playground.data.dataset import About
@@ -20,7 +20,7 @@ from playground.runs.store import Store
 SPECS = RunConfig.specs()
 
 
-def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
+def facts(config: CompleteRun, root: Path, compare: object = "") -> dict:
     """Figures, formulas and the graph of a complete config, beside a preset's where `compare` names one.
 
     Bytes, seconds, FLOPs per token of one training step.
@@ -43,16 +43,16 @@ def facts(config: RunConfig, root: Path, compare: object = "") -> dict:
     }
 
 
-def learns(config: RunConfig, known: About) -> dict:
+def learns(config: CompleteRun, known: About) -> dict:
     """How many tokens or examples a run trains on, and how many epochs (`times`) that makes."""
     steps, train = config.train.max_steps, config.train
     sequences = None if steps is None else steps * train.batch_size * train.accumulation
-    total = sequences if sequences is None or known.kind == "task" else sequences * config.width
+    total = sequences if sequences is None or known.is_task else sequences * config.width
     times = None if total is None else total / known.n_train
-    return {"total": total, "unit": "examples" if known.kind == "task" else "tokens", "times": times}
+    return {"total": total, "unit": "examples" if known.is_task else "tokens", "times": times}
 
 
-def about_data(config: RunConfig, known: About) -> dict:
+def about_data(config: CompleteRun, known: About) -> dict:
     """What the data panel says. Sizes in characters, tokens and examples; the floor in nats per token and bits per character."""
     task = config.data.task
     shown = {name: getattr(known, name) for name in (
@@ -67,7 +67,7 @@ def about_data(config: RunConfig, known: About) -> dict:
     return shown | {"lead": task.rule, "about": task.about, "paper": task.paper, "pair": pair, "scored": config.data.scored, "warnings": []}
 
 
-def warnings(config: RunConfig, known: About) -> list[str]:
+def warnings(config: CompleteRun, known: About) -> list[str]:
     """Warnings about a text that is too short for the model or the run."""
     found, times = [], learns(config, known)["times"]
     if known.n_train < n_params(config.model) / 20:
@@ -98,7 +98,7 @@ def tokens(sentence: str, config: RunConfig, root: Path, waiting: dict[str, str]
 
 def variants(config: RunConfig) -> dict[str, DataConfig]:
     """The data of a config under each tokenizer; a task has only its own."""
-    if config.data.task is not None:
+    if config.data.is_task:
         return {"its own": config.data}
     bpe_vocab = config.data.bpe_vocab
     changes = {"char": {"bpe_vocab": 1000}, "byte": {"bpe_vocab": 1000}, "bpe": {"bpe_vocab": bpe_vocab}}
@@ -124,14 +124,15 @@ def _reads(piece: str, tokenizer: Tokenizer) -> bool:
         return False
 
 
-def seconds(config: RunConfig, root: Path) -> float | None:
+def seconds(config: CompleteRun, root: Path) -> float | None:
     """The estimated training time of a run: from the machine's measured speed, or else scaled from the newest run that has
     one; None where neither is known yet."""
     machine = estimate.load(root)
     if machine is not None:
         return estimate.run_seconds(config, machine)
-    known = next((run for run in Store(root).runs() if run.tokens_per_s), None)
-    return None if known is None else estimate.scaled_seconds(config, parse(RunConfig, known.config), known.tokens_per_s)
+    speeds = ((run.readable_config, run.tokens_per_s) for run in Store(root).runs() if run.tokens_per_s)
+    known = next(((config, speed) for config, speed in speeds if config is not None), None)
+    return None if known is None else estimate.scaled_seconds(config, *known)
 
 
 def section_id(name: str) -> str:
@@ -179,9 +180,9 @@ def by_part(drawn: Graph) -> list[tuple[str, int, int]]:
     return [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]
 
 
-def beside(config: RunConfig, name: str) -> dict:
+def beside(config: CompleteRun, name: str) -> dict:
     """A preset's architecture to draw beside a config's, with the knobs in which they differ."""
-    other = PRESETS[name].config.model.model_copy(update={"vocab_size": config.model.vocab_size})
+    other = complete(PRESETS[name].config.model, config.model.vocab_size)
     mine, theirs = config.model.model_dump(), other.model_dump()
     specs = ModelConfig.specs()
     differs = [(s.knob.label, s.said(mine[s.path]), s.said(theirs[s.path])) for s in specs if mine[s.path] != theirs[s.path]]

@@ -12,6 +12,7 @@ from playground.config.run import RunConfig
 
 SPECS: list[Spec] = RunConfig.specs()
 AUTOMATIC = "none"
+Control = gr.Dropdown | gr.Radio | gr.Checkbox | gr.Textbox | gr.Slider | gr.Number
 
 
 def groups() -> dict[str, list[Spec]]:
@@ -23,12 +24,14 @@ def groups() -> dict[str, list[Spec]]:
     return found
 
 
-def control(spec: Spec, value: Any, choices: Iterable[tuple[str, str]] | None = None) -> gr.components.Component:
+def dropdown(spec: Spec, value: Any, choices: Iterable[tuple[str, str]]) -> gr.Dropdown:
+    """The control for a knob whose values are known here alone."""
+    return gr.Dropdown(list(choices), value=shown_value(spec, value), **_words(spec))
+
+
+def control(spec: Spec, value: Any) -> Control:
     """The control for a knob. It does not enforce bounds: the config checks them and says what is wrong."""
-    words = {"label": label(spec), "info": hint(spec), "elem_id": spec.elem_id, "interactive": True}
-    shown = shown_value(spec, value)
-    if choices is not None:
-        return gr.Dropdown(list(choices), value=shown, **words)
+    words, shown = _words(spec), shown_value(spec, value)
     if spec.kind == "choice":
         pairs = [(spec.label_of(choice), choice) for choice in spec.choices]
         pairs = [(spec.knob.none_means, AUTOMATIC), *pairs] if spec.optional else pairs
@@ -45,6 +48,10 @@ def control(spec: Spec, value: Any, choices: Iterable[tuple[str, str]] | None = 
     if spec.optional:  # a number box cannot be empty from the start
         return gr.Textbox(value=shown, placeholder=spec.knob.none_means, max_lines=1, max_length=30, **words)
     return gr.Number(value=shown, step=1 if spec.kind == "int" else 0.0001, buttons=[], **words)
+
+
+def _words(spec: Spec) -> dict[str, Any]:
+    return {"label": label(spec), "info": hint(spec), "elem_id": spec.elem_id, "interactive": True}
 
 
 def label(spec: Spec) -> str:

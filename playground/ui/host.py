@@ -47,7 +47,8 @@ class HostTab:
             "clear_idle": (host.clear_idle, "paused because nobody looked at them"),
         }  # fmt: skip
         if what == "limits":
-            host.set_limits(who, asked.get("limits") if isinstance(asked.get("limits"), dict) else {})
+            limits = asked.get("limits")
+            host.set_limits(who, limits if isinstance(limits, dict) else {})
             return "The limits are set; they hold from now on."
         if isinstance(what, str) and what in to_one:
             act, said = to_one[what]

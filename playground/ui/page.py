@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+from gradio import themes
 
 from playground.runs.store import NoSuchRun
 from playground.ui import api, train
@@ -56,10 +57,10 @@ def build(services: Services) -> gr.Blocks:
     return page
 
 
-def theme() -> gr.themes.Base:
+def theme() -> themes.Base:
     """System fonts only: nothing is fetched from elsewhere."""
-    return gr.themes.Base(
-        primary_hue=gr.themes.colors.blue,
+    return themes.Base(
+        primary_hue=themes.colors.blue,
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
     ).set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400")

@@ -61,10 +61,10 @@ def overlay(db: Store, run_ids: Sequence[str], x: str, y: str) -> bytes:
     """A figure of several runs' curves over one axis, for plotly in the browser."""
     runs = {run_id: db.run(run_id) for run_id in run_ids}
     names = {run_id: run.name for run_id, run in runs.items()}
-    costs = {run_id: training_flops(orjson.dumps(run.config["model"])) for run_id, run in runs.items()}
+    costs = {run_id: training_flops(run.readable_config) for run_id, run in runs.items() if run.readable_config is not None}
     floors = {row.body["floor"] for run_id in run_ids for row in db.events(run_id, kinds=("facts",))}
     floor = floors.pop() if len(floors) == 1 else None
-    return plots.overlay(frames.metrics(db, run_ids), names, costs, x, y, floor).to_json().encode()
+    return (plots.overlay(frames.metrics(db, run_ids), names, costs, x, y, floor).to_json() or "null").encode()
 
 
 def architecture(root: Path, run_id: str) -> bytes:

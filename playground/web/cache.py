@@ -29,10 +29,10 @@ class Cache:
         """The answer under this key, or what `compute` returns or raises."""
         with self._lock:
             now = time.monotonic()
-            kept = self._kept.get(key)
-            mine = kept is None or (kept[1].done() and now - kept[0] > self.fresh_s)
-            future = Future() if mine else kept[1]
-            if mine:
+            since, future = self._kept.get(key, (now, None))
+            mine = future is None or (future.done() and now - since > self.fresh_s)
+            if future is None or mine:
+                future = Future()
                 self._kept[key] = (now, future)
                 self._kept.move_to_end(key)
                 self._forget(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import pandas as pd
@@ -35,20 +36,21 @@ def overlay(
     """Several runs over one axis, one colour per run: held-out values thick, training losses thin.
 
     `frame` as `frames.metrics` makes it, `names` from run id to what the legend says, `flops_per_token` likewise to what
-    training on one token costs, `x` one of step, tokens, seconds, flops, `y` one of loss, bits, accuracy; `floor`: the
+    training on one token costs where that is known, `x` one of step, tokens, seconds, flops, `y` one of loss, bits, accuracy; `floor`: the
     best possible loss, where it is the same for all.
     """
     figure, shown = go.Figure(), Y_AXES[y]
     for number, (run_id, name) in enumerate(names.items()):
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        mine = frame[frame["run_id"] == run_id]
-        train = mine[mine["train_loss"].notna()]
-        held_out = mine[mine[shown.column].notna() & ~mine["whole_split"].eq(True)]
-        label, cost = escape(name), flops_per_token[run_id]
+        mine = _rows(frame, _column(frame, "run_id").eq(run_id))
+        train = mine.dropna(subset=["train_loss"])
+        held_out = _rows(mine, _column(mine, "whole_split").ne(True)).dropna(subset=[shown.column])
+        label, cost = escape(name), flops_per_token.get(run_id, math.nan)
         if y == "loss":
             figure.add_scatter(
-                x=_axis(train, train, x, cost), y=smooth(train["train_loss"]).tolist(), name=label, legendgroup=run_id, mode="lines",
-                line={"color": colour, "width": 1.3}, hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
+                x=_axis(train, train, x, cost), y=smooth(_column(train, "train_loss")).tolist(), name=label, legendgroup=run_id,
+                mode="lines", line={"color": colour, "width": 1.3},
+                hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
             )  # fmt: skip
         figure.add_scatter(
             x=_axis(held_out, train, x, cost), y=held_out[shown.column].tolist(), name=label, legendgroup=run_id, showlegend=y != "loss",
@@ -67,7 +69,16 @@ def overlay(
 
 def smooth(values: pd.Series, span: int = 10) -> pd.Series:
     """Exponential moving average over about `span` points."""
-    return values.ewm(span=span, adjust=True).mean()
+    return pd.Series(values.ewm(span=span, adjust=True).mean())
+
+
+# pandas says of neither of the two which type it is.
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    return pd.Series(frame[name])
+
+
+def _rows(frame: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
+    return pd.DataFrame(frame[which])
 
 
 def escape(text: str) -> str:
@@ -75,11 +86,11 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _axis(rows: pd.DataFrame, train: pd.DataFrame, x: str, flops_per_token: int) -> list:
+def _axis(rows: pd.DataFrame, train: pd.DataFrame, x: str, flops_per_token: float) -> list:
     """Values on the x axis; tokens grow evenly with the steps, and FLOP with the tokens."""
     if x in ("step", "seconds"):
         return rows[x].tolist()
-    tokens = rows["tokens"]
-    if tokens.isna().any() and len(train):
-        tokens = rows["step"] * (train["tokens"].iloc[-1] / max(1, train["step"].iloc[-1]))
+    tokens = _column(rows, "tokens")
+    if tokens.hasnans and len(train):
+        tokens = _column(rows, "step") * (_column(train, "tokens").iloc[-1] / max(1, _column(train, "step").iloc[-1]))
     return (tokens * flops_per_token if x == "flops" else tokens).tolist()

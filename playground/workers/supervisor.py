@@ -252,9 +252,8 @@ class Supervisor:
         if self._thread is not None:
             self._thread.join(timeout=10)
         if self._standby is not None:
-            self._standby.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._standby.wait(timeout=0.5)
+                self._standby.communicate(timeout=0.5)  # closes its input, at which it ends
             if self._standby.poll() is None:
                 self._standby.kill()
                 self._standby.wait()
@@ -372,7 +371,7 @@ class Supervisor:
         self._ended.pop(run.id, None)
         self._missing_since.pop(run.id, None)
         standby, self._standby = self._standby, None
-        if standby is not None and standby.poll() is None:
+        if standby is not None and standby.stdin is not None and standby.poll() is None:
             with contextlib.suppress(BrokenPipeError):
                 standby.stdin.write(f"{run.id} {threads} {pinned}\n".encode())
                 standby.stdin.close()

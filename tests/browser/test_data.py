@@ -117,7 +117,7 @@ def test_bpe_is_learnt_shown_and_trained_with(visit, app):
     page.click("#train")
     run_id = open_run(page)
     page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=90_000)
-    assert Store(app.root).run(run_id).config["model"]["vocab_size"] == 1000
+    assert Store(app.root).run(run_id).config.model.vocab_size == 1000
     bits = page.locator("#run-progress .pg-facts > div", has=page.get_by_text("the same, bits per byte", exact=True)).locator("dd")
     assert 0 < float(bits.inner_text()) < 8
 

@@ -178,7 +178,7 @@ def test_own_text_is_checked_and_trained_on(visit, app):
     page.wait_for_function("document.querySelector('#data-panel').textContent.includes('9,000')")
     run_id = small_run(page, steps=20)
     wait_state(page, "finished")
-    assert Store(app.root).run(run_id).config["data"]["source"].startswith("upload:")
+    assert Store(app.root).run(run_id).config.data.source.startswith("upload:")
 
 
 def written(page) -> str:

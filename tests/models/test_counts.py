@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.config import ModelConfig, flops_per_token, n_params
+from models.config import CompleteModel, ModelConfig, complete, flops_per_token, n_params
 from models.gpt import GPT
 from models.presets import ARCHITECTURES
 
@@ -65,7 +65,8 @@ def test_closed_forms_hold_for_the_presets(name):
     assert flops_per_token(config) == measured_flops_per_token(config)
 
 
-def test_counts_need_a_vocabulary():
-    for count in (n_params, flops_per_token):
+def test_what_is_counted_and_built_has_a_vocabulary():
+    for need in (complete, GPT):
         with pytest.raises(ValueError, match="vocab_size"):
-            count(ModelConfig())
+            need(ModelConfig())
+    assert complete(ModelConfig(), 65) == CompleteModel(vocab_size=65) == GPT(ModelConfig(vocab_size=65)).config

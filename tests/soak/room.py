@@ -79,7 +79,7 @@ async def _until_training(house: App, runs: list[str]) -> None:
 async def _speed(house: App, runs: list[str], seconds: float) -> float:
     """Tokens per second of all runs together."""
     config = house.db.run(runs[0]).config
-    tokens = config["train"]["batch_size"] * config["train"]["accumulation"] * config["model"]["block_size"]
+    tokens = config.tokens_per_step
 
     async def steps() -> int:
         return await asyncio.to_thread(lambda: sum(house.db.run(run_id).step for run_id in runs))

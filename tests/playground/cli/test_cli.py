@@ -82,7 +82,7 @@ def test_train_answers_in_json(command, root):
     for number in ("train_loss", "val_loss", "tokens_per_s", "elapsed_s"):
         assert result[number] > 0, number
     run = Store(root).run(result["run_id"])
-    assert run.config["model"]["n_embd"] == 16
+    assert run.config.model.n_embd == 16
     assert (run.owner, run.n_params, run.final_val_loss) == ("host", result["n_params"], result["val_loss"])
     assert RunFolder(root, run.id).read_config().model.n_layer == 1
 
@@ -94,7 +94,7 @@ def test_one_command_trains_several_runs_that_differ_in_a_setting_and_a_seed(com
     assert [(each["state"], each["steps"]) for each in told] == [("finished", 6)] * 4
     runs = {run.id: run for run in Store(root).runs()}
     assert set(runs) == {each["run_id"] for each in told}
-    made = [(runs[each["run_id"]].config["optim"]["lr"], runs[each["run_id"]].config["train"]["seed"]) for each in told]
+    made = [(runs[each["run_id"]].config.optim.lr, runs[each["run_id"]].config.train.seed) for each in told]
     assert made == [(1e-3, 5), (1e-3, 6), (3e-4, 5), (3e-4, 6)]
     assert told[3]["name"].endswith(", lr 3e-4, seed 6") and len({each["val_loss"] for each in told}) == 4
 
@@ -102,7 +102,7 @@ def test_one_command_trains_several_runs_that_differ_in_a_setting_and_a_seed(com
 def test_seeds_alone_may_vary(command, root):
     done = command("train", *TINY, "--train.max_steps", "3", "--vary", "seed=7,9", "--name", "two", "--json")
     assert done.status == 0, done.err
-    assert {(run.name, run.config["train"]["seed"]) for run in Store(root).runs()} == {("two, seed 7", 7), ("two, seed 9", 9)}
+    assert {(run.name, run.config.train.seed) for run in Store(root).runs()} == {("two, seed 7", 7), ("two, seed 9", 9)}
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_flags_beat_the_file_which_beats_the_preset(command, root, tmp_path):
     file.write_text(json.dumps({"model": {"n_embd": 32, "n_head": 4, "n_layer": 3, "block_size": 16}, "train": {"max_steps": 3}}))
     done = command("train", "--preset", "teaching", "--config", file, "--model.n_layer=1", "--model.head_bias", "false", "--json")
     assert done.status == 0, done.err
-    model = Store(root).run(done.json["run_id"]).config["model"]
-    assert (model["n_layer"], model["n_embd"], model["activation"], model["head_bias"]) == (1, 32, "relu", False)
+    model = Store(root).run(done.json["run_id"]).config.model
+    assert (model.n_layer, model.n_embd, model.activation, model.head_bias) == (1, 32, "relu", False)
     assert done.json["steps"] == 3
 
 
@@ -202,7 +202,7 @@ def test_a_path_is_a_source_on_the_command_line_only(command, root, tmp_path):
     assert not root.exists()
     done = command("train", *TINY, "--data.source", text, "--json")
     assert done.status == 0, done.err
-    source = Store(root).run(done.json["run_id"]).config["data"]["source"]
+    source = Store(root).run(done.json["run_id"]).config.data.source
     assert (root / "corpora" / f"{source.removeprefix('upload:')}.txt").read_text() == text.read_text()
 
 
@@ -355,7 +355,7 @@ def test_a_task_is_trained_from_the_command_line(command, root):
     result = done.json
     assert (result["state"], result["steps"]) == ("finished", 40) and 0 < result["val_loss"] < 3
     run = Store(root).run(result["run_id"])
-    assert run.final_val_loss == result["val_loss"] and run.config["data"]["source"] == "task:copy"
+    assert run.final_val_loss == result["val_loss"] and run.config.data.source == "task:copy"
     kinds = [event.kind for event in Store(root).events(run.id)]
     assert kinds[0] == "facts" and {"validation", "accuracy", "answers"} <= set(kinds)
     assert json.loads(RunFolder(root, run.id).tokenizer.read_text())["model"]["vocab"].keys() == {*"abcdef", ">", "."}
@@ -377,7 +377,7 @@ def test_a_run_whose_tokens_are_words_writes_also_after_nothing(command, root):
 def test_byte_pairs_are_trained_from_the_command_line(command, root, vocab):
     done = command("train", *TINY, "--data.tokenizer", "bpe", "--data.bpe_vocab", vocab, "--json")
     assert done.status == 0, done.err
-    assert Store(root).run(done.json["run_id"]).config["model"]["vocab_size"] == int(vocab)
+    assert Store(root).run(done.json["run_id"]).config.model.vocab_size == int(vocab)
     assert 0 < done.json["val_loss"] < 8
 
 
@@ -521,4 +521,4 @@ def test_a_reader_that_goes_away(begin, copied):
 def test_no_environment_variable_changes_a_config(command, root):
     done = command("train", *TINY, "--json", env=os.environ | {"MODEL_N_LAYER": "3", "PLAYGROUND_MODEL": "3", "TRAIN__MAX_STEPS": "7"})
     run = Store(root).run(done.json["run_id"])
-    assert (run.config["model"]["n_layer"], run.step, run.state) == (1, 40, store.FINISHED)
+    assert (run.config.model.n_layer, run.step, run.state) == (1, 40, store.FINISHED)

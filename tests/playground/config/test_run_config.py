@@ -9,7 +9,7 @@ import pytest
 from models.config import ModelConfig
 from models.knobs import ConfigError, flat, nested, parse
 from playground.config.presets import PRESETS
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun, RunConfig, complete
 from playground.data.config import SOURCES
 
 SPECS = RunConfig.specs()
@@ -201,6 +201,23 @@ def test_a_config_survives_every_way_it_travels(config):
 def test_all_changed_really_changes_every_knob():
     base, others = flat(RunConfig()), [flat(config) for config in OTHERS]
     assert [spec.path for spec in SPECS if all(other[spec.path] == base[spec.path] for other in others)] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_complete_run_is_written_as_an_open_one_with_the_same_vocabulary(name):
+    config = PRESETS[name].config
+    model, data = (section.model_copy(update=known) for section, known in (
+        (config.model, {"vocab_size": 77}), (config.data, {"fingerprint": "0123456789abcdef"}),
+    ))  # fmt: skip
+    opened, completed = config.model_copy(update={"model": model, "data": data}), complete(config, 77, "0123456789abcdef")
+    assert completed.model_dump_json() == opened.model_dump_json() and completed.digest == opened.digest
+    assert parse(CompleteRun, json.loads(opened.model_dump_json())) == completed
+    assert complete(completed, 78, "0123456789abcdef").model.vocab_size == 78
+
+
+def test_a_run_without_its_vocabulary_is_not_complete():
+    with pytest.raises(ConfigError, match=r"^model\.vocab_size: this is missing$"):
+        parse(CompleteRun, {"model": {"n_layer": 2}})
 
 
 def test_digest_tells_configs_apart_and_is_stable():

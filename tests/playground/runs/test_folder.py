@@ -3,6 +3,7 @@
 import pytest
 
 from models.knobs import ConfigError
+from playground.config.run import complete
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, new_run_id
 
@@ -28,7 +29,7 @@ def test_new_ids_are_ids_and_differ(tmp_path):
 
 
 def test_the_config_comes_back(tmp_path, tiny):
-    folder, config = RunFolder(tmp_path, "abcdefghij"), tiny()
+    folder, config = RunFolder(tmp_path, "abcdefghij"), complete(tiny(), 65, "0123456789abcdef")
     with folder.created(config):
         pass
     assert folder.read_config() == config
@@ -40,11 +41,12 @@ def test_the_config_comes_back(tmp_path, tiny):
 
 def test_a_config_of_something_else_is_refused(tmp_path, tiny):
     folder = RunFolder(tmp_path, "abcdefghij")
-    with folder.created(tiny()):
+    with folder.created(complete(tiny(), 65, None)):
         pass
     folder.config.write_text('{"model": {"n_layers": 3}}')
-    with pytest.raises(ConfigError, match=r"model\.n_layers.*did you mean model\.n_layer"):
+    with pytest.raises(ConfigError, match=r"model\.n_layers.*did you mean model\.n_layer") as refused:
         folder.read_config()
+    assert "model.vocab_size: this is missing" in str(refused.value)
 
 
 def test_the_end_of_the_log(tmp_path):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from models.knobs import ConfigError
+from playground.config.run import RunConfig, complete
 from playground.runs import store
 from playground.runs.store import Buffer, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
 from playground.system.files import REPOSITORY
@@ -83,6 +85,17 @@ def test_a_run_has_an_owner_and_a_place(db):
     assert (first.owner, second.owner) == ("somebody", "another")
     assert first.place < second.place
     assert [run.id for run in db.runs_in([store.QUEUED])] == [ID, "bbbbbbbbbb"]
+
+
+def test_the_config_is_read_from_what_was_stored_and_one_that_cannot_be_read_stops_nobody(db):
+    config = complete(RunConfig(), 65, None)
+    add(db, "aaaaaaaaaa", config=config.model_dump_json())
+    assert db.run("aaaaaaaaaa").config == db.run("aaaaaaaaaa").readable_config == config
+    for i, stored in enumerate(['{"model": ', "[]", RunConfig().model_dump_json(), config.model_dump_json().replace("n_layer", "n_story")]):
+        add(db, f"bbbbbbbbb{'abcd'[i]}", config=stored)
+    assert [run.readable_config for run in db.runs()] == [None] * 4 + [config, None]
+    with pytest.raises(ConfigError, match="bbbbbbbbba is damaged, or from another version"):
+        _ = db.run("bbbbbbbbba").config
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1.5])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import shutil
 import threading
 import time
@@ -265,6 +264,20 @@ def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
     assert sorted(answers) == [200] * 4 + [503] * 8
 
 
+def test_a_run_whose_config_cannot_be_read_is_listed_with_what_is_known_of_it(tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    for run_id, state in (("aaaaaaaaaa", store.FINISHED), ("bbbbbbbbbb", store.QUEUED)):
+        db.add_run(run_id, name="of tomorrow", owner="x", config='{"model": {"n_story": 3}}', n_params=7, state=state)
+    client = TestClient(Routes(Settings(tmp_path), db).app())
+    rows = client.get("/runs").json()
+    assert [(row["name"], row["n_params"], row["n_layer"], row["max_steps"]) for row in rows] == [("of tomorrow", 7, None, None)] * 2
+    assert all("cannot read its config" in text for row in rows for text in (*row["differs"], row["no_family"]))
+    assert client.get("/runs/aaaaaaaaaa").json()["run"]["source"] == ""
+    table = frames.results(db.runs(), {})
+    assert table["id"].tolist() == ["bbbbbbbbbb", "aaaaaaaaaa"]
+
+
 def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
     db, people = Store(tmp_path), [Visitor.from_key(new_key()) for _ in range(2)]
     db.create()
@@ -332,9 +345,9 @@ def test_a_run_downloads_as_a_folder_that_transformers_loads(trained, client, tm
 
 def test_where_no_family_fits_the_knob_is_named(trained, client):
     _, db, run_id = trained
-    config = json.loads(json.dumps(db.run(run_id).config))
-    config["model"]["activation"], config["model"]["norm_type"] = "relu2", "rmsnorm"
-    said = about_config(json.dumps(config).encode())["no_family"]
+    config = db.run(run_id).config
+    model = config.model.model_copy(update={"activation": "relu2", "norm_type": "rmsnorm"})
+    said = about_config(config.model_copy(update={"model": model}))["no_family"]
     assert "closest is" in said and ("activation" in said or "norm_type" in said)
 
 

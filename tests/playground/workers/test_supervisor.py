@@ -58,7 +58,7 @@ def test_a_run_from_its_start_to_its_end(house, tiny):
     assert house.checkpoints(run_id) == [0, 20, 40, 60]
     kinds = {row.kind for row in house.db.events(run_id)}
     assert kinds >= {"progress", "validation", "probe", "sample", "checkpoint"}
-    assert house.folder(run_id).read_config().model.vocab_size == run.config["model"]["vocab_size"] > 1
+    assert house.folder(run_id).read_config().model.vocab_size == run.config.model.vocab_size > 1
     with pytest.raises(CannotDo, match=r"is finished; continue it as a new run"):
         house.supervisor.resume(run_id, ALICE)
 
