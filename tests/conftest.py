@@ -29,6 +29,7 @@ from playground.runs.store import Store
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
+from tests.patience import still
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,
@@ -59,10 +60,10 @@ def endless(tiny):
 def until():
     """Poll until something is true; fails with what it was asked to wait for."""
 
-    def wait(condition, what: str = "the condition", seconds: float = 40.0):
-        deadline = time.monotonic() + seconds
+    def wait(condition, what: str = "the condition"):
+        began = time.monotonic()
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"{what} has not come true within {seconds:g} s"
+            assert still(began), f"{what} has not come true within {time.monotonic() - began:.0f} s"
             time.sleep(0.03)
         return found
 
@@ -131,7 +132,7 @@ class House:
     def state(self, run_id: str) -> str:
         return self.db.run(run_id).state
 
-    def wait(self, run_id: str, *states: str, seconds: float = 40.0) -> store.Run:
+    def wait(self, run_id: str, *states: str) -> store.Run:
         """Wait until a run is in one of these states; a run that ended otherwise says why."""
 
         def arrived():
@@ -140,7 +141,7 @@ class House:
             assert not ended, f"{run.state}: {run.reason}\n{self.folder(run_id).log_tail()}"
             return run if run.state in states else None
 
-        return self.until(arrived, f"run {run_id} in {states}", seconds)
+        return self.until(arrived, f"run {run_id} in {states}")
 
     def wait_step(self, run_id: str, step: int) -> None:
         self.wait(run_id, store.RUNNING)

@@ -25,7 +25,7 @@ from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
 from playground.system.files import REPOSITORY
-from tests.patience import patience_s
+from tests.patience import LONGEST_S, still
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
 STEPS = {"batch_size": 4, "max_steps": 40, "checkpoint_interval": 20, "eval_interval": 20}
@@ -46,7 +46,7 @@ class Done:
 
     @classmethod
     def of(cls, process: subprocess.Popen) -> "Done":
-        out, err = process.communicate(timeout=patience_s())
+        out, err = process.communicate(timeout=LONGEST_S)
         return cls(process.returncode, out, err)
 
     @property
@@ -336,7 +336,7 @@ def test_a_killed_run_is_listed_as_interrupted(begin, command, root, until):
     process = begin("train", *ENDLESS)
     until(lambda: trains(root), "a step")
     process.kill()
-    process.wait(patience_s())
+    process.wait(LONGEST_S)
     (row,) = command("runs", "--json").json
     assert row["state"] == "interrupted"
     stopped = command("stop", row["run_id"])
@@ -441,7 +441,7 @@ def test_without_network_a_text_of_the_hub_is_refused_and_nothing_starts(command
     assert done.err.startswith("data.source: ") and len(done.err.splitlines()) == 1
     assert "could not be reached" in done.err and "Tiny Tales, the Python texts and every task need no network" in done.err
     assert not root.exists()
-    assert time.monotonic() - began < patience_s()
+    assert still(began)
 
 
 @pytest.mark.parametrize("source", HUB)
@@ -565,7 +565,7 @@ def test_a_reader_that_goes_away(begin, copied):
     assert process.stdout.read(1)
     process.stdout.close()
     process.stdin.close()
-    assert process.wait(patience_s()) == 1
+    assert process.wait(LONGEST_S) == 1
     assert process.stderr.read() == ""
     process.stderr.close()
 
