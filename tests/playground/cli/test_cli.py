@@ -4,19 +4,14 @@ Most commands are given to `main` in this process, which saves a second or more 
 the store between them) has processes, and one test holds that the two say the same.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import time
-from unittest import mock
 
 import pytest
-import torch
 
-from playground.cli.commands import main
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.data.config import TEXTS
@@ -25,6 +20,7 @@ from playground.runs import store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
 from playground.system.files import REPOSITORY
+from tests.command import Done, run_here
 from tests.patience import LONGEST_S, still
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
@@ -35,26 +31,6 @@ BARE += ["--probe.sample_tokens", "4"]
 TEXT = ["--data.source", str(REPOSITORY / "tests/data/bottles.txt")]
 TINY = [*BARE, *TEXT]
 ENDLESS = (*TINY, "--train.max_steps", "1000000", "--train.log_interval", "100", "--train.checkpoint_interval", "1000")
-
-
-class Done:
-    """What came of a command."""
-
-    def __init__(self, status: int, out: str, err: str):
-        self.status, self.out, self.err = status, out, err
-        assert "Traceback" not in err
-
-    @classmethod
-    def of(cls, process: subprocess.Popen) -> "Done":
-        out, err = process.communicate(timeout=LONGEST_S)
-        return cls(process.returncode, out, err)
-
-    @property
-    def json(self):
-        def refuse(word):
-            raise ValueError(f"{word} is not JSON")
-
-        return json.loads(self.out.splitlines()[-1], parse_constant=refuse)
 
 
 @pytest.fixture
@@ -79,32 +55,10 @@ def begin(run_python, root):
             process.communicate()
 
 
-@contextlib.contextmanager
-def as_it_was():
-    """Put back what a command changes in its process: the environment, what signals do, torch's threads."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    threads = torch.get_num_threads()
-    with mock.patch.dict(os.environ):
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-
 @pytest.fixture
 def command(capsys, root):
     """Run a command to its end in this process, with `env` added to its environment."""
-
-    def run(*words, root=root, env=None):
-        capsys.readouterr()
-        with as_it_was():
-            os.environ.update(env or {})
-            status = main([*map(str, words), *(["--root", str(root)] if root else [])])
-        return Done(status, *capsys.readouterr())
-
-    return run
+    return lambda *words, root=root, env=None: run_here(capsys, *words, root=root, env=env)
 
 
 @pytest.fixture
