@@ -1,6 +1,7 @@
 """A command of the command line, in a process of its own or given to `main` in this one, which saves a second or more."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest import mock
 
-import pytest
 import torch
 
 from playground.cli.commands import main
@@ -50,10 +50,10 @@ def as_it_was() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def run_here(capsys: pytest.CaptureFixture, *words: object, root: Path | None, env: Mapping[str, str] | None = None) -> Done:
+def run_here(*words: object, root: Path | None, env: Mapping[str, str] | None = None) -> Done:
     """Run a command to its end in this process, with `env` added to its environment."""
-    capsys.readouterr()
-    with as_it_was():
+    out, err = io.StringIO(), io.StringIO()
+    with as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         os.environ.update(env or {})
         status = main([*map(str, words), *(["--root", str(root)] if root else [])])
-    return Done(status, *capsys.readouterr())
+    return Done(status, out.getvalue(), err.getvalue())

@@ -26,6 +26,7 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
+from playground.system.cores import n_cpus
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
@@ -38,6 +39,24 @@ TINY = {
 }  # fmt: skip
 LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.eval_interval": 1000, "train.log_interval": 100}
 MACHINE = estimate.Machine(threads=1, layer_s=1e-4, speeds=(1e9, 1e9, 1e9))
+
+
+# What takes longest comes first, so that both processes end at about the same time.
+LONGEST_FIRST = ("tests/browser/", "tests/soak/", "tests/playground/workers/", "tests/playground/ui/", "tests/playground/cli/")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, one for what is named: starting them takes longer than most files do."""
+    return min(2, n_cpus()) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays in one process, with what its module's fixtures have started, and so do all that share the one app and Chromium."""
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("browser" if path.startswith("tests/browser/") else path))
+    items.sort(key=lambda item: next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST)))
 
 
 @pytest.fixture(scope="session")

@@ -311,7 +311,7 @@ def _find(typed: Typed) -> tuple[Settings, Store, Run]:
 
 
 def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
-    """What `look` reads from the database, an older one brought up to date first; None where there is none, which reading must not create."""
+    """What `look` reads from the database, an older one brought up to date; None where there is none: reading creates nothing."""
     db = Store(settings.root)
     if not db.path.exists():
         return None

@@ -56,9 +56,9 @@ def begin(run_python, root):
 
 
 @pytest.fixture
-def command(capsys, root):
+def command(root):
     """Run a command to its end in this process, with `env` added to its environment."""
-    return lambda *words, root=root, env=None: run_here(capsys, *words, root=root, env=env)
+    return lambda *words, root=root, env=None: run_here(*words, root=root, env=env)
 
 
 @pytest.fixture

@@ -39,8 +39,8 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def command(capsys, root):
-    return lambda *words: run_here(capsys, *words, root=root)
+def command(root):
+    return lambda *words: run_here(*words, root=root)
 
 
 def schema_version(root: Path) -> int:
