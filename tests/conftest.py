@@ -26,9 +26,11 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
+from playground.system.cores import n_cpus
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
+from tests.patience import still
 
 TINY = {
     "model.n_layer": 1, "model.n_head": 2, "model.n_embd": 16, "model.block_size": 16, "model.dropout": 0.1,
@@ -37,6 +39,24 @@ TINY = {
 }  # fmt: skip
 LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.eval_interval": 1000, "train.log_interval": 100}
 MACHINE = estimate.Machine(threads=1, layer_s=1e-4, speeds=(1e9, 1e9, 1e9))
+
+
+# What takes longest comes first, so that both processes end at about the same time.
+LONGEST_FIRST = ("tests/browser/", "tests/soak/", "tests/playground/workers/", "tests/playground/ui/", "tests/playground/cli/")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, one for what is named: starting them takes longer than most files do."""
+    return min(2, n_cpus()) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays in one process, with what its module's fixtures have started, and so do all that share the one app and Chromium."""
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("browser" if path.startswith("tests/browser/") else path))
+    items.sort(key=lambda item: next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST)))
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +79,10 @@ def endless(tiny):
 def until():
     """Poll until something is true; fails with what it was asked to wait for."""
 
-    def wait(condition, what: str = "the condition", seconds: float = 40.0):
-        deadline = time.monotonic() + seconds
+    def wait(condition, what: str = "the condition"):
+        began = time.monotonic()
         while not (found := condition()):
-            assert time.monotonic() < deadline, f"{what} has not come true within {seconds:g} s"
+            assert still(began), f"{what} has not come true within {time.monotonic() - began:.0f} s"
             time.sleep(0.03)
         return found
 
@@ -131,7 +151,7 @@ class House:
     def state(self, run_id: str) -> str:
         return self.db.run(run_id).state
 
-    def wait(self, run_id: str, *states: str, seconds: float = 40.0) -> store.Run:
+    def wait(self, run_id: str, *states: str) -> store.Run:
         """Wait until a run is in one of these states; a run that ended otherwise says why."""
 
         def arrived():
@@ -140,7 +160,7 @@ class House:
             assert not ended, f"{run.state}: {run.reason}\n{self.folder(run_id).log_tail()}"
             return run if run.state in states else None
 
-        return self.until(arrived, f"run {run_id} in {states}", seconds)
+        return self.until(arrived, f"run {run_id} in {states}")
 
     def wait_step(self, run_id: str, step: int) -> None:
         self.wait(run_id, store.RUNNING)

@@ -312,9 +312,12 @@ def _find(typed: Typed) -> tuple[Settings, Store, Run]:
 
 
 def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
-    """What `look` reads from the database; None where there is no database, which reading must not create."""
+    """What `look` reads from the database, an older one brought up to date; None where there is none: reading creates nothing."""
     db = Store(settings.root)
-    return look(db) if db.path.exists() else None
+    if not db.path.exists():
+        return None
+    db.update()
+    return look(db)
 
 
 def _database(settings: Settings) -> Store:

@@ -6,6 +6,7 @@ Each task has two: one that can learn it, and one of another architecture, all e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from models import presets as architectures
 from models.config import ModelConfig
@@ -39,9 +40,9 @@ class Preset:
 class Pair:
     """Settings of a task that one architecture can learn and another cannot: each as a label and what it changes of `SMALL`."""
 
-    data: dict
-    can: tuple[str, dict]
-    cannot: tuple[str, dict]
+    data: dict[str, Any]
+    can: tuple[str, dict[str, Any]]
+    cannot: tuple[str, dict[str, Any]]
     block_size: int
     steps: int = 1500
     lr: float = 3e-3
@@ -50,7 +51,7 @@ class Pair:
     n_head: int = 4
 
 
-SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 64, "dropout": 0.0}
+SMALL = ModelConfig(n_layer=2, n_head=4, n_embd=64, dropout=0.0)
 TWO, ONE = ("two layers", {}), ("one layer", {"n_layer": 1})
 BLIND = ("one layer without positions", {"n_layer": 1, "position": "none"})
 NO_ATTENTION = ("no attention", {"sublayers": "mlp"})
@@ -83,7 +84,7 @@ def _of_pair(name: str, pair: Pair, learns: bool) -> Preset:
         f"{task.title}: {words}{'' if learns else ' (cannot)'}",
         f"{task.rule} With {words}, {judgement}. {task.paper}.",
         RunConfig(
-            model=ModelConfig(**SMALL | {"block_size": pair.block_size, "n_head": pair.n_head} | changes),
+            model=changed(SMALL, **{"block_size": pair.block_size, "n_head": pair.n_head} | changes),
             data=DataConfig(source=PREFIX + name, **pair.data),
             optim=OptimConfig(lr=pair.lr, warmup_steps=50, weight_decay=pair.weight_decay),
             train=TrainConfig(max_steps=pair.steps, batch_size=pair.batch_size, eval_interval=50),

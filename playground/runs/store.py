@@ -259,6 +259,13 @@ class Store:
                 db.execute(f"PRAGMA user_version={number}")
             db.execute("COMMIT")
 
+    def update(self) -> None:
+        """Bring a database up to date where it is an older one; one that is not is only read. Raises OSError."""
+        with self._reading() as db:
+            done = db.execute("PRAGMA user_version").fetchone()[0]
+        if done < len(MIGRATIONS):
+            self.create()
+
     @contextmanager
     def held_open(self) -> Iterator[None]:
         """Hold a connection open, which keeps the write-ahead log (WAL) from being checkpointed on close: whoever closes the last

@@ -19,8 +19,10 @@ from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.store import Store
 from playground.workers.supervisor import CannotDo, Supervisor
+from tests.patience import LONGEST_S, patience_s, still
 
 HOST_TOKEN = "the-token-of-the-host"
+PAGE_FLOOR_S = 90.0  # what a page waits for may be a whole run of a few hundred steps
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -68,8 +70,8 @@ class App:
         }  # fmt: skip
         with open(self.output, "ab") as log:
             self.process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=env, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while still(began):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
@@ -80,7 +82,7 @@ class App:
     def interrupt(self) -> str:
         """Ctrl-C; returns what the terminal shows."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=LONGEST_S)
         return self.output.read_text()
 
     def kill(self) -> None:
@@ -90,9 +92,8 @@ class App:
     def close(self) -> None:
         if self.process.poll() is None:
             self.interrupt()
-        subprocess.run(
-            [sys.executable, "-m", "playground", "stop", "--all", "--root", str(self.root)], cwd=REPOSITORY, capture_output=True, timeout=60
-        )
+        command = [sys.executable, "-m", "playground", "stop", "--all", "--root", str(self.root)]
+        subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=LONGEST_S)
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +126,7 @@ def visit(chromium, app):
             )
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(1000 * max(PAGE_FLOOR_S, patience_s()))
         page.on("console", lambda m: complaints.append(f"console: {m.text}") if m.type == "error" else None)
         page.on("pageerror", lambda e: complaints.append(f"page error: {e}"))
         page.on("request", lambda r: complaints.append(f"outside: {r.url}") if not r.url.startswith((app.url, "data:", "blob:")) else None)

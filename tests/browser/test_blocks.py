@@ -96,7 +96,7 @@ def test_a_trained_llama_is_taken_home_as_a_folder_for_transformers(visit, app, 
         box.press("Tab")
     page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
     page.click("#train")
-    page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=60_000)
+    page.wait_for_function("document.body.dataset.runState == 'finished'")
     run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
     page.get_by_role("tab", name="Runs").click()
     page.locator(f"tr[data-run='{run_id}']").click()

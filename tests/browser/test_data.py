@@ -39,8 +39,8 @@ def test_a_task_shows_its_examples_its_floor_and_an_accuracy_that_rises(visit, a
     page.keyboard.press("Tab")
     page.click("#train")
     run_id = open_run(page)
-    page.wait_for_selector("#accuracy .main-svg", timeout=60_000)
-    page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=90_000)
+    page.wait_for_selector("#accuracy .main-svg")
+    page.wait_for_function("document.body.dataset.runState == 'finished'")
 
     db = Store(app.root)
     (facts,) = db.events(run_id, kinds=("facts",))
@@ -70,7 +70,7 @@ def test_a_task_that_chance_limits_holds_its_floor_line(visit, app):
     page.keyboard.press("Tab")
     page.click("#train")
     run_id = open_run(page)
-    page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=90_000)
+    page.wait_for_function("document.body.dataset.runState == 'finished'")
     db = Store(app.root)
     (facts,) = db.events(run_id, kinds=("facts",))
     floor = facts.body["floor"]
@@ -97,7 +97,7 @@ def test_a_task_that_cannot_be_split_says_how_many_examples_there_are(visit):
 def test_a_sentence_is_cut_by_every_tokenizer(visit):
     page = visit()
     page.click("#section-tokens > button")
-    page.wait_for_function("document.querySelectorAll('#tokens .pg-pieces').length == 3", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('#tokens .pg-pieces').length == 3")
     page.fill("#sentence textarea, #sentence input", "The dog sat. ☃")
     page.wait_for_function("[...document.querySelectorAll('#tokens .pg-pieces')].every((row) => row.textContent.startsWith('The'))")
     page.wait_for_function("document.querySelectorAll('#tokens .pg-unknown-piece').length == 1")
@@ -111,12 +111,12 @@ def test_bpe_is_learnt_shown_and_trained_with(visit, app):
     page = visit()
     page.click("#section-data > button")
     page.locator("#data-tokenizer").get_by_label("byte pair encoding (BPE)").check()
-    page.wait_for_function("document.querySelector('#data-panel').innerText.includes('1,000')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#data-panel').innerText.includes('1,000')")
     page.locator("#train-max_steps input, #train-max_steps textarea").first.fill("20")
     page.keyboard.press("Tab")
     page.click("#train")
     run_id = open_run(page)
-    page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=90_000)
+    page.wait_for_function("document.body.dataset.runState == 'finished'")
     assert Store(app.root).run(run_id).config.model.vocab_size == 1000
     bits = page.locator("#run-progress .pg-facts > div", has=page.get_by_text("the same, bits per byte", exact=True)).locator("dd")
     assert 0 < float(bits.inner_text()) < 8
@@ -144,6 +144,6 @@ def test_without_the_network_a_hub_text_says_so_and_everything_else_goes_on(visi
     choose(page, title)
     page.wait_for_selector("#fetch-text")
     page.click("#fetch-text")
-    page.locator(".toast-body", has_text="could not be reached").wait_for(timeout=60_000)
+    page.locator(".toast-body", has_text="could not be reached").wait_for()
     choose(page, "Tiny Tales")
     page.wait_for_selector("#data-panel .pg-preview")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from playground.bench.page import Played, Watch, open_inside
 from playground.config.settings import Settings
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
+from tests.command import run_here
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS_WATCHED, MAY_GROW_MB = 60, 12
@@ -28,10 +26,9 @@ SHOWN = "document.querySelector('[data-side={}] .pg-side-title').textContent"
 
 
 def train(root: Path, name: str, *flags: str) -> str:
-    command = [sys.executable, "-m", "playground", "train", "--root", str(root), "--name", name, "--json", *SMALL, *flags]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])["run_id"]
+    done = run_here("train", "--name", name, "--json", *SMALL, *flags, root=root)
+    assert done.status == 0, done.err
+    return done.json["run_id"]
 
 
 @pytest.fixture(scope="module")
@@ -221,13 +218,13 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     assert re.search(r"layer 2, head 2: .+ looks at .+ with weight 1\.00", tip.inner_text()), "the first token sees only itself"
     painted = "Array.from(document.querySelector('.pg-large canvas').getContext('2d').getImageData(0, 9, 10, 1).data).join()"
     before = page.evaluate(painted)
-    page.wait_for_function(f"{painted} != '{before}'", timeout=30_000)
+    page.wait_for_function(f"{painted} != '{before}'")
     assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2", "it stays open"
 
     page.fill("#probe-text textarea", "while the run trains")
     page.click("#use-probe")
-    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'while·the·run·trains'", timeout=30_000)
-    page.wait_for_function("document.body.dataset.runState == 'finished'", timeout=60_000)
+    page.wait_for_function("document.querySelector('.pg-probe-text').textContent == 'while·the·run·trains'")
+    page.wait_for_function("document.body.dataset.runState == 'finished'")
     assert Store(app.root).run(run_id).probe_text == "while the run trains"
 
     page.fill("#probe-text textarea", "when it has ended")
@@ -236,8 +233,8 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     folder = RunFolder(app.root, run_id)
     checkpoints = folder.checkpoint_steps()
     kept = "document.querySelector('.pg-kept').textContent"  # until the run has it, the text is that of a viewer
-    page.wait_for_function(f"{kept}.startsWith('The slider moves through what the run has recorded')", timeout=30_000)
-    page.wait_for_function(f"document.getElementById('inside-step').max == {len(checkpoints) - 1}", timeout=30_000)
+    page.wait_for_function(f"{kept}.startsWith('The slider moves through what the run has recorded')")
+    page.wait_for_function(f"document.getElementById('inside-step').max == {len(checkpoints) - 1}")
     assert folder.probe_steps("when it has ended") == checkpoints
     scrub(page, 0)
     page.wait_for_function(f"{SHOWN.format('a')}.includes('step 0')")
@@ -251,7 +248,7 @@ def test_a_finding_leads_to_where_it_comes_from(visit, pair):
     page.route("**/findings", lambda route: route.fulfill(json=[
         {"name": "x", "sentence": "The <b>gradient</b> vanishes.", "rule": "r", "view": "curves", "quantity": "grad_stream", "weight": 3}
     ]))  # fmt: skip
-    page.locator(".pg-findings").get_by_text("The <b>gradient</b> vanishes.", exact=True).click(timeout=15_000)
+    page.locator(".pg-findings").get_by_text("The <b>gradient</b> vanishes.", exact=True).click()
     page.wait_for_selector(".pg-view-curves .scatterlayer")
     assert page.input_value("#inside-quantity") == "grad_stream"
 

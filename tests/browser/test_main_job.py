@@ -16,8 +16,8 @@ from playground.runs.store import Store
 STATE = "document.body.dataset.runState"
 
 
-def wait_state(page, *states, timeout=60_000):
-    page.wait_for_function(f"{list(states)}.includes({STATE})", timeout=timeout)
+def wait_state(page, *states):
+    page.wait_for_function(f"{list(states)}.includes({STATE})")
 
 
 def open_run(page) -> str:
@@ -73,10 +73,10 @@ def test_a_default_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(
     page.click("#train")
     page.wait_for_selector("#loss .scatterlayer .trace")
     run_id = open_run(page)
-    page.wait_for_function("parseInt(document.querySelector('#run-progress dd').textContent) >= 60", timeout=90_000)
+    page.wait_for_function("parseInt(document.querySelector('#run-progress dd').textContent) >= 60")
     assert float(fact(page, "training loss, nats per token")) < 6, "a fresh model starts at 6.9"
     assert "left" in page.locator(".pg-status-line").inner_text()
-    page.wait_for_function("document.querySelector('#writes h4').textContent != 'now, step 0'", timeout=60_000)
+    page.wait_for_function("document.querySelector('#writes h4').textContent != 'now, step 0'")
     now, first = page.locator("#writes pre").all_inner_texts()
     assert now != first
 
@@ -90,9 +90,7 @@ def test_a_default_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(
     paused_at = Store(app.root).run(run_id).step
     page.get_by_role("button", name="Resume", exact=True).click()
     wait_state(page, "running")
-    page.wait_for_function(
-        f"parseInt(document.querySelector('#run-progress dd').textContent.replace(',', '')) > {paused_at}", timeout=60_000
-    )
+    page.wait_for_function(f"parseInt(document.querySelector('#run-progress dd').textContent.replace(',', '')) > {paused_at}")
     page.get_by_role("button", name="Stop", exact=True).click()
     wait_state(page, "stopped")
     assert Store(app.root).run(run_id).generation == 2
@@ -182,7 +180,7 @@ def test_own_text_is_checked_and_trained_on(visit, app):
 
 
 def written(page) -> str:
-    page.wait_for_function("document.querySelector('#sample-text .pg-caption').textContent.includes('mean surprise')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#sample-text .pg-caption').textContent.includes('mean surprise')")
     return page.locator(".pg-sampled").text_content()
 
 
@@ -296,7 +294,7 @@ def test_somebody_else_can_look_and_sample_but_not_steer(visit, app, shared_run)
 def test_a_second_run_trains_beside_and_a_third_waits_with_its_place(visit, app):
     page = visit()
     ids = [small_run(page, steps=20_000) for _ in range(3)]
-    wait_state(page, "queued", timeout=10_000)
+    wait_state(page, "queued")
     page.wait_for_function("document.querySelector('.pg-state').textContent.includes('number 1 in the queue')")
     assert [Store(app.root).run(i).state in ("starting", "running") for i in ids] == [True, True, False]
     for run_id in ids:
@@ -326,17 +324,14 @@ def test_a_link_to_a_run_that_is_gone_says_so(visit):
     page.wait_for_function("document.querySelector('.pg-run-name').textContent.includes('There is no run aaaaaaaaaa')")
 
 
-def test_killing_the_app_does_not_stop_training_and_starting_it_again_finds_the_run(visit, app):
+def test_killing_the_app_does_not_stop_training_and_starting_it_again_finds_the_run(visit, app, until):
     page = visit()
     run_id = small_run(page, steps=20_000)
     wait_state(page, "running")
     page.goto("about:blank")
     app.kill()
     before = Store(app.root).run(run_id).step
-    deadline = time.monotonic() + 30
-    while Store(app.root).run(run_id).step <= before + 5 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert Store(app.root).run(run_id).step > before + 5, "the worker went on without the app"
+    until(lambda: Store(app.root).run(run_id).step > before + 5, "the worker went on without the app")
     app.start()
     page = visit(f"?run={run_id}", context=page.context)
     wait_state(page, "running")

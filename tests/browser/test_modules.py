@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from playground.web.assets import PLOTLY, assets
+from tests.patience import LONGEST_S, still
 
 MAIN = "**/live/assets/*/main.js"
 LOADED = "performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('/live/assets/'))"
@@ -22,9 +23,7 @@ def test_each_module_is_there_once_and_nothing_is_global(visit, app):
     assert sorted(loaded) == sorted(f"{app.url}{assets().url(name)}" for name in [*assets().modules(), PLOTLY])
     assert page.evaluate("Object.keys(window).filter((name) => /playground/i.test(name))") == []
     # A second import of the same address is the very module that the page runs by: it knows who looks.
-    page.wait_for_function(
-        f"import(new URL('{assets().url('net.js')}', document.baseURI)).then((net) => net.who().key != null)", timeout=20_000
-    )
+    page.wait_for_function(f"import(new URL('{assets().url('net.js')}', document.baseURI)).then((net) => net.who().key != null)")
 
 
 def test_what_is_changed_while_the_modules_are_late_is_not_lost(chromium, app):
@@ -64,7 +63,7 @@ class Strip(BaseHTTPRequestHandler):
         if not self.path.startswith(self.prefix + "/"):
             self.send_error(404)
             return
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.app_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.app_port, timeout=LONGEST_S)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection.request(self.command, self.path.removeprefix(self.prefix), body, dict(self.headers))
         answer = connection.getresponse()
@@ -112,9 +111,9 @@ def test_the_page_is_whole_under_a_path_of_a_host_and_in_a_frame(chromium, hoste
     frame = page.frame_locator("iframe")
     frame.locator("#status .pg-brand").wait_for()
     frame.locator(".pg-graph").wait_for()
-    deadline = time.monotonic() + 10
-    while not page.frames[-1].evaluate("typeof Plotly == 'object'") and time.monotonic() < deadline:
+    began = time.monotonic()
+    while page.frames[-1].evaluate("typeof Plotly") != "object":
+        assert still(began), "Plotly is loaded"
         page.wait_for_timeout(200)
-    assert page.frames[-1].evaluate("typeof Plotly") == "object"
     assert complaints == []
     page.context.close()

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from playground.web.assets import assets
+from tests.patience import LONGEST_S
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_another_site_can_neither_start_a_run_nor_frame_the_page(chromium, app, 
 )  # fmt: skip
 def test_no_file_of_the_machine_can_be_read(app, path):
     """Asked for as it stands: no client cleans the path."""
-    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=LONGEST_S)
     connection.putrequest("GET", path, skip_host=False)
     connection.endheaders()
     answer = connection.getresponse()

@@ -11,6 +11,7 @@ import pytest
 
 from playground.runs.access import Visitor
 from playground.runs.store import Store
+from tests.patience import LONGEST_S
 
 HOST = "#host=the-token-of-the-host"
 STATE = "document.body.dataset.runState"
@@ -25,7 +26,7 @@ def train(page) -> str:
         box.press("Tab")
     page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
     page.click("#train")
-    page.wait_for_function(f"{STATE} == 'running'", timeout=60_000)
+    page.wait_for_function(f"{STATE} == 'running'")
     return re.search(r"run=([a-z2-7]{10})", page.evaluate("location.href"))[1]
 
 
@@ -37,14 +38,14 @@ def be_called(page, name: str) -> None:
 
 def ask(app, elem_id: str, data: list, event: dict | None = None) -> str:
     """Call the handler that a component triggers as a program would, past the page; what the server says in the end."""
-    config = json.load(urllib.request.urlopen(f"{app.url}config", timeout=20))
+    config = json.load(urllib.request.urlopen(f"{app.url}config", timeout=LONGEST_S))
     component = next(each["id"] for each in config["components"] if each["props"].get("elem_id") == elem_id)
     index = next(each["id"] for each in config["dependencies"] if component in [target for target, _ in each["targets"]])
     session = secrets.token_hex(6)
     body = {"data": data, "fn_index": index, "session_hash": session, "event_data": event, "trigger_id": component}
     request = urllib.request.Request(f"{app.url}gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=20).close()
-    with urllib.request.urlopen(f"{app.url}gradio_api/queue/data?session_hash={session}", timeout=30) as stream:
+    urllib.request.urlopen(request, timeout=LONGEST_S).close()
+    with urllib.request.urlopen(f"{app.url}gradio_api/queue/data?session_hash={session}", timeout=LONGEST_S) as stream:
         for line in stream:
             if b"process_completed" in line:
                 return line.decode()
@@ -102,7 +103,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
         page.get_by_text("Paused by the host, with all the others").wait_for()
     wall.click("#host-resume-all")
     for page in (ada, bob):
-        page.wait_for_function(f"{STATE} == 'running'", timeout=60_000)
+        page.wait_for_function(f"{STATE} == 'running'")
     wall.locator(f".pg-card[data-run='{second}']").get_by_role("button", name="Stop").click()
     bob.wait_for_function(f"{STATE} == 'stopped'")
     with wall.expect_download() as download:

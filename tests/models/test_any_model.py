@@ -14,6 +14,9 @@ from models.gpt import GPT
 from models.graph import graph
 from models.knobs import ConfigError, Spec, parse
 
+# What a knob is where nothing else is drawn: the default, or less where that makes a model slow to build.
+USUAL = {spec.path: spec.default for spec in ModelConfig.specs()} | {"n_layer": 2, "n_head": 2, "n_embd": 12, "block_size": 6}
+SMALLEST = {"norm_eps": 2.0**-20}  # with less, a norm of zeros multiplies gradients by a million, and a few by more than float32 holds
 LARGEST = {
     "n_layer": 3,
     "n_head": 6,
@@ -44,23 +47,22 @@ def values_of(spec: Spec) -> st.SearchStrategy:
         values = st.integers(int(spec.low), LARGEST[spec.path])
     else:
         high = LARGEST.get(spec.path, spec.high)
-        low = float(np.nextafter(np.float32(spec.low), np.float32(1e9)))  # the nearest number of width 32
+        low = SMALLEST.get(spec.path, float(np.nextafter(np.float32(spec.low), np.float32(1e9))))  # a number of width 32
         values = st.floats(low if spec.low else 0.0, high, exclude_min=spec.low_open, exclude_max=spec.path not in LARGEST, width=32)
     return values | st.none() if spec.optional else values
 
 
 @st.composite
 def models(draw) -> dict:
-    """Any values at all; mostly with what has no effect beside the others put back to its default, so that models get built."""
-    knobs = {spec.path: draw(st.just(spec.default) | values_of(spec)) for spec in ModelConfig.specs()}
+    """Any values at all; mostly with what has no effect beside the others put back to what is usual, so that models get built."""
+    knobs = {spec.path: draw(st.just(USUAL[spec.path]) | values_of(spec)) for spec in ModelConfig.specs()}
     return settled(knobs) if draw(st.integers(0, 3)) else knobs
 
 
 def settled(knobs: dict) -> dict:
-    """The same with what cannot stand beside the others put back to its default."""
-    default = {spec.path: spec.default for spec in ModelConfig.specs()}
+    """The same with what cannot stand beside the others put back to what is usual."""
     for path, message in refusals(knobs):
-        knobs = knobs | {path: default[path]} if knobs[path] != default[path] else knobs | {"head_dim": 4, "layout": "sequential"}
+        knobs = knobs | {path: USUAL[path]} if knobs[path] != USUAL[path] else knobs | {"head_dim": 4, "layout": "sequential"}
         assert message
     return knobs
 
@@ -112,7 +114,7 @@ def test_the_strategy_covers_every_visible_knob_and_draws_models_that_build():
     """So that the property above is about all knobs and not about refusals alone."""
     built = []
 
-    @settings(max_examples=800, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
     @given(MODELS)
     def count(knobs):
         assert set(knobs) == {spec.path for spec in ModelConfig.specs()}

@@ -255,9 +255,11 @@ def neighbours(config):
         values = OTHER_VALUES.get(spec.path) or (spec.choices if spec.kind == "choice" else [True, False])
         for value in [*values, *([None] if spec.optional else [])]:
             try:
-                yield spec.path, parse(ModelConfig, config.model_dump() | {spec.path: value})
+                other = parse(ModelConfig, config.model_dump() | {spec.path: value})
             except ConfigError:
                 continue
+            if other != config:
+                yield spec.path, other
 
 
 @pytest.mark.parametrize("inference", [False, True])

@@ -15,6 +15,7 @@ from playground.runs.access import Visitor
 from playground.runs.creation import create_run
 from playground.runs.store import Store
 from playground.system.files import REPOSITORY
+from tests.patience import LONGEST_S
 from tests.soak.attack import GRADIO_ROUTES
 from tests.soak.client import Answer
 from tests.soak.fuzz import LIMITS
@@ -25,7 +26,7 @@ from tests.soak.judge import Findings, Judge, Surroundings, Untouched, complaint
 
 def test_malformed_requests_do_no_harm(run_python):
     process = run_python("-m", "tests.soak", "fuzz", "--requests", "150", "--seed", "7", "--json")
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, out + err
     found = json.loads(out)
     assert found["violations"] == [] and found["requests"] == 150
@@ -36,7 +37,7 @@ def test_malformed_requests_do_no_harm(run_python):
 
 def test_a_flood_of_many_is_refused(run_python):
     process = run_python("-m", "tests.soak", "fuzz", "--requests", "many")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 2 and "--requests: 'many' is not possible here" in err
 
 

@@ -8,6 +8,7 @@ import pytest
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
 from playground.training.events import Progress
+from tests.patience import LONGEST_S
 from tests.soak import evidence, kills
 from tests.soak.evidence import HalfWritten
 
@@ -102,7 +103,7 @@ def test_what_cannot_be_asked_of_a_campaign(run_python, tmp_path):
         (["kills", "--kills", "0"], "a whole number from 1"),
     ):
         process = run_python("-m", "tests.soak", *words, "--root", str(tmp_path / "root"))
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=LONGEST_S)
         assert process.returncode == 2 and said in errors, errors
     assert not (tmp_path / "root").exists()
 
@@ -110,7 +111,7 @@ def test_what_cannot_be_asked_of_a_campaign(run_python, tmp_path):
 @pytest.mark.skipif(not evidence.PROC.exists(), reason="looks at processes as Linux shows them")
 def test_a_root_with_runs_is_not_for_killing(run_python, trained):
     process = run_python("-m", "tests.soak", "kills", "--root", str(trained[0]), "--json")
-    out, errors = process.communicate(timeout=30)
+    out, errors = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, out) == (2, "") and "choose an empty folder" in errors
 
 

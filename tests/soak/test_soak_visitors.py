@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.patience import LONGEST_S
 from tests.soak import people
 from tests.soak.client import Answer
 from tests.soak.page import Told
@@ -14,7 +15,7 @@ from tests.soak.visitors import LONG_ENOUGH_S, Result
 
 def test_a_few_visitors_lose_nothing_and_see_only_their_own(run_python):
     process = run_python("-m", "tests.soak", "visitors", "--visitors", "8", "--seconds", "8", "--json")
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, out + err
     found = json.loads(out)
     assert found["violations"] == []

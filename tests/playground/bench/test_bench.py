@@ -5,6 +5,7 @@ import json
 import pytest
 
 from playground.bench import loops, rows
+from tests.patience import LONGEST_S
 
 TINY = "--model.n_layer 1 --model.n_head 1 --model.n_embd 16 --model.block_size 16 --train.batch_size 4 --probe.sample_tokens 4"
 
@@ -26,21 +27,21 @@ def test_ratios_are_of_the_same_turn():
 
 def test_bad_input_measures_nothing(run_python):
     process = run_python("-m", "playground", "bench", "--pairs", "0", "--seconds", "nan", "--model.n_layer", "0", "--pears", "3")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, out) == (2, "")
     assert sorted(line.split(":")[0] for line in err.splitlines()) == ["--pairs", "--pears", "--seconds", "model.n_layer"]
 
 
 def test_a_view_that_is_none_measures_nothing(run_python):
     process = run_python("-m", "playground", "bench", "--browser", "chromium", "--view", "haeds")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, out) == (2, "") and "--view: 'haeds' is not a view; use one of diagram, curves, heads, lens" in err
 
 
 @pytest.fixture(scope="module")
 def measured(run_python):
     process = run_python("-m", "playground", "bench", "--pairs", "1", "--seconds", "1.5", *TINY.split(), "--json")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, err
     return json.loads(out.splitlines()[-1])
 
@@ -70,7 +71,7 @@ def test_starts_and_shares_are_measured(measured):
 @pytest.mark.slow
 def test_several_runs_as_one_program_are_measured_beside_one(run_python):
     process = run_python("-m", "playground", "bench", "--repeat", "3", "--pairs", "1", "--seconds", "1", *TINY.split(), "--json")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 0, err
     found = json.loads(out.splitlines()[-1])
     assert found["repeat"] == 3 and all(len(speeds) == 1 and min(speeds) > 100 for speeds in found["tokens_per_s"].values())

@@ -23,6 +23,35 @@ def test_time_grows_with_steps_and_is_cut_by_the_time_limit():
     assert estimate.run_seconds(run_config(max_steps=10_000_000, max_seconds=5), MACHINE) == 5
 
 
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_step_is_the_operations_of_its_forward_and_backward_pass(accumulation):
+    """Against what torch counts as a real model takes a training step: the backward pass is two forward passes more."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from models.gpt import GPT
+
+    config = run_config(batch_size=4, accumulation=accumulation)
+    model, ids = GPT(MODEL), torch.zeros(4, 64, dtype=torch.long)
+    # Fused attention is not counted on a CPU.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        for _ in range(accumulation):
+            torch.nn.functional.cross_entropy(model(ids).view(-1, 100), ids.view(-1)).backward()
+    per_s = 1e9
+    compute_s = estimate.step_seconds(config, Machine(threads=1, layer_s=0.0, speeds=(per_s,) * 3))
+    assert compute_s * per_s == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_what_was_measured_is_what_is_estimated(monkeypatch):
+    """The estimate of the very steps that were measured is the time they took."""
+    monkeypatch.setattr(estimate, "_measured_step", lambda model, batch_size: 0.01 + model.n_embd / 1000)
+    machine = estimate.measure(threads=1)
+    for width in estimate.WIDTHS:
+        model = ModelConfig(n_layer=2, n_embd=width, block_size=64, vocab_size=128)
+        config = RunConfig(model=model, train=TrainConfig(batch_size=estimate.TOKENS // 64))
+        assert estimate.step_seconds(config, machine) == pytest.approx(0.01 + width / 1000)
+
+
 def test_another_runs_speed_is_carried_over_by_flops():
     config, twice = run_config(max_steps=100), run_config(max_steps=100, batch_size=24)
     per_s = config.tokens_per_step * 100 / 7.0

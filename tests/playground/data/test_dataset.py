@@ -23,6 +23,7 @@ from playground.data.corpora import CorpusError, add_text
 from playground.data.dataset import about, load, n_train, prepare
 from playground.runs.creation import complete
 from playground.system.files import making
+from tests.patience import LONGEST_S
 
 REPOSITORY = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -215,7 +216,7 @@ def test_processes_that_prepare_the_same_at_once_leave_one_good_copy(tmp_path, c
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    ends = [process.communicate(timeout=60) for process in processes]
+    ends = [process.communicate(timeout=LONGEST_S) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], ends
     assert len({out for out, _ in ends}) == 1 and ends[0][0].split()[0] == load(config, tmp_path).about.digest
     assert litter(tmp_path) == [] and len(list((tmp_path / "prepared").iterdir())) == 1
@@ -365,7 +366,7 @@ def test_eight_runs_on_one_text_hold_one_copy_of_it(tmp_path):
     beside = load(config, tmp_path)
     assert int(beside.train[::512].sum()) > 0
     done = subprocess.run(
-        [sys.executable, "-c", SHARING, str(tmp_path), source], capture_output=True, text=True, cwd=REPOSITORY, timeout=120
+        [sys.executable, "-c", SHARING, str(tmp_path), source], capture_output=True, text=True, cwd=REPOSITORY, timeout=LONGEST_S
     )
     assert done.returncode == 0, done.stderr
     n_bytes, grown_kb, read = done.stdout.split()

@@ -24,6 +24,7 @@ from pyarrow import parquet
 from playground.data import hub
 from playground.data.errors import CorpusError
 from playground.data.hub import HubText
+from tests.patience import LONGEST_S, still
 
 REPO = "some-body/stories.v1"
 
@@ -191,11 +192,11 @@ def test_source(source, expected):
     ],
 )  # fmt: skip
 def test_hostile_source(source):
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(CorpusError) as caught:
         HubText.parse(source)
     assert "OWNER/NAME" in str(caught.value) and str(caught.value).isprintable() and len(str(caught.value)) < 400
-    assert time.monotonic() - started < 2.5
+    assert time.process_time() - started < 2.5
 
 
 def test_a_text_has_no_field(there):
@@ -513,7 +514,7 @@ def test_a_server_in_trouble_is_asked_once(there, status, words):
         there.moods = {where: (status, b"{}", {"Retry-After": "120"})}
         started = time.monotonic()
         assert words in there.refuses("t.txt")
-        assert time.monotonic() - started < 2
+        assert still(started)
 
 
 SHA = "0" * 40
@@ -595,7 +596,7 @@ def test_a_server_that_stalls(there, hurried, where):
     def stalls(handler):
         if where == "half":
             handler.answer(206, b"x" * 10, {"Content-Range": "bytes 0-999/1000"}, length=1_000)
-        there.stop.wait(5)
+        there.stop.wait(2 * LONGEST_S)
         handler.close_connection = True
         return True
 
@@ -603,7 +604,7 @@ def test_a_server_that_stalls(there, hurried, where):
     started = time.monotonic()
     words = "not understood" if where == "half" else "could not be reached (ReadTimeout)"  # half: asked for the rest, it begins again
     assert words in there.refuses("t.txt")
-    assert time.monotonic() - started < 3
+    assert still(started)
 
 
 @pytest.mark.parametrize("where", ["/api/", "/cdn/"])
@@ -620,7 +621,7 @@ def test_a_server_that_drips(there, monkeypatch, where):
     there.moods = {where: drips}
     started = time.monotonic()
     assert re.search("too slowly|not understood", there.refuses("t.txt"))
-    assert time.monotonic() - started < 3
+    assert still(started)
 
 
 def test_nobody_listens(there, monkeypatch):
@@ -631,7 +632,7 @@ def test_nobody_listens(there, monkeypatch):
         assert "could not be reached (ConnectError); Tiny Tales, the Python texts and every task need no network" in there.refuses("t.txt")
         with pytest.raises(CorpusError, match="ConnectError"):
             hub.listing(REPO)
-        assert time.monotonic() - started < 2
+        assert still(started)
     for endpoint in ("nonsense", "ftp://127.0.0.1", "http://[", "http://a b"):
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         assert "could not be reached" in there.refuses("t.txt")
@@ -646,7 +647,7 @@ def test_offline(there, tmp_path):
     for offline, words in (("1", "set to work offline (HF_HUB_OFFLINE)"), ("0", "got")):
         environment = os.environ | {"HF_HUB_OFFLINE": offline, "HF_HOME": str(tmp_path / "home"), "HOME": str(tmp_path / "home")}
         root = Path(hub.__file__).parents[2]
-        done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, text=True, timeout=LONGEST_S)
         assert words in done.stdout, done.stderr
         assert len(there.asked) == (offline == "0") and not (tmp_path / "home").exists()
 
@@ -682,7 +683,7 @@ class Cancelled(Exception):
 
 @pytest.mark.parametrize("raised", [Cancelled, ValueError, OSError, RuntimeError, KeyboardInterrupt, CorpusError("mine")])
 @pytest.mark.parametrize("what", ["t.txt", "t.csv:text", "t.jsonl:text", "t.parquet:text"])
-def test_cancel_leaves_nothing_behind(there, monkeypatch, what, raised):
+def test_cancel_leaves_nothing_behind(there, until, monkeypatch, what, raised):
     """Whatever progress raises comes out as it is, at once, and the connection is closed."""
     monkeypatch.setattr(hub, "TICK_S", 0)
     there.push(
@@ -701,7 +702,4 @@ def test_cancel_leaves_nothing_behind(there, monkeypatch, what, raised):
         there.fetch(what, 10**7, progress)
     assert isinstance(raised, type) or caught.value is raised
     assert there.sent_bytes < 2_500_000
-    wait_s = time.monotonic() + 3
-    while (there.open or threading.active_count() > threads) and time.monotonic() < wait_s:
-        time.sleep(0.01)
-    assert not there.open and threading.active_count() <= threads
+    until(lambda: not there.open and threading.active_count() <= threads, "the end of the connection")

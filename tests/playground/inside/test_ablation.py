@@ -45,6 +45,19 @@ def test_without_a_head_is_with_its_columns_at_zero(changes, layer):
     assert not torch.allclose(found, whole, atol=1e-3)
 
 
+@pytest.mark.parametrize("changes", [{}, {"n_kv_head": 2}, {"head_dim": 6}], ids=str)
+@pytest.mark.parametrize("head", range(4))
+@torch.no_grad()
+def test_each_head_is_its_own_columns_and_no_others(changes, head):
+    """The first, the last and those between them."""
+    model = build({"n_head": 4} | changes)
+    whole, found = model(IDX), logits(model, Part("head", 1, head))
+    D = model.config.head_size
+    model.blocks[1].attn.f.proj.weight[:, head * D : (head + 1) * D] = 0
+    torch.testing.assert_close(found, model(IDX), rtol=0, atol=1e-6)
+    assert not torch.allclose(found, whole, atol=1e-3)
+
+
 @pytest.mark.parametrize("changes", PLACEMENTS, ids=str)
 @pytest.mark.parametrize("kind", ["attn", "mlp"])
 @torch.no_grad()

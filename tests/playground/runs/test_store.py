@@ -16,6 +16,7 @@ from playground.runs import store
 from playground.runs.store import Buffer, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
 from playground.system.files import REPOSITORY
 from playground.training.events import Notice, Progress, Validation, from_json
+from tests.patience import LONGEST_S
 
 ID = "abcdefghij"
 
@@ -67,7 +68,7 @@ def test_many_processes_create_one_database(tmp_path, outside):
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert [(process.wait(30), process.stderr.read()) for process in processes] == [(0, "")] * 6
+    assert [(process.wait(LONGEST_S), process.stderr.read()) for process in processes] == [(0, "")] * 6
     assert schema_version(tmp_path / "root" / "playground.db") == len(store.MIGRATIONS)
     assert Store(tmp_path / "root").runs() == []
 
@@ -249,7 +250,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_writer_killed_in_a_rollback_journal_is_undone(rollback_db, outside):
     db = rollback_db
     db.append(ID, [progress(1)], {})
-    assert outside(DIE_WHILE_WRITING, db.path, ID).wait(30) == -9
+    assert outside(DIE_WHILE_WRITING, db.path, ID).wait(LONGEST_S) == -9
     journal = db.path.with_name("playground.db-journal")
     assert journal.stat().st_size > 0
     # What a reader may not do by itself: without help it cannot even look.

@@ -7,6 +7,7 @@ import pytest
 
 from playground.runs import store
 from playground.system import cores
+from tests.patience import LONGEST_S
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
 
@@ -28,7 +29,7 @@ def test_all_threads_of_a_process_are_pinned_and_what_is_not_there_is_no_matter(
         "before = os.sched_getaffinity(0)\ncores.pin([]); cores.pin([999]); assert os.sched_getaffinity(0) == before\n"
         "cores.pin([min(before)])\nprint(*[len(os.sched_getaffinity(int(t))) for t in os.listdir('/proc/self/task')])"
     )
-    out, err = run_python("-c", code).communicate(timeout=30)
+    out, err = run_python("-c", code).communicate(timeout=LONGEST_S)
     assert out.split() == ["1", "1"], err
 
 

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from playground.system import locks
+from tests.patience import LONGEST_S
 
 HOLD = """
 import sys
@@ -35,7 +36,7 @@ def test_one_holder_at_a_time(path, holder):
     assert locks.is_locked(path)
     began = time.monotonic()
     assert locks.acquire(path) is None
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
     began = time.monotonic()
     assert locks.acquire(path, patience_s=0.3) is None
     assert time.monotonic() - began >= 0.3
@@ -43,7 +44,7 @@ def test_one_holder_at_a_time(path, holder):
 
 def test_a_killed_holder_lets_go(path, holder):
     holder.kill()
-    holder.wait(10)
+    holder.wait(LONGEST_S)
     assert not locks.is_locked(path)
     lock = locks.acquire(path)
     assert lock is not None
@@ -55,7 +56,7 @@ def test_a_killed_holder_lets_go(path, holder):
 def test_patience_is_rewarded(path, holder):
     holder.stdin.write("end\n")
     holder.stdin.flush()
-    lock = locks.acquire(path, patience_s=10)
+    lock = locks.acquire(path, patience_s=LONGEST_S)
     assert lock is not None
     lock.release()
 
@@ -70,4 +71,4 @@ def test_children_do_not_inherit_it(path, run_python):
     child = run_python("-c", "input()", close_fds=False)
     lock.release()
     assert not locks.is_locked(path)
-    child.communicate("end\n", timeout=10)
+    child.communicate("end\n", timeout=LONGEST_S)

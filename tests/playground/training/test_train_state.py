@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from models import linear
+from playground.training.checkpoints import Checkpoints, set_weights
+from playground.training.events import Validation
 
 
 def loss_of(model, inputs, targets):
@@ -120,3 +122,26 @@ def test_judging_does_not_disturb_training(new_state, task_changes, of_task):
         other.held_out()
         other.by_size()
     assert a == b
+
+
+def test_a_schedule_free_run_validates_and_saves_the_averaged_weights(new_state, run_loop, tmp_path):
+    """Not those at which its gradients are taken, which its training goes on with."""
+    state = new_state({"optim.name": "schedule_free", "model.dropout": 0.0})
+    _, link = run_loop(state, tmp_path)
+    trained = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    with state.optimizer.averaged():
+        averaged = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+        loss_averaged = sum(window_losses(state)) / len(window_losses(state))
+    loss_trained = sum(window_losses(state)) / len(window_losses(state))
+    (whole,) = [event for event in link.of(Validation) if event.whole]
+    assert whole.loss == pytest.approx(loss_averaged, abs=1e-6)
+    assert abs(loss_averaged - loss_trained) > 1e-4
+
+    checkpoints, other = Checkpoints(tmp_path / "checkpoints"), new_state({"model.dropout": 0.0})
+    info = checkpoints.newest_to_resume()
+    assert info.step == state.steps_done and info.val_loss == pytest.approx(loss_averaged, rel=0.05)
+    set_weights(other.model, checkpoints.weights(info.step), "the checkpoint")
+    saved = dict(other.model.named_parameters())
+    assert saved.keys() == averaged.keys()
+    assert all(torch.equal(saved[name], averaged[name]) for name in saved)
+    assert not any(torch.equal(saved[name], trained[name]) for name in saved)

@@ -14,6 +14,7 @@ import pytest
 
 from playground.runs.store import Store
 from playground.system.files import REPOSITORY
+from tests.patience import LONGEST_S, still
 
 ENDPOINTS = {
     "/start_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
@@ -50,9 +51,9 @@ def served(tmp_path_factory):
     url = f"http://127.0.0.1:{port}/"
     yield Client(url, verbose=False), url, root
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=LONGEST_S)
     subprocess.run(
-        [sys.executable, "-m", "playground", "stop", "--all", "--root", str(root)], cwd=REPOSITORY, capture_output=True, timeout=60
+        [sys.executable, "-m", "playground", "stop", "--all", "--root", str(root)], cwd=REPOSITORY, capture_output=True, timeout=LONGEST_S
     )
     assert process.returncode == 0
 
@@ -77,9 +78,9 @@ def refused(call):
 
 
 def finished(call, run_id: str) -> dict:
-    deadline = time.monotonic() + 60
+    began = time.monotonic()
     while (status := call("/run_status", run_id))["state"] not in ("finished", "failed", "diverged"):
-        assert time.monotonic() < deadline, status
+        assert still(began), status
         time.sleep(0.2)
     return status
 

@@ -49,7 +49,7 @@ def test_what_takes_longer_is_told_about_until_it_is_done(errands, until):
     work = Work()
     began = time.monotonic()
     errand = errands.go("key", work, patience_s=0.05)
-    assert 0.05 <= time.monotonic() - began < 2
+    assert 0.05 <= time.monotonic() - began < 15
     until(lambda: errand.share == 0.25, "its report")
     assert errands.about("key") is errand and errand.words == "begun 1"
     work.let_go.set()
@@ -60,7 +60,7 @@ def test_what_takes_longer_is_told_about_until_it_is_done(errands, until):
 def test_patience_is_no_longer_than_the_work(errands):
     began = time.monotonic()
     assert errands.go("key", lambda report: time.sleep(0.05), patience_s=30) is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 def test_whoever_asks_for_the_same_joins(errands, until):

@@ -3,15 +3,17 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from playground.system import locks
 from playground.workers import pulse
 from playground.workers.pulse import Silence
+from tests.patience import LONGEST_S
 
 HOLD = """
-import sys, threading, time
+import sys, threading
 from pathlib import Path
 from playground.system import locks
 from playground.workers import pulse
@@ -19,8 +21,7 @@ pulse.BEAT_S = 0.05
 lock = locks.acquire(Path(sys.argv[1]))
 pulse.Pulse(lock).start()
 print("held", flush=True)
-until = time.monotonic() + 1.0
-while time.monotonic() < until:
+while not Path(sys.argv[1] + ".enough").exists():
     sum(range(1000))
 print("worked", flush=True)
 threading.Lock().acquire() and threading.Event().wait()
@@ -42,25 +43,25 @@ def holder(path, run_python):
     process.communicate()
 
 
-def test_who_works_beats_and_who_only_waits_does_not(path, holder):
+def test_who_works_beats_and_who_only_waits_does_not(path, holder, until):
     seen = set()
-    began = time.monotonic()
-    while time.monotonic() < began + 0.8:
-        seen.add(path.stat().st_mtime_ns)
-        time.sleep(0.02)
-    assert len(seen) > 3
+    until(lambda: seen.add(path.stat().st_mtime_ns) or len(seen) > 3, "a few beats")
+    Path(f"{path}.enough").touch()
     assert holder.stdout.readline() == "worked\n"
-    time.sleep(0.3)
-    before = path.stat().st_mtime_ns
-    time.sleep(0.5)
-    assert path.stat().st_mtime_ns == before
+
+    def silent() -> bool:
+        before = path.stat().st_mtime_ns
+        time.sleep(0.5)  # ten beats
+        return path.stat().st_mtime_ns == before
+
+    until(silent, "silence")
     assert locks.is_locked(path)
 
 
 def test_the_holder_is_ended_and_nobody_else(path, holder):
     assert pulse.holder(path) == pulse.Holder(holder.pid, pulse.born(holder.pid))
     assert pulse.end(path)
-    assert holder.wait(10) == -9
+    assert holder.wait(LONGEST_S) == -9
     assert not locks.is_locked(path)
     assert pulse.holder(path) is None
     assert not pulse.end(path)

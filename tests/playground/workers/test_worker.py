@@ -18,6 +18,7 @@ from playground.training.outcome import Cause, Outcome
 from playground.workers import worker
 from playground.workers.leftovers import how_it_died, mark_dead
 from playground.workers.worker import Interruption, cause_of, execute, explain
+from tests.patience import LONGEST_S
 
 THREADS = torch.get_num_threads()
 
@@ -57,7 +58,7 @@ def test_sigterm_leaves_a_checkpoint_and_an_interrupted_run(db, new_run, work, e
     assert locks.is_locked(RunFolder(tmp_path, run_id).lock)
     assert not mark_dead(db, tmp_path, db.run(run_id))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(LONGEST_S) == 0
     run = db.run(run_id)
     assert run.state == store.INTERRUPTED
     assert "asked to end" in run.reason and run.cause == Cause.SIGNAL
@@ -71,7 +72,7 @@ def test_a_killed_worker_is_found_dead(db, new_run, work, endless, until, tmp_pa
     until(lambda: db.run(run_id).step > 0, "a step")
     assert db.run(run_id).threads == 1
     process.kill()
-    process.wait(10)
+    process.wait(LONGEST_S)
     assert db.run(run_id).state == store.RUNNING
     assert mark_dead(db, tmp_path, db.run(run_id))
     assert (db.run(run_id).state, db.run(run_id).cause) == (store.INTERRUPTED, Cause.DIED)
@@ -80,7 +81,7 @@ def test_a_killed_worker_is_found_dead(db, new_run, work, endless, until, tmp_pa
 
 def test_the_standby_ends_with_its_input(db, work):
     process = work("--standby")
-    assert process.communicate("", timeout=40) == ("", "")
+    assert process.communicate("", timeout=LONGEST_S) == ("", "")
     assert process.returncode == 0
 
 
@@ -89,7 +90,7 @@ def test_the_standby_trains_what_it_is_told(db, new_run, work, tiny, tmp_path):
     process = work("--standby")
     process.stdin.write(f"{run_id} 1\n")
     process.stdin.flush()
-    assert process.wait(40) == 0
+    assert process.wait(LONGEST_S) == 0
     assert db.run(run_id).state == store.FINISHED
     assert "in process" in RunFolder(tmp_path, run_id).log.read_text()
 
