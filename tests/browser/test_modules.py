@@ -30,11 +30,11 @@ def test_what_is_changed_while_the_modules_are_late_is_not_lost(chromium, app):
     page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(20_000)
     held = []
-    page.route(MAIN, held.append)
+    page.route(MAIN, lambda route: held.append(route))
     page.goto(app.url)
     box = page.locator("#model-n_layer input[type=number], #model-n_layer input[type=text]").first
     box.fill("2")
-    with page.expect_response("**/queue/data*"):
+    with page.expect_response("**/gradio_api/**"):
         box.press("Tab")
     page.wait_for_timeout(1000)
     assert held and page.locator(".pg-brand, .pg-times").count() == 0
