@@ -71,7 +71,10 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
     if problems:
         raise ConfigError(_distinct(problems))
     if path is not None:
-        corpora.add_path(settings.root, path)
+        try:
+            corpora.add_path(settings.root, path)
+        except OSError as error:  # it has just been read: what cannot be is the root
+            raise ConfigError([Problem("--root", f"{error}; choose a folder that can be written")]) from None
     return config, settings
 
 

@@ -282,7 +282,7 @@ def locked_database(folder: Path, seconds: float = 10.0) -> str:
     run = ground.train(run_id, hear)
     holder[0].communicate()
     must(run.state == store.STOPPED, f"{run}")
-    must(time.monotonic() - began >= seconds and len(steps) > 10, "it did not train while the database was locked")
+    must(time.monotonic() - began >= seconds and len(steps) > 2, "it did not train while the database was locked")
     recorded = [step for step, _ in evidence.curve(ground.db, run_id)]
     regular = [step for step in recorded if step % 20 == 0]
     must(regular == list(range(20, regular[-1] + 1, 20)), f"the curve has gaps: {recorded}")

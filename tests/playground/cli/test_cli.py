@@ -214,9 +214,10 @@ def test_a_text_that_cannot_be_used(command, root, tmp_path, content, said):
     assert not root.exists()
 
 
-def test_a_root_that_cannot_be(command, tmp_path):
+@pytest.mark.parametrize("source", [TEXT, []], ids=["a text that is copied there", "a built-in one"])
+def test_a_root_that_cannot_be(command, tmp_path, source):
     (tmp_path / "file").write_text("x")
-    done = command("train", *TINY, root=tmp_path / "file" / "below")
+    done = command("train", *BARE, *source, root=tmp_path / "file" / "below")
     assert done.status == 2
     assert done.err.startswith("--root: ")
 

@@ -18,8 +18,8 @@ from playground.training.state import Score, TrainState
 
 # Steps after which the difference shows: fewer than the presets take, so that all pairs together stay under three minutes.
 STEPS = {
-    "copy": 300, "reverse": 300, "sort": 300, "selective-copy": 350, "induction": 250, "recall": 800, "addition": 500,
-    "modular-addition": 300, "parity": 600, "majority": 150, "dyck": 300, "markov": 300, "bigram": 200,
+    "copy": 200, "reverse": 300, "sort": 300, "selective-copy": 350, "induction": 250, "recall": 800, "addition": 500,
+    "modular-addition": 300, "parity": 600, "majority": 75, "dyck": 300, "markov": 300, "bigram": 200,
 }  # fmt: skip
 QUICK = ("copy", "reverse", "induction", "majority", "bigram")  # with every suite; the others are marked slow
 ONLY_KIND_OF_ARCHITECTURE = {"n_layer", "position", "sublayers", "window", "window_pattern"}
