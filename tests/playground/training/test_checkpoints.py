@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.knobs import parse
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun
 from playground.data import tokenizers
 from playground.training.checkpoints import (
     KEEP_STATES,
@@ -238,7 +238,7 @@ def test_a_weights_file_says_by_itself_what_it_is(new_state, tmp_path):
     state = new_state()
     with safe_open(save_run(state, tmp_path).weights_path(3), "pt") as file:
         metadata = file.metadata()
-    assert parse(RunConfig, json.loads(metadata["config"])) == state.config
+    assert parse(CompleteRun, json.loads(metadata["config"])) == state.config
     assert tokenizers.load(metadata["tokenizer"]).characters == state.data.tokenizer.characters
     assert metadata["step"] == "3"
 
