@@ -30,21 +30,23 @@ class Optimizer(Entry):
 SCHEDULED = ("schedule", "min_lr")
 OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Optimizer(
-        label="AdamW", state_floats=2, reads=(*SCHEDULED, "beta2"),
+        label="AdamW", state_floats=2, reads=(*SCHEDULED, "beta1", "beta2"),
         about="AdamW scales each weight's step by its gradient's history", paper="Loshchilov and Hutter 2017, arXiv:1711.05101",
     ),
     "muon": Optimizer(
-        label="Muon and AdamW", state_floats=1, reads=(*SCHEDULED, "beta2", "momentum", "rest_lr", "ns_steps"),
+        label="Muon and AdamW", state_floats=1, reads=(*SCHEDULED, "beta1", "beta2", "momentum", "rest_lr", "ns_steps"),
         about="Muon orthogonalises the update of each matrix inside blocks, and AdamW updates the rest", paper="Muon: Jordan et al. 2024",
     ),
-    "sgd": Optimizer(label="SGD with momentum", state_floats=1, reads=SCHEDULED, about="SGD with momentum has one rate for all weights"),
+    "sgd": Optimizer(
+        label="SGD with momentum", state_floats=1, reads=(*SCHEDULED, "beta1"), about="SGD with momentum has one rate for all weights",
+    ),
     "lion": Optimizer(
-        label="Lion", state_floats=1, reads=(*SCHEDULED, "beta2"),
+        label="Lion", state_floats=1, reads=(*SCHEDULED, "beta1", "beta2"),
         about="Lion uses only the signs of its update, and wants a rate 3 to 10 times lower",
         paper="Lion: Chen et al. 2023, arXiv:2302.06675",
     ),
     "schedule_free": Optimizer(
-        label="schedule-free AdamW", state_floats=3, reads=("beta2",),
+        label="schedule-free AdamW", state_floats=3, reads=("beta1", "beta2"),
         about="schedule-free AdamW averages its weights instead of lowering the rate",
         paper="schedule-free: Defazio et al. 2024, arXiv:2405.15682",
     ),
@@ -118,7 +120,7 @@ class OptimConfig(Knobs, frozen=True):
         help="The gradient is scaled down to at most this norm.", paper="Pascanu et al. 2012, arXiv:1211.5063",
     )  # fmt: skip
     beta1: float = knob(
-        0.9, ge=0, lt=1, group=OPTIMIZER, label="beta 1 or momentum",
+        0.9, ge=0, lt=1, group=OPTIMIZER, label="beta 1 or momentum", needs=Needs("name"),
         help="Decay rate of the running mean of gradients. Schedule-free: weight of the average in the point where gradients are taken.",
     )  # fmt: skip
     beta2: float = knob(

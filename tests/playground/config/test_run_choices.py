@@ -110,7 +110,7 @@ def test_the_state_of_an_optimizer_is_what_the_estimate_counts(new_state, name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_knob_acts_exactly_with_the_optimizers_that_read_it(new_state, name):
     """Another value makes other weights if and only if the table says that it is read."""
-    other = {"beta2": 0.5, "momentum": 0.3, "rest_lr": 0.5, "ns_steps": 1, "min_lr": 0.0, "schedule": "linear"}
+    other = {"beta1": 0.5, "beta2": 0.5, "momentum": 0.3, "rest_lr": 0.5, "ns_steps": 1, "min_lr": 0.0, "schedule": "linear"}
     assert {knob for entry in OPTIMIZERS.values() for knob in entry.reads} == other.keys()
 
     def weights(change: dict) -> torch.Tensor:

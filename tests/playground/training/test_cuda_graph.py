@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from playground.config.optim import OPTIMIZERS
 from playground.training.cuda_graph import WARM_UP_STEPS
 from playground.training.state import TrainState
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-CHANGES = [{"optim.name": name} for name in ("adamw", "muon", "sgd", "lion", "schedule_free")]
+CHANGES = [{"optim.name": name} for name in OPTIMIZERS]
 CHANGES += [{"train.accumulation": 2}, {"optim.grad_clip": None}]
 
 

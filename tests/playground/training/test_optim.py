@@ -11,7 +11,7 @@ from torch import nn
 
 from models.config import ModelConfig
 from models.gpt import GPT
-from playground.config.optim import OptimConfig
+from playground.config.optim import OPTIMIZERS, OptimConfig
 from playground.training.optim import Schedule, build_optimizer, learning_rate
 from playground.training.optimizers import orthogonal
 
@@ -21,7 +21,7 @@ def groups_by_name(model, config):
     return {names[id(p)]: group["weight_decay"] for group in build_optimizer(model, config).param_groups for p in group["params"]}
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon", "sgd", "lion", "schedule_free"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("tie", [True, False])
 def test_every_parameter_is_trained_once_and_only_matrices_decay(name, tie):
     model = GPT(ModelConfig(vocab_size=7, n_layer=2, n_head=2, n_embd=8, block_size=4, tie_weights=tie, head_bias=True))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models import linear
+from playground.config.optim import OPTIMIZERS
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import Accuracy, Facts, Progress, Validation
 from playground.training.loop import Loop, Wanted
@@ -18,6 +19,10 @@ VARIANTS = [
     {"optim.name": "lion", "optim.lr": 1e-4},
     {"optim.name": "schedule_free", "optim.warmup_steps": 4},
 ]
+
+
+def test_every_optimizer_is_resumed():
+    assert {variant.get("optim.name", "adamw") for variant in VARIANTS} == OPTIMIZERS.keys()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from playground.config.optim import OPTIMIZERS
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import Progress
 from playground.training.loop import Loop, Wanted
@@ -11,7 +12,7 @@ from playground.training.state import TrainState
 
 N_STEPS = 20
 EACH = [{"train.seed": 1}, {"train.seed": 2, "optim.lr": 0.003, "optim.grad_clip": 0.1}, {"train.seed": 3, "optim.warmup_steps": 6}]
-SHAPES = [{"optim.name": name} for name in ("adamw", "muon", "sgd", "lion", "schedule_free")]
+SHAPES = [{"optim.name": name} for name in OPTIMIZERS]
 SHAPES += [
     {"train.accumulation": 3}, {"model.tie_weights": False}, {"model.share_layers": True}, {"model.position": "rope"},
     {"model.position": "alibi", "model.norm_type": "rmsnorm", "model.activation": "swiglu"}, {"model.window": 3},
