@@ -19,7 +19,7 @@ from models.choices import QK_NORMS
 from models.config import ModelConfig
 from models.linear import Linear
 from models.norms import RMSNorm
-from models.positions import build_slopes, build_turned
+from models.positions import build_rotary, build_slopes
 
 
 class Attend(nn.Module):
@@ -36,7 +36,7 @@ class Attend(nn.Module):
         self.slopes = build_slopes(config)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # (B, H, T, D), 2 x (B, G, S, D) -> (B, H, T, D)
-        k, v = spread(k, q.size(1)), spread(v, q.size(1))
+        k, v = repeat_heads(k, q.size(1)), repeat_heads(v, q.size(1))
         dropout = self.dropout if self.training else 0.0
         if self.softcap is not None:
             return F.dropout(self.weights(q, k), dropout) @ v
@@ -61,7 +61,7 @@ class Attend(nn.Module):
 
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
         """The attention map itself, (B, H, T, D), (B, G, S, D) -> (B, H, T, S); rows sum to one."""
-        scores = q @ spread(k, q.size(1)).transpose(-2, -1) * self.scale
+        scores = q @ repeat_heads(k, q.size(1)).transpose(-2, -1) * self.scale
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         return (scores + self.mask(q, k)).softmax(-1)
@@ -82,7 +82,7 @@ class CausalSelfAttention(nn.Module):
         self.qkv = Linear(config.n_embd, sum(self.parts), bias=config.has_qkv_bias)
         self.per_head = QK_NORMS[config.qk_norm].per_head
         self.q_norm, self.k_norm = self._qk_norm(config, self.n_head), self._qk_norm(config, self.n_kv_head)
-        self.rotary = build_turned(config)
+        self.rotary = build_rotary(config)
         self.attend = Attend(config, layer)
         self.proj = Linear(self.n_head * self.head_size, config.n_embd, bias=config.has_attn_out_bias)
         self.dropout = nn.Dropout(config.p_resid_dropout)
@@ -110,6 +110,6 @@ class CausalSelfAttention(nn.Module):
         return self.dropout(self.proj(y.transpose(1, 2).flatten(2)))
 
 
-def spread(x: Tensor, n_head: int) -> Tensor:
+def repeat_heads(x: Tensor, n_head: int) -> Tensor:
     """(B, G, S, D) -> (B, H, S, D): each key and value head serves H / G query heads in a row."""
     return x if x.size(1) == n_head else x.repeat_interleave(n_head // x.size(1), dim=1)

@@ -20,7 +20,7 @@ from models.families import FAMILIES, Family, UnsupportedArchitecture, whole_sca
 from models.knobs import Problem
 
 BLOOM_CONTEXT = 2048  # what BLOOM was trained with; its config doesn't say
-LONGEST = next(int(spec.high) for spec in ModelConfig.specs() if spec.path == "block_size" and spec.high is not None)
+MAX_BLOCK_SIZE = next(int(spec.high) for spec in ModelConfig.specs() if spec.path == "block_size" and spec.high is not None)
 
 
 def refuse(option: str, message: str) -> UnsupportedArchitecture:
@@ -102,7 +102,7 @@ def layer_windows(hf: Any) -> dict:
         raise refuse("sliding_window", "some layers have a window, and its size is not set")
     lengths = range(1, len(letters) + 1)
     pattern = next(letters[:n] for n in lengths if all(letters[i] == letters[i % n] for i in range(len(letters))))
-    return {"window": min(hf.sliding_window, LONGEST), "window_pattern": pattern}
+    return {"window": min(hf.sliding_window, MAX_BLOCK_SIZE), "window_pattern": pattern}
 
 
 def layer_types(config: ModelConfig) -> dict:
@@ -170,7 +170,7 @@ def write_llama(config: ModelConfig) -> dict:
 
 
 def read_mistral(hf: Any) -> dict:
-    return rope(hf) | ({} if hf.sliding_window is None else {"window": min(hf.sliding_window, LONGEST)})
+    return rope(hf) | ({} if hf.sliding_window is None else {"window": min(hf.sliding_window, MAX_BLOCK_SIZE)})
 
 
 def write_mistral(config: ModelConfig) -> dict:

@@ -14,7 +14,7 @@ from models.config import ModelConfig
 from models.knobs import ConfigError, Problem
 
 # For knobs that can be None: the property of ModelConfig with the value that they then have, and the knobs that decide it.
-AMOUNTS = {
+EFFECTIVE = {
     "norm_bias": "has_norm_bias", "norm_eps": "eps", "final_norm": "has_final_norm", "n_kv_head": "kv_heads", "head_dim": "head_size",
     "qkv_bias": "has_qkv_bias", "attn_out_bias": "has_attn_out_bias", "mlp_bias": "has_mlp_bias",
     "embd_dropout": "p_embd_dropout", "attn_dropout": "p_attn_dropout", "resid_dropout": "p_resid_dropout",
@@ -49,14 +49,14 @@ class Rule:
     missed: Callable[[ModelConfig], str | None]
 
 
-def amount(config: ModelConfig, knob: str) -> Any:
+def effective(config: ModelConfig, knob: str) -> Any:
     """The value of a knob; where it is None, the value that it then has."""
-    return getattr(config, AMOUNTS.get(knob, knob))
+    return getattr(config, EFFECTIVE.get(knob, knob))
 
 
 def only(knob: str, *allowed: Any) -> Rule:
     need = " or ".join(f"{value:g}" if isinstance(value, float) else WORDS.get(value, str(value)) for value in allowed)
-    return Rule(knob, lambda config: None if amount(config, knob) in allowed else need)
+    return Rule(knob, lambda config: None if effective(config, knob) in allowed else need)
 
 
 def asks(knob: str, need: str, holds: Callable[[ModelConfig], bool]) -> Rule:
@@ -67,7 +67,7 @@ def alike(first: str, second: str) -> tuple[Rule, Rule]:
     """Two knobs that must be equal. The problem is the first one's if it was set explicitly, else the second one's."""
 
     def differ(config: ModelConfig) -> bool:
-        return amount(config, first) != amount(config, second)
+        return effective(config, first) != effective(config, second)
 
     return (
         Rule(first, lambda config: f"the same as {second}" if differ(config) and getattr(config, first) is not None else None),

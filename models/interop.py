@@ -18,8 +18,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.dialects import DIALECTS, LONGEST, OTHER_OPTIONS, SAME, Dialect, Layout
-from models.families import AMOUNTS, Family, UnsupportedArchitecture, amount, family_of, obstacles, relaxed
+from models.dialects import DIALECTS, MAX_BLOCK_SIZE, OTHER_OPTIONS, SAME, Dialect, Layout
+from models.families import EFFECTIVE, Family, UnsupportedArchitecture, effective, family_of, obstacles, relaxed
 from models.gpt import GPT
 from models.knobs import ConfigError, Problem, parse
 
@@ -89,7 +89,7 @@ def _expressed(gpt: GPT, inference: bool) -> tuple[Dialect, GPT]:
 
 def _their_options(dialect: Dialect, config: ModelConfig) -> dict[str, Any]:
     """A config as the family's options, without special tokens."""
-    options = {option: amount(config, knob) for option, knob in dialect.options.items()} | dialect.write(config)
+    options = {option: effective(config, knob) for option, knob in dialect.options.items()} | dialect.write(config)
     if dialect.activation is not None:
         options[dialect.activation] = dialect.family.activations[config.activation][0]
     return options | {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
@@ -164,7 +164,7 @@ def _context(dialect: Dialect, knobs: dict, wish: int | None) -> int:
         return told
     if wish is not None and wish > told and option in dialect.options:
         raise UnsupportedArchitecture([Problem(option, f"the model is made for {told} tokens; a context of {wish} is not possible")])
-    return min(told, LONGEST) if wish is None else wish
+    return min(told, MAX_BLOCK_SIZE) if wish is None else wish
 
 
 def _option(dialect: Dialect, knob: str) -> str:
@@ -182,10 +182,10 @@ def _activation(family: Family, option: str, name: Any) -> str:
 
 def _neat(config: ModelConfig) -> ModelConfig:
     """The same config, with None for every knob whose automatic value is the one it has."""
-    for knob in AMOUNTS:
+    for knob in EFFECTIVE:
         left_open = config.model_copy(update={knob: None})
         divides = knob != "head_dim" or config.n_head * config.head_size == config.n_embd
-        if divides and amount(left_open, knob) == amount(config, knob):
+        if divides and effective(left_open, knob) == effective(config, knob):
             config = left_open
     usual = config.attn_scale == config.head_size**-0.5
     return config.model_copy(update={"attn_scale": None}) if usual else config

@@ -1,4 +1,4 @@
-"""Position encodings: one `Places` for each of `choices.POSITIONS`. Knows nothing of attention beyond queries and keys.
+"""Position encodings: one `PositionParts` for each of `choices.POSITIONS`. Knows nothing of attention beyond queries and keys.
 
 Shapes: B batch, T time, H heads, D head dimension, C channels (n_embd).
 """
@@ -101,34 +101,34 @@ class Added(Protocol):
 
 
 @dataclass(frozen=True)
-class Places:
+class PositionParts:
     """Where a position encoding enters the model, each part built from the config: `added`, a module whose `add` changes the
-    embeddings; `turned`, a module that rotates queries and keys; `slopes` (H,), by which scores fall per token of distance."""
+    embeddings; `rotary`, a module that rotates queries and keys; `slopes` (H,), by which scores fall per token of distance."""
 
     added: Callable[[ModelConfig], Added] | None = None
-    turned: Callable[[ModelConfig], nn.Module] | None = None
+    rotary: Callable[[ModelConfig], nn.Module] | None = None
     slopes: Callable[[ModelConfig], Tensor] | None = None
 
 
-PLACES = {
-    "learned": Places(added=lambda config: Learned(config.block_size, config.n_embd)),
-    "sinusoidal": Places(added=lambda config: Sinusoidal(config.n_embd, config.block_size)),
-    "rope": Places(turned=lambda config: Rotary(config.rotated, config.rope_base, config.block_size, config.rope_interleaved)),
-    "alibi": Places(slopes=lambda config: alibi_slopes(config.n_head)),
-    "none": Places(),
+POSITION_PARTS = {
+    "learned": PositionParts(added=lambda config: Learned(config.block_size, config.n_embd)),
+    "sinusoidal": PositionParts(added=lambda config: Sinusoidal(config.n_embd, config.block_size)),
+    "rope": PositionParts(rotary=lambda config: Rotary(config.rotated, config.rope_base, config.block_size, config.rope_interleaved)),
+    "alibi": PositionParts(slopes=lambda config: alibi_slopes(config.n_head)),
+    "none": PositionParts(),
 }
 
 
 def build_added(config: ModelConfig) -> Added | None:
-    build = PLACES[config.position].added
+    build = POSITION_PARTS[config.position].added
     return None if build is None else build(config)
 
 
-def build_turned(config: ModelConfig) -> nn.Module | None:
-    build = PLACES[config.position].turned
+def build_rotary(config: ModelConfig) -> nn.Module | None:
+    build = POSITION_PARTS[config.position].rotary
     return None if build is None else build(config)
 
 
 def build_slopes(config: ModelConfig) -> Tables | None:
-    build = PLACES[config.position].slopes
+    build = POSITION_PARTS[config.position].slopes
     return None if build is None else Tables(build(config)[:, None, None])

@@ -54,21 +54,21 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fall(Entry):
+class Schedule(Entry):
     """A schedule after the warm-up: at `position` 0 … 1 of it the learning rate is the final rate plus `share(position, config)`
     of the difference to the peak. None: the rate is constant."""
 
     share: Callable[[float, OptimConfig], float] | None = None
 
 
-SCHEDULES: dict[str, Fall] = {
-    "constant": Fall(label="constant"),
-    "linear": Fall(label="linear", share=lambda position, config: 1 - position, reads=("min_lr",)),
-    "cosine": Fall(
+SCHEDULES: dict[str, Schedule] = {
+    "constant": Schedule(label="constant"),
+    "linear": Schedule(label="linear", share=lambda position, config: 1 - position, reads=("min_lr",)),
+    "cosine": Schedule(
         label="cosine", share=lambda position, config: 0.5 * (1 + math.cos(math.pi * position)), reads=("min_lr",),
         paper="Loshchilov and Hutter 2016, arXiv:1608.03983 (cosine)",
     ),
-    "wsd": Fall(
+    "wsd": Schedule(
         label="stable, then linear decay", share=lambda position, config: min(1.0, (1 - position) / config.decay_share),
         reads=("min_lr", "decay_share"), paper="Hu et al. 2024, arXiv:2404.06395 (warm-up, stable, decay)",
     ),

@@ -356,7 +356,7 @@ class _Remote(io.RawIOBase):
         """Exactly that many bytes, fewer only at the end of the file."""
         wanted = self.size - self.position if size is None or size < 0 else size
         parts = []
-        while wanted > 0 and (part := self.some(wanted)):
+        while wanted > 0 and (part := self.read_some(wanted)):
             parts.append(part)
             wanted -= len(part)
         return b"".join(parts)
@@ -366,7 +366,7 @@ class _Remote(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def some(self, n_bytes: int) -> bytes:
+    def read_some(self, n_bytes: int) -> bytes:
         """Between one and `n_bytes` bytes, none at the end. Raises CorpusError, and what `progress` raises."""
         try:
             if not self._waiting and self.position < self.size:
@@ -458,7 +458,7 @@ def _decoded(remote: _Remote) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     while True:
         start = remote.position - len(decoder.getstate()[0])
-        data = remote.some(2**16)
+        data = remote.read_some(2**16)
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:

@@ -47,12 +47,12 @@ TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accu
 EARLY_CREDIT_S = 0.08
 SAMPLE_CREDIT = 3  # times the credit: samples change most in the first half minute
 N_ANSWERS = 8
-GOES_ON = ("paused", "interrupted", "queued")  # states of a run that is not over
+UNFINISHED = ("paused", "interrupted", "queued")  # states of a run that is not over
 CALMER = "try a lower learning rate or more warm-up"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Orders:
     """What is wanted of the run now. `state` is run, pause, stop, yield or interrupt; `cause` and `why` are set where somebody else
     than the owner wants it."""
 
@@ -69,11 +69,11 @@ class Link(Protocol):
         """Accept an event, to be passed on by the next `sync`; returns at once."""
         ...
 
-    def sync(self) -> Wanted:
+    def sync(self) -> Orders:
         """Pass on the emitted events; returns what is wanted."""
         ...
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Pass on the emitted events, even where that takes a while."""
         ...
 
@@ -84,10 +84,10 @@ class NoLink:
     def emit(self, event: Event) -> None:
         pass
 
-    def sync(self) -> Wanted:
-        return Wanted()
+    def sync(self) -> Orders:
+        return Orders()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         pass
 
 
@@ -166,15 +166,15 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
-        going = self.going()
+        steps = self.steps()
         try:
-            watched = next(going)
+            watched = next(steps)
             while True:
-                watched = going.send(self.state.step(watched))
+                watched = steps.send(self.state.step(watched))
         except StopIteration as end:
             return end.value
 
-    def going(self) -> Generator[bool, Step, Outcome]:
+    def steps(self) -> Generator[bool, Step, Outcome]:
         """The run as a generator whose caller takes the steps: yields before each whether hooks watch it, and is sent its result."""
         state = self.state
         if self.observe:
@@ -182,7 +182,7 @@ class Loop:
         self.began_s, self.began_tokens = state.seconds, state.tokens
         self.clock_zero = time.perf_counter() - state.seconds
         self.last_sync = 0.0
-        wanted = Wanted()
+        wanted = Orders()
         if self.observe and state.steps_done == 0:
             self._introduce()
             self._look()
@@ -220,7 +220,7 @@ class Loop:
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
         self._answer()
 
-    def _ending(self, wanted: Wanted) -> Ending | None:
+    def _ending(self, wanted: Orders) -> Ending | None:
         """How the run ends; None while it goes on."""
         train, state = self.config.train, self.state
         if self.diverged is not None:
@@ -239,7 +239,7 @@ class Loop:
             return Ending("finished", Cause.SECONDS, f"{train.max_seconds:g} s of training done")
         return None
 
-    def _after_step(self, wanted: Wanted) -> Wanted:
+    def _after_step(self, wanted: Orders) -> Orders:
         train, step = self.config.train, self.state.steps_done
         if step == 1 or step % train.log_interval == 0:
             self._record()
@@ -274,7 +274,7 @@ class Loop:
             if self.diverged is not None:
                 ending = Ending("diverged", Cause.DIVERGED, self.diverged)
             else:
-                if ending.state not in GOES_ON:
+                if ending.state not in UNFINISHED:
                     self._validate(whole=True)
                     self._look(always=True)
                 self._save()
@@ -379,11 +379,11 @@ class Loop:
     def _look(self, always: bool = False) -> None:
         """Probe and sample, each only as often as its cost allows."""
         if self.state.steps_done != self.last_probed and (always or self.probes_now):
-            with self.probing.measured(), self.state.judged():
+            with self.probing.measured(), self.state.evaluation_weights():
                 self._probe()
         writes = self.config.probe.sample_tokens and not self.data.exact
         if writes and (always or self.sampling.due()):
-            with self.sampling.measured(), self.state.judged():
+            with self.sampling.measured(), self.state.evaluation_weights():
                 self._sample()
 
     def _probe(self) -> None:
@@ -439,13 +439,13 @@ class Loop:
             return
         # Earlier events are passed on first: a run that resumes from this checkpoint must not lack them.
         with self.recording.measured():
-            self.link.settle()
+            self.link.flush()
         with self.saving.measured():
             self.state.save(self.checkpoints, self.train_loss, self.val_loss)
         self.last_saved = self.state.steps_done
         self.link.emit(Checkpoint(self.last_saved, train_loss=self.train_loss, val_loss=self.val_loss))
 
-    def _sync(self) -> Wanted:
+    def _sync(self) -> Orders:
         with self.recording.measured():
             wanted = self.link.sync()
         if wanted.probe_text is not None and wanted.probe_text != self.asked_probe_text:
@@ -455,7 +455,7 @@ class Loop:
     def _change_probe(self, text: str) -> None:
         if not self.set_probe(text):
             return
-        with self.probing.measured(), self.state.judged():
+        with self.probing.measured(), self.state.evaluation_weights():
             self._probe()
 
     def set_probe(self, text: str) -> bool:

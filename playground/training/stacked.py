@@ -29,7 +29,7 @@ from playground.training.state import Step, TrainState
 def train_together(loops: list[Loop]) -> Iterator[tuple[Loop, Outcome | Exception]]:
     """Take the steps of all loops together. Yields each loop when it ends, with its outcome or the exception that ended it, while
     the others go on; an exception in the common step is raised. All models must be of one shape, without dropout."""
-    going = {loop: loop.going() for loop in loops}
+    going = {loop: loop.steps() for loop in loops}
     waiting: dict[Loop, bool] = {}
     for loop in loops:
         yield from _go_on(going, loop, None, waiting)

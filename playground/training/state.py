@@ -138,7 +138,7 @@ class TrainState:
         sized = self.data.sized_chunks(self.config.model.block_size, self.device, at_most)
         return {size: self._score(chunks) for size, chunks in sized.items()}
 
-    def judged(self) -> AbstractContextManager:
+    def evaluation_weights(self) -> AbstractContextManager:
         """Inside the `with` the model has the weights to evaluate, sample from and save: the average, of an optimizer that averages."""
         return self.optimizer.averaged() if isinstance(self.optimizer, Averaging) else nullcontext()
 
@@ -146,7 +146,7 @@ class TrainState:
     def answers(self, count: int) -> list[tuple[str, str, str]]:
         """Of a task: (prompt, right answer, the model's likeliest tokens) of the first held-out examples. Each token is
         predicted from the right tokens before it, so up to the first mistake this is what greedy decoding writes."""
-        with self.judged(), evaluating(self.model):
+        with self.evaluation_weights(), evaluating(self.model):
             return self.data.answers(count, self.config.width, self._choices)
 
     def _choices(self, tokens: np.ndarray) -> np.ndarray:  # (N, L) -> (N, L)
@@ -157,7 +157,7 @@ class TrainState:
     @torch.no_grad()
     def _score(self, chunks: Iterable[Chunk]) -> Score:
         nats, tokens, n_bytes, right, asked, solved, examples = torch.zeros(7, dtype=torch.float64)
-        with self.judged(), evaluating(self.model):
+        with self.evaluation_weights(), evaluating(self.model):
             for inputs, targets, answers in chunks:
                 logits = self._logits(inputs)
                 scored = targets != UNSCORED
@@ -198,7 +198,7 @@ class TrainState:
             threads=torch.get_num_threads(),
         )
         metadata = {"config": self.config.model_dump_json(), "tokenizer": self.data.tokenizer.to_json(), "step": str(self.steps_done)}
-        with self.judged():
+        with self.evaluation_weights():
             checkpoints.save(info, model_weights(self.model), state, metadata)
 
     def restore(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:

@@ -19,7 +19,7 @@ from playground.data import corpora, tokenizers
 from playground.runs import frames, lookup, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
-from playground.ui.common import Services, answered
+from playground.ui.common import Services, refusals_as_errors
 from playground.web import status
 from playground.workers.supervisor import Supervisor
 
@@ -47,7 +47,7 @@ class Endpoints:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
         from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given).
         A `private` run is visible to its owner and the host only."""
-        with answered():
+        with refusals_as_errors():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:
                 raise ConfigError([Problem("preset", f"there is no preset {preset[:60]!r}; use one of {', '.join(PRESETS)}")])
@@ -60,24 +60,24 @@ class Endpoints:
 
     def run_status(self, run_id: str, owner_key: str = "") -> dict:
         """State, step, losses, speed and place in the queue of a run."""
-        with answered():
+        with refusals_as_errors():
             return self._status([self._run(run_id, owner_key)])[0]
 
     def list_runs(self, owner_key: str = "") -> list:
         """The status of every run that is not private, and of the owner's own, newest first."""
-        with answered():
+        with refusals_as_errors():
             return self._status(self.services.access.runs(self._visitor(owner_key)))
 
     def metrics(self, run_id: str, owner_key: str = "") -> list:
         """The recorded losses, learning rates and speeds of a run: one object per training point, validation or accuracy."""
-        with answered():
+        with refusals_as_errors():
             frame = frames.metrics(self.db, [self._run(run_id, owner_key).id])
             return orjson.loads(frame.to_json(orient="records") or "[]")
 
     def control_run(self, run_id: str, action: str, owner_key: str) -> dict:
         """Steer a run. `action` is pause, resume, stop, continue (a new run that starts from this one's last checkpoint), private
         (only the owner and the host see it) or public."""
-        with answered():
+        with refusals_as_errors():
             supervisor: Supervisor = self.services.supervisor
             actions = {
                 "pause": supervisor.pause, "resume": supervisor.resume, "stop": supervisor.stop, "continue": supervisor.continue_run,
@@ -90,19 +90,19 @@ class Endpoints:
 
     def rename_run(self, run_id: str, name: str, owner_key: str) -> dict:
         """Give a run another name."""
-        with answered():
+        with refusals_as_errors():
             self.services.supervisor.rename(_text(run_id, "run_id", 100), self._visitor(owner_key), _text(name, "name", 1000))
             return {"run_id": run_id, "name": self.db.run(run_id).name}
 
     def delete_run(self, run_id: str, owner_key: str) -> dict:
         """Remove a run that is not active, with all its files."""
-        with answered():
+        with refusals_as_errors():
             self.services.supervisor.delete(_text(run_id, "run_id", 100), self._visitor(owner_key))
             return {"run_id": run_id}
 
     def checkpoints(self, run_id: str, owner_key: str = "") -> list:
         """The steps of a run's checkpoints, oldest first."""
-        with answered():
+        with refusals_as_errors():
             return sampler.steps(self.root, self._run(run_id, owner_key).id)
 
     def sample(
@@ -110,7 +110,7 @@ class Endpoints:
         top_k: int | None = None, top_p: float | None = None, seed: int = 1, owner_key: str = "",
     ) -> Iterator[dict]:  # fmt: skip
         """Stream sampled tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`, the likeliest others."""
-        with answered():
+        with refusals_as_errors():
             config = sampler.parse_sampling(
                 {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             )
@@ -124,7 +124,7 @@ class Endpoints:
 
     def upload_text(self, text: str) -> dict:
         """Store a text to train on. Returns its `source`, for `data.source` of a config."""
-        with answered():
+        with refusals_as_errors():
             limit = self.services.limits().max_upload_bytes
             if not isinstance(text, str):
                 raise ConfigError([Problem("text", "a text is needed")])
@@ -133,7 +133,7 @@ class Endpoints:
     def probe(self, run_id: str, text: str, step: int | None = None, owner_key: str = "") -> dict:
         """The probe of a model on any text: `tokens`, the weights `attention[layer][head][query][key]`, and `values`, everything
         measured, by quantity, node and layer."""
-        with answered():
+        with refusals_as_errors():
             run = self._run(run_id, owner_key)
             step, text = sampler.parse_step(step), _text(text, "text", MAX_PROBE_TEXT)
             at, seen = self.services.computing.run_soon(lambda: lookup.computed(self.root, run.id, step, text))
@@ -145,7 +145,7 @@ class Endpoints:
     def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None, owner_key: str = "") -> dict:
         """Ablate parts of a checkpoint: `off` is like `layer:2,head:1.3,mlp:1,attn:2`, counted from 1. Returns losses in nats per
         token and a sampled text, `before` and `after`; `text` is the probe text, the run's own where empty."""
-        with answered():
+        with refusals_as_errors():
             run = self._run(run_id, owner_key)
             step, off = sampler.parse_step(step), _text(off, "off", MAX_PARTS)
             text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
@@ -154,7 +154,7 @@ class Endpoints:
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the
         key in the header `X-Playground-Key`."""
-        with answered():
+        with refusals_as_errors():
             run = self._run(run_id, owner_key)
             return {name: f"live/runs/{run.id}/{name}" for name in ("weights", "metrics.csv", "config.json")}
 

@@ -48,7 +48,7 @@ class Services:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def refusals_as_toasts() -> Iterator[None]:
     """Turn a refusal into a message on the page, with HTML escaped and the code as its title."""
     try:
         yield
@@ -58,7 +58,7 @@ def told() -> Iterator[None]:
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def refusals_as_errors() -> Iterator[None]:
     """Turn a refusal into an error for a program: plain text, a line per problem, with the code as its title."""
     try:
         yield

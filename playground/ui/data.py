@@ -14,7 +14,7 @@ from playground.data import corpora, dataset, hub, tasks
 from playground.data.config import DATA, SOURCES, TASK, DataConfig, source_is_known
 from playground.data.hub import HUB
 from playground.ui import facts, form
-from playground.ui.common import EVENT, Services, preset_of, told
+from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.panel import Panel
 from playground.workers.supervisor import CannotDo
 
@@ -101,7 +101,7 @@ class DataForm:
 
     def take_files(self, paths: list[str]) -> dict:
         """Store uploaded texts as one source and choose it."""
-        with told():
+        with refusals_as_toasts():
             if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
                 raise CannotDo("no file was received; choose one again")
             files = [(Path(path).name, Path(path).read_bytes()) for path in paths]
@@ -110,12 +110,12 @@ class DataForm:
 
     def take_paste(self, text: str) -> dict:
         """Store a pasted text and choose it."""
-        with told():
+        with refusals_as_toasts():
             return self._chosen([("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], "pasted text")
 
     def listed(self, repo: str) -> dict:
         """The readable files of a dataset, for the list of choices."""
-        with told():
+        with refusals_as_toasts():
             self._hub_is_on()
             found = hub.listing(str(repo or "").strip()[:120])
         choices = [(f"{name} ({size / 1e6:,.1f} MB)", name) for name, size in found]
@@ -123,7 +123,7 @@ class DataForm:
 
     def take_hub(self, repo: str, path: str, field: str) -> dict:
         """Choose a file of a dataset; it is fetched next."""
-        with told():
+        with refusals_as_toasts():
             self._hub_is_on()
             parts = [str(part or "").strip() for part in (repo, path, field)]
             source = "hub:" + ":".join(part for part in parts if part)
@@ -132,7 +132,7 @@ class DataForm:
 
     def fetch(self, source: str) -> None:
         """Begin to download a text from the Hub; the panel shows the progress."""
-        with told():
+        with refusals_as_toasts():
             self._hub_is_on()
             if not isinstance(source, str) or not corpora.from_hub(source):
                 raise CannotDo("this text is not on the Hub; choose another")

@@ -12,7 +12,7 @@ from playground.config.run import RunConfig
 from playground.data.config import TASK
 from playground.runs.creation import checked
 from playground.ui import form
-from playground.ui.common import EVENT, Services, preset_of, told
+from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices
 from playground.ui.facts import facts, searchable, section_id
 from playground.ui.panel import Panel
@@ -117,7 +117,7 @@ class Design:
 
     def start(self, kept: object, preset: str, *values) -> list:
         """Queue the run and open it in the Train tab."""
-        with told():
+        with refusals_as_toasts():
             run_id = self.services.supervisor.submit(nested(form.read(values)), self.services.visitor(kept), preset=preset_of(preset))
         return [{"run": run_id, "mine": True}, gr.Tabs(selected="train")]
 

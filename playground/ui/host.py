@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from playground.runs.access import Visitor
-from playground.ui.common import EVENT, Services, run_of, told
+from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.panel import Panel
 from playground.ui.runs import opened
 from playground.web.hosting import Host
@@ -27,7 +27,7 @@ class HostTab:
     def act(self, kept: object, event: gr.EventData) -> list:
         """Do the action of a pressed button: `do` names it, `run` is its run, `limits` are the limits as typed."""
         asked = event._data if isinstance(event._data, dict) else {}
-        with told():
+        with refusals_as_toasts():
             who = self.services.visitor(kept)
             who.must_be_host()
             if asked.get("do") == "open":

@@ -6,7 +6,7 @@ import gradio as gr
 
 from playground.config.run import MAX_PROBE_TEXT
 from playground.runs import lookup, store
-from playground.ui.common import EVENT, Services, run_of, told
+from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.panel import Panel, calls
 
 
@@ -34,7 +34,7 @@ class Inside:
 
     def look(self, kept: object, wire: object, text: str) -> None:
         """For the owner: the run probes this text from now on, and its checkpoints are probed again in the background."""
-        with told():
+        with refusals_as_toasts():
             run_id, who, text = run_of(wire), self.services.visitor(kept), str(text or "")[:MAX_PROBE_TEXT]
             run = self.services.access.run(run_id, who)
             if not text or not who.owns(run):

@@ -8,7 +8,7 @@ from gradio import themes
 from playground.runs.store import NoSuchRun
 from playground.ui import api, train
 from playground.ui.blocks import Blocks
-from playground.ui.common import EVENT, Services, run_of, told
+from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.design import Design
 from playground.ui.host import HostTab
 from playground.ui.inside import Inside
@@ -87,7 +87,7 @@ def _wire_bar(services: Services, buttons: dict[str, gr.Button], visitor: gr.Bro
         method = getattr(services.supervisor, name.lower())
 
         def handle(kept: object, open_run: object) -> None:
-            with told():
+            with refusals_as_toasts():
                 method(run_of(open_run), services.visitor(kept))
 
         return handle

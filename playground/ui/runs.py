@@ -7,7 +7,7 @@ import gradio as gr
 from playground.runs import store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder
-from playground.ui.common import EVENT, Services, run_of, told
+from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.design import Design
 from playground.ui.panel import Panel, calls
 
@@ -54,35 +54,35 @@ class Runs:
         filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
 
     def open_run(self, kept: object, table: object) -> list:
-        with told():
+        with refusals_as_toasts():
             return [self._opened(chosen_of(table), kept), gr.Tabs(selected="train")]
 
     def resume_run(self, kept: object, table: object) -> list:
-        with told():
+        with refusals_as_toasts():
             run_id = chosen_of(table)
             self.services.supervisor.resume(run_id, self.services.visitor(kept))
             return [self._opened(run_id, kept), gr.Tabs(selected="train")]
 
     def continue_run(self, kept: object, table: object) -> list:
-        with told():
+        with refusals_as_toasts():
             run_id = self.services.supervisor.continue_run(chosen_of(table), self.services.visitor(kept))
             return [self._opened(run_id, kept), gr.Tabs(selected="train")]
 
     def copy_config(self, kept: object, table: object) -> list:
-        with told():
+        with refusals_as_toasts():
             run = self.services.access.run(chosen_of(table), self.services.visitor(kept))
             config = RunFolder(self.services.settings.root, run.id).read_config()
         design = Design(self.services)
         return [gr.Tabs(selected="design"), gr.update(value=run.preset or "default"), *design.fill(config)]
 
     def rename_run(self, kept: object, table: object, name: str) -> str:
-        with told():
+        with refusals_as_toasts():
             self.services.supervisor.rename(chosen_of(table), self.services.visitor(kept), str(name or ""))
         return ""
 
     def set_private(self, kept: object, table: object) -> None:
         """Make a public run private, or a private one public."""
-        with told():
+        with refusals_as_toasts():
             private = bool(table.get("private")) if isinstance(table, dict) else False
             self.services.supervisor.set_private(chosen_of(table), self.services.visitor(kept), not private)
         gr.Info("Everybody sees the run now." if private else "Only you and the host see the run now.", duration=4)
@@ -90,7 +90,7 @@ class Runs:
     def delete_offered(self, kept: object, event: gr.EventData) -> None:
         """Delete the runs that were proposed for deletion, after their owner has confirmed."""
         runs = event._data.get("runs") if isinstance(event._data, dict) else None
-        with told():
+        with refusals_as_toasts():
             for run_id in runs if isinstance(runs, list) else []:
                 self.services.supervisor.delete(str(run_id), self.services.visitor(kept))
 
@@ -98,7 +98,7 @@ class Runs:
         """Delete the chosen run. The browser asks for confirmation first and sends `kept` where it was refused."""
         if isinstance(table, dict) and table.get("kept"):
             return gr.skip()
-        with told():
+        with refusals_as_toasts():
             run_id = chosen_of(table)
             self.services.supervisor.delete(run_id, self.services.visitor(kept))
         return {"run": None, "mine": False} if isinstance(wire, dict) and wire.get("run") == run_id else gr.skip()

@@ -11,7 +11,7 @@ from models.knobs import Knobs
 from playground.runs import sampler
 from playground.runs.sampler import SampleConfig
 from playground.ui import form
-from playground.ui.common import EVENT, Services, told
+from playground.ui.common import EVENT, Services, refusals_as_toasts
 from playground.ui.panel import Panel
 from playground.workers.supervisor import CannotDo
 
@@ -73,7 +73,7 @@ class Sample:
 
     def list_steps(self, kept: object, run_id: str | None, chosen: str | None = "latest") -> dict:
         """List the checkpoints of a run, newest first."""
-        with told():
+        with refusals_as_toasts():
             there = sampler.steps(self.services.settings.root, self._seen(kept, run_id)) if run_id else []
         newest = f"newest (step {there[-1]:,} now)" if there else "newest"
         choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
@@ -81,7 +81,7 @@ class Sample:
 
     def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
         """Stream sampled text; the page gets all tokens so far, about twenty times a second."""
-        with told():
+        with refusals_as_toasts():
             if not run_id:
                 yield {"prompt": "", "tokens": [], "state": "empty"}
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground.ui.common import EVENT, Services, told
+from playground.ui.common import EVENT, Services, refusals_as_toasts
 from playground.ui.panel import Panel, calls
 
 
@@ -26,6 +26,6 @@ class You:
     def name(self, kept: object, event: gr.EventData) -> dict:
         """Store the typed name; an empty one removes it."""
         typed = event._data.get("name") if isinstance(event._data, dict) else ""
-        with told():
+        with refusals_as_toasts():
             who = self.services.visitor(kept)
             return {"name": self.services.access.call(who, typed or ""), "host": who.is_host}

@@ -56,12 +56,12 @@ class StoreLink:
     """The training loop's connection to the store."""
 
     def __init__(self, db: Store, run: Run, interruption: Interruption, listener: Callable | None = None):
-        from playground.training.loop import Wanted
+        from playground.training.loop import Orders
 
         self.db, self.run_id, self.interruption, self.listener = db, run.id, interruption, listener
         self.buffer = Buffer(db, run.id)
         self.best = run.best_val_loss
-        self.last = Wanted()
+        self.last = Orders()
         self.not_recorded = ""  # how the run ended, where that could not be recorded
 
     def emit(self, event) -> None:
@@ -70,19 +70,19 @@ class StoreLink:
             self.listener(event)
 
     def sync(self):
-        from playground.training.loop import Wanted
+        from playground.training.loop import Orders
 
         self.buffer.flush()
         if self.interruption.wanted:
-            return Wanted(self.interruption.wanted, self.last.probe_text)
+            return Orders(self.interruption.wanted, self.last.probe_text)
         try:
             run = self.db.run(self.run_id)
         except StoreBusy:
             return self.last
-        self.last = Wanted(run.wanted, run.probe_text, run.why, Cause(run.wanted_by))
+        self.last = Orders(run.wanted, run.probe_text, run.why, Cause(run.wanted_by))
         return self.last
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         self.buffer.flush(LOCK_WAIT_S)
 
     def _progress(self, event) -> dict:

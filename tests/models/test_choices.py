@@ -76,9 +76,9 @@ def test_a_knob_has_exactly_the_values_of_its_table_in_its_words(path):
 def test_the_modules_build_exactly_what_the_tables_have():
     assert norms.MODULES.keys() == choices.NORMS.keys()
     assert mlp.FUNCTIONS.keys() == {entry.of or name for name, entry in choices.ACTIVATIONS.items()}
-    assert positions.PLACES.keys() == choices.POSITIONS.keys()
+    assert positions.POSITION_PARTS.keys() == choices.POSITIONS.keys()
     assert all(bool(entry.of) == entry.mlp.gated for entry in choices.ACTIVATIONS.values())
-    for name, places in positions.PLACES.items():
+    for name, places in positions.POSITION_PARTS.items():
         entry = choices.POSITIONS[name]
         assert (places.added is not None, places.turned is not None, places.slopes is not None) == (
             bool(entry.added), entry.rotates, bool(entry.score),
@@ -226,7 +226,7 @@ class Ramp(nn.Module):
 def test_a_new_position_is_an_entry_and_a_module(monkeypatch):
     entry = Position(label="ramp", added=" + place · r", params=lambda block_size, width: width)
     monkeypatch.setitem(choices.POSITIONS, "ramp", entry)
-    monkeypatch.setitem(positions.PLACES, "ramp", positions.Places(added=lambda config: Ramp(config.n_embd)))
+    monkeypatch.setitem(positions.POSITION_PARTS, "ramp", positions.PositionParts(added=lambda config: Ramp(config.n_embd)))
     config = built(position="ramp")
     node = next(node for node in graph(config).nodes if node.id == "embedding")
     assert (node.title, node.formula, node.params) == ("embedding + position", "x = E[token] + place · r", 13 * 12 + 12)

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.config import ModelConfig
 from models.dialects import DIALECTS
-from models.families import FAMILIES, FOLLOWS, amount, closest, family_of, obstacles, relaxed, windows
+from models.families import FAMILIES, FOLLOWS, closest, effective, family_of, obstacles, relaxed, windows
 from models.gpt import GPT
 from models.interop import UnsupportedArchitecture, from_transformers, read_tensors, to_transformers
 from models.knobs import ConfigError, parse
@@ -295,7 +295,7 @@ def same_architecture(a, b):
     """Equal in every knob that outlives initialisation, however it is spelled."""
     spelled = {"bias", "dropout", "window", "window_pattern", "mlp_ratio", "attn_scale", "rope_interleaved"}
     knobs = [spec.path for spec in ModelConfig.specs() if spec.path not in spelled and not spec.path.startswith("init")]
-    alike = [amount(a, knob) == amount(b, knob) for knob in knobs]
+    alike = [effective(a, knob) == effective(b, knob) for knob in knobs]
     return all(alike) and a.d_ff == b.d_ff and windows(a) == windows(b)
 
 

@@ -11,7 +11,7 @@ from playground.config.run import RunConfig
 from playground.data import corpora, dataset
 from playground.data.dataset import TaskData, TextData
 from playground.runs.creation import complete
-from playground.training.loop import Loop, Wanted
+from playground.training.loop import Loop, Orders
 from playground.training.state import TrainState
 
 TEXT = "".join(f"{i} green bottles hanging on the wall, {i * i} green bottles hanging on the wall;\n" for i in range(40))
@@ -82,16 +82,16 @@ def new_state(config_of, load_data):
 class Script:
     """A link that keeps all events and, once a step is done, wants something else."""
 
-    wants: dict[int, Wanted] = field(default_factory=dict)
+    wants: dict[int, Orders] = field(default_factory=dict)
     events: list = field(default_factory=list)
     loop: Loop | None = None
 
     def emit(self, event) -> None:
         self.events.append(event)
 
-    def sync(self) -> Wanted:
+    def sync(self) -> Orders:
         due = [step for step in self.wants if step <= self.loop.state.steps_done]
-        return self.wants[max(due)] if due else Wanted()
+        return self.wants[max(due)] if due else Orders()
 
     def settle(self) -> None:
         pass
@@ -102,7 +102,7 @@ class Script:
 
 @pytest.fixture
 def link_of(monkeypatch):
-    """`link_of({3: Wanted("pause")})`: a link whose loop asks after every step, and looks whenever it may, whatever that costs on
+    """`link_of({3: Orders("pause")})`: a link whose loop asks after every step, and looks whenever it may, whatever that costs on
     a busy machine."""
     monkeypatch.setattr("playground.training.loop.SYNC_EVERY_S", 0.0)
     monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)
@@ -111,7 +111,7 @@ def link_of(monkeypatch):
 
 @pytest.fixture
 def run_loop(link_of):
-    """`run_loop(state, folder, {3: Wanted("pause")})`: the outcome and the link of such a loop."""
+    """`run_loop(state, folder, {3: Orders("pause")})`: the outcome and the link of such a loop."""
 
     def run(state: TrainState, folder: Path, wants: dict | None = None, **options):
         link = link_of(wants or {})

@@ -17,7 +17,7 @@ from models.graph import graph
 from models.knobs import ConfigError, nested, parse
 from playground.cli import flags
 from playground.config import estimate
-from playground.config.optim import OPTIMIZERS, SCHEDULES, Fall, OptimConfig, Optimizer
+from playground.config.optim import OPTIMIZERS, SCHEDULES, OptimConfig, Optimizer, Schedule
 from playground.config.presets import PAIRS, PRESETS
 from playground.config.run import RunConfig
 from playground.data import config as data_config
@@ -87,7 +87,7 @@ def test_every_choice_of_before_is_known_and_has_its_digest():
 def test_every_optimizer_has_a_builder_and_every_schedule_its_fall():
     assert BUILDERS.keys() == OPTIMIZERS.keys() == set(SPECS["optim.name"].choices)
     assert set(SPECS["optim.schedule"].choices) == SCHEDULES.keys()
-    assert all((fall.share is None) == ("min_lr" not in fall.reads) for fall in SCHEDULES.values())
+    assert all((schedule.share is None) == ("min_lr" not in schedule.reads) for schedule in SCHEDULES.values())
     fields = OptimConfig.model_fields.keys()
     assert all(set(entry.reads) <= fields for entry in (*OPTIMIZERS.values(), *SCHEDULES.values()))
 
@@ -218,8 +218,8 @@ def test_a_new_optimizer_is_an_entry_and_a_builder(monkeypatch, new_state):
 
 
 def test_a_new_schedule_is_an_entry(monkeypatch, new_state):
-    fall = Fall(label="square root", share=lambda position, config: 1 - position**0.5, reads=("min_lr",))
-    monkeypatch.setitem(SCHEDULES, "made_up", fall)
+    square_root = Schedule(label="square root", share=lambda position, config: 1 - position**0.5, reads=("min_lr",))
+    monkeypatch.setitem(SCHEDULES, "made_up", square_root)
     assert offered("optim.schedule")[-1] == ("square root", "made_up") and typed("optim.schedule", "made_up").optim.schedule == "made_up"
     assert metavar("optim.schedule").endswith("|made_up")
     config = OptimConfig(schedule="made_up", lr=1.0, min_lr=0.2, warmup_steps=0)

@@ -20,7 +20,7 @@ from playground.training.events import (
     Validation,
     from_json,
 )
-from playground.training.loop import EARLY_CREDIT_S, Loop, Pacer, Wanted
+from playground.training.loop import EARLY_CREDIT_S, Loop, Orders, Pacer
 
 
 def weights_of(state):
@@ -106,7 +106,7 @@ def test_steps_end_a_run_that_also_has_seconds(new_state, run_loop, tmp_path):
     ("wanted", "state", "judged"), [("pause", "paused", False), ("stop", "stopped", True), ("interrupt", "interrupted", False)]
 )
 def test_a_run_obeys_at_the_next_step_and_leaves_a_checkpoint(new_state, run_loop, tmp_path, wanted, state, judged):
-    outcome, link = run_loop(new_state(), tmp_path, {7: Wanted(wanted)})
+    outcome, link = run_loop(new_state(), tmp_path, {7: Orders(wanted)})
     assert (outcome.state, outcome.step) == (state, 7)
     assert Checkpoints(tmp_path / "checkpoints").newest_to_resume().step == 7
     assert link.of(Progress)[-1].step == 7

@@ -19,7 +19,7 @@ from playground.inside.quantities import PROBE_BUDGET_MB, Probe
 from playground.system.files import text_hash
 from playground.training.checkpoints import Checkpoints, load_model
 from playground.training.events import Notice, Probed
-from playground.training.loop import Loop, Wanted
+from playground.training.loop import Loop, Orders
 from playground.training.probes import probe_path, publish_probe, recorded_steps, thin
 
 
@@ -127,7 +127,7 @@ def test_a_first_probe_text_with_unknown_characters_is_refused_by_name(new_state
 
 def test_the_probe_text_can_be_changed_while_the_run_trains(new_state, run_loop, tmp_path):
     state = new_state({"probe.text": "green", "probe.interval": 4})
-    _, link = run_loop(state, tmp_path, {6: Wanted(probe_text="wall"), 13: Wanted(probe_text="green")})
+    _, link = run_loop(state, tmp_path, {6: Orders(probe_text="wall"), 13: Orders(probe_text="green")})
     assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 13, 16, 20]
     assert recorded_steps(tmp_path, text_hash("wall")) == [6, 8, 12]
     assert [event.text_hash for event in link.of(Probed)] == [text_hash(text) for text in ["green"] * 2 + ["wall"] * 3 + ["green"] * 3]
@@ -135,7 +135,7 @@ def test_the_probe_text_can_be_changed_while_the_run_trains(new_state, run_loop,
 
 
 def test_a_new_text_with_unknown_characters_is_noticed_once_and_the_old_one_kept(new_state, run_loop, tmp_path):
-    _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Wanted(probe_text="Ωx")})
+    _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Orders(probe_text="Ωx")})
     (notice,) = link.of(Notice)
     assert notice.step == 6 and "'Ω'" in notice.text and "probe.text" in notice.text
     assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 8, 12, 16, 20]
@@ -143,7 +143,7 @@ def test_a_new_text_with_unknown_characters_is_noticed_once_and_the_old_one_kept
 
 
 def test_an_empty_new_text_changes_nothing(new_state, run_loop, tmp_path):
-    _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Wanted(probe_text="")})
+    _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Orders(probe_text="")})
     assert {event.text_hash for event in link.of(Probed)} == {text_hash("green")}
 
 

@@ -7,7 +7,7 @@ from models import linear
 from playground.config.optim import OPTIMIZERS
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import Accuracy, Facts, Progress, Validation
-from playground.training.loop import Loop, Wanted
+from playground.training.loop import Loop, Orders
 
 VARIANTS = [
     {},
@@ -64,7 +64,7 @@ def test_paused_and_resumed_equals_undisturbed(new_state, run_loop, tmp_path, ch
     undisturbed = new_state(changes)
     _, calm = run_loop(undisturbed, tmp_path / "calm")
     wanted = tensors_of(undisturbed)
-    outcome, _ = run_loop(new_state(changes), tmp_path / "run", {7: Wanted("pause")})
+    outcome, _ = run_loop(new_state(changes), tmp_path / "run", {7: Orders("pause")})
     assert (outcome.state, outcome.step) == ("paused", 7)
     state, paused_s = continued(new_state, changes, tmp_path / "run"), outcome.seconds
     assert (state.steps_done, state.seconds) == (7, paused_s)
@@ -85,9 +85,9 @@ def test_pausing_again_and_again_changes_nothing(new_state, run_loop, tmp_path):
     undisturbed = new_state()
     Loop(undisturbed, tmp_path / "calm").run()
     wanted = tensors_of(undisturbed)
-    run_loop(new_state(), tmp_path / "run", {1: Wanted("pause")})
+    run_loop(new_state(), tmp_path / "run", {1: Orders("pause")})
     for step in (2, 5, 6, 13, 19):
-        outcome, _ = run_loop(continued(new_state, {}, tmp_path / "run"), tmp_path / "run", {step: Wanted("interrupt")})
+        outcome, _ = run_loop(continued(new_state, {}, tmp_path / "run"), tmp_path / "run", {step: Orders("interrupt")})
         assert outcome.step == step
     state = continued(new_state, {}, tmp_path / "run")
     run_loop(state, tmp_path / "run")
@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(new_state, run_loop, tmp_
 def test_the_place_in_a_schedule_over_seconds_is_kept(new_state, run_loop, tmp_path):
     changes = {"train.max_steps": None, "train.max_seconds": 60.0, "optim.schedule": "linear"}
     paused = new_state(changes)
-    run_loop(paused, tmp_path, {9: Wanted("pause")})
+    run_loop(paused, tmp_path, {9: Orders("pause")})
     state = continued(new_state, changes, tmp_path)
     assert state.schedule.warmup_ended_s == paused.schedule.warmup_ended_s > 0
     assert state.schedule.lr(9, 30.0) == paused.schedule.lr(9, 30.0)

@@ -6,7 +6,7 @@ import torch
 from playground.config.optim import OPTIMIZERS
 from playground.training.checkpoints import Checkpoints
 from playground.training.events import Progress
-from playground.training.loop import Loop, Wanted
+from playground.training.loop import Loop, Orders
 from playground.training.stacked import Group, train_together
 from playground.training.state import TrainState
 
@@ -45,7 +45,7 @@ def test_the_first_losses_are_those_of_runs_trained_one_by_one(states_of, change
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_each_records_and_saves_as_an_ordinary_run_and_may_leave_before_the_others(states_of, link_of, load_data, tmp_path):
     """One is stopped by its owner, one pauses; what each leaves is what an ordinary run goes on from."""
-    wants = [{}, {7: Wanted("stop")}, {11: Wanted("pause")}]
+    wants = [{}, {7: Orders("stop")}, {11: Orders("pause")}]
     loops = []
     for i, state in enumerate(states_of({"train.max_steps": N_STEPS})):
         link = link_of(wants[i])
