@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.attention import Attend, spread
+from models.attention import Attend, repeat_heads
 from models.config import ModelConfig
 from models.gpt import GPT
 
@@ -55,7 +55,7 @@ def test_map_and_fused_attention_are_what_the_papers_say(T, S, choice):
 
 def test_grouped_keys_serve_neighbouring_queries():
     keys = torch.arange(2.0).view(1, 2, 1, 1)
-    assert spread(keys, 6).flatten().tolist() == [0, 0, 0, 1, 1, 1]
+    assert repeat_heads(keys, 6).flatten().tolist() == [0, 0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("T", "S"), [(1, 1), (7, 7), (3, 7)])
