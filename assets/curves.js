@@ -133,13 +133,14 @@ export function loss(root) {
     const floor = newest(current, "facts", "floor");
     const below = floor === 0 && logY.checked;
     showFloor(floor, below);
-    const blind = levelLine(Math.log(current.status.vocab_size), {
-      color: css("--body-text-color-subdued"),
-      width: 1.2,
-      dash: "dash",
-    });
-    if (floor === null || below) return [blind];
-    return [blind, levelLine(floor, { color: css("--pg-floor"), width: 2, dash: "dot" })];
+    const { vocab_size } = current.status;
+    const lines = [];
+    if (vocab_size !== null) {
+      const line = { color: css("--body-text-color-subdued"), width: 1.2, dash: "dash" };
+      lines.push(levelLine(Math.log(vocab_size), line));
+    }
+    if (floor !== null && !below) lines.push(levelLine(floor, { color: css("--pg-floor"), width: 2, dash: "dot" }));
+    return lines;
   }
   const smoothed = smoothColumn("progress", "loss", () => Number(smooth.value));
   /** @returns {Source[]} */

@@ -186,21 +186,30 @@ export function columnUnder({ clientX }, element, n) {
 /* ---- waiting ---- */
 
 /**
- * A panel asks again and again while something is being done for it, as long as it can be seen. An answer that says
- * the same as before is no news to Gradio, which then tells the panel nothing: so it asks until it is told that it
- * need not.
+ * A panel asks again and again while something is being done for it, as long as it can be seen: more and more seldom,
+ * until an answer brings news. One that says the same as before is no news to Gradio, which then tells the panel
+ * nothing: so it asks until it is told that it need not.
  * @param {HTMLElement} root
  * @param {() => void} ask
- * @param {number} every milliseconds
+ * @param {number} first milliseconds before it asks for the first time
  * @returns {(waits: boolean) => void}
  */
-export function asking(root, ask, every = 700) {
+export function asking(root, ask, first = 700) {
   let timer = 0;
+  /** @param {number} wait */
+  function again(wait) {
+    timer = setTimeout(() => {
+      if (visible(root)) ask();
+      again(Math.max(first, Math.min(1.5 * wait, SELDOM_MS)));
+    }, wait);
+  }
   return (waits) => {
-    clearInterval(timer);
-    if (waits) timer = setInterval(() => visible(root) && ask(), every);
+    clearTimeout(timer);
+    if (waits) again(first);
   };
 }
+
+const SELDOM_MS = 3000;
 
 /**
  * What is being waited for, and how much of it is done, where that is known.

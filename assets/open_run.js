@@ -26,6 +26,7 @@ import { IDLE_MS, SILENT_MS, waitAfter } from "./status.js";
 const panels = [];
 let run = freshRun(null);
 let timer = 0;
+let turn = 0;
 
 /** @returns {Change} */
 const nothing = () => ({ reset: false, kinds: new Set() });
@@ -101,11 +102,13 @@ export const ask = ({ id, generation, cursor }) =>
 async function poll() {
   clearTimeout(timer);
   const asked = run;
+  const mine = ++turn; // of two polls under way only the later one may merge: both ask from the same cursor on
+  const isLate = () => asked !== run || mine !== turn;
   if (!asked.id || document.hidden) return;
   let wait = IDLE_MS;
   try {
     const answer = await ask(asked);
-    if (asked !== run) return;
+    if (isLate()) return;
     if (answer.gone) {
       forget();
       return;
@@ -116,7 +119,7 @@ async function poll() {
     refreshAll({ reset: answer.reset, kinds: new Set(Object.keys(answer.events)), status: true });
     wait = waitAfter(answer, run);
   } catch {
-    if (asked !== run) return;
+    if (isLate()) return;
     run.problem = "The playground does not answer; trying again.";
     wait = SILENT_MS;
     refreshAll({ ...nothing(), status: true });

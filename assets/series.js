@@ -9,7 +9,7 @@
  *   reason: string | null, source: string, is_task: boolean, probe_text: string | null, step: number, seconds: number,
  *   max_steps: number | null, max_seconds: number | null, left_s: number | null, train_loss: number | null,
  *   val_loss: number | null, best_val_loss: number | null, final_val_loss: number | null,
- *   tokens_per_s: number | null, n_params: number, vocab_size: number, flops_per_token: number,
+ *   tokens_per_s: number | null, n_params: number, vocab_size: number | null, flops_per_token: number | null,
  *   place?: number | null, starts_in_s?: number | null, log?: string,
  * }} Status
  */
@@ -80,7 +80,7 @@ export function along(run, columns, axis) {
   const progress = run.series.progress;
   const perStep = progress && progress.step.length ? progress.tokens.at(-1) / progress.step.at(-1) : 0;
   const tokens = columns.tokens || columns.step.map((step) => step * perStep);
-  const flops = run.status ? run.status.flops_per_token : NaN;
+  const flops = run.status?.flops_per_token ?? NaN;
   return axis === "flops" ? tokens.map((t) => t * flops) : tokens;
 }
 

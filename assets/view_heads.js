@@ -116,7 +116,7 @@ export function headRow(probe, layer) {
  * @returns {View}
  */
 export function heads(place, side, shared) {
-  const caption = h("p", { class: "pg-faint pg-heads-empty" }, "This model has no attention to show.");
+  const caption = h("p", { class: "pg-faint pg-heads-empty", hidden: true }, "This model has no attention to show.");
   const grid = h("div", { class: "pg-heads" });
   const large = h("div", { class: "pg-large", hidden: true });
   const score = select([], { class: "pg-score", "aria-label": "score of the heads" });

@@ -87,6 +87,7 @@ def resume(typed: Typed) -> int:
     settings, db, run = _find(typed)
     if run.state not in store.RESUMABLE:
         raise WrongState(f"{run.name!r} is {run.state}; only a run that is {_either(store.RESUMABLE)} can be resumed")
+    _ = run.config  # raises where this version cannot read it
     if not db.change_state(run.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
         raise WrongState(f"{run.name!r} has just been resumed by somebody else")
     return train_here(settings, db, [run.id], as_json=typed.as_json, began=began)
@@ -312,11 +313,10 @@ def _find(typed: Typed) -> tuple[Settings, Store, Run]:
 
 
 def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
-    """What `look` reads from the database, an older one brought up to date; None where there is none: reading creates nothing."""
+    """What `look` reads from the database; None where there is none: reading creates nothing."""
     db = Store(settings.root)
     if not db.path.exists():
         return None
-    db.update()
     return look(db)
 
 

@@ -36,7 +36,10 @@ def task_is_possible(
     order: int, seed: int,
 ) -> str | None:  # fmt: skip
     task = tasks.named(source)
-    params = tasks.Params(length, alphabet, digits, reverse_sum, modulus, brackets, pairs, blanks, order, seed)
+    params = tasks.Params(
+        length=length, alphabet=alphabet, digits=digits, reverse_sum=reverse_sum, modulus=modulus, brackets=brackets, pairs=pairs,
+        blanks=blanks, order=order, seed=seed,
+    )  # fmt: skip
     return None if task is None else tasks.problem(task, params)
 
 

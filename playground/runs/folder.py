@@ -10,7 +10,7 @@ from pathlib import Path
 
 from models.knobs import parse
 from playground.config.run import CompleteRun
-from playground.runs.store import NoSuchRun
+from playground.runs.store import NoSuchRun, run_lock
 from playground.system.files import making, publish, text_hash
 from playground.training import paths
 
@@ -30,7 +30,7 @@ class RunFolder:
         self.data_digest = self.path / "data.sha256"
         self.log = self.path / "worker.log"
         self.outcome = self.path / "outcome.json"  # a `training.outcome.Outcome` of its last worker; absent while one trains
-        self.lock = self.path / "lock"
+        self.lock = run_lock(root, run_id)
         self.checkpoints, self.probes = paths.checkpoints(self.path), paths.probes(self.path)
 
     @contextlib.contextmanager

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from models.knobs import ConfigError, Problem, parse
 from playground.config.run import CompleteRun
+from playground.system import locks
 
 QUEUED, STARTING, RUNNING, PAUSED = "queued", "starting", "running", "paused"
 STOPPED, FINISHED, DIVERGED, INTERRUPTED, FAILED = "stopped", "finished", "diverged", "interrupted", "failed"
@@ -34,6 +35,7 @@ LOCK_WAIT_S = 12.0
 DAY_S = 24 * 3600.0
 NEEDED_BYTES = 2**16  # for the shared-memory index of the write-ahead log (WAL) and a first page of the log
 CREATION_WAIT_S = 2.0
+PAUSE_WAIT_S = 60.0  # for the workers of an earlier version to save what they train
 
 MIGRATIONS = (
     """
@@ -184,11 +186,11 @@ class Run:
     val_loss: float | None
     best_val_loss: float | None
     final_val_loss: float | None
-    private: bool
-    turn_at: float | None
-    why: str
-    cause: str
-    wanted_by: str
+    private: bool = False
+    turn_at: float | None = None
+    why: str = ""
+    cause: str = ""
+    wanted_by: str = ""
 
     @property
     def config(self) -> CompleteRun:
@@ -231,6 +233,14 @@ class StorableEvent(Protocol):
     def to_json(self) -> str: ...
 
 
+APP_LOCK = "supervisor.lock"  # held by the app that serves a root
+
+
+def run_lock(root: Path, run_id: str) -> Path:
+    """The file that the process that trains a run keeps locked."""
+    return root / "runs" / run_id / "lock"
+
+
 def new_run_id() -> str:
     """Ten characters from a-z and 2-7: safe in addresses, file names and command lines."""
     return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(10))
@@ -241,30 +251,39 @@ class Store:
     nothing is shared between threads or processes."""
 
     def __init__(self, root: Path):
-        self.path = root / "playground.db"
+        self.root, self.path = root, root / "playground.db"
 
     def create(self) -> None:
         """Make the database, or bring an older one up to date. Safe to call from several processes.
 
-        Raises OSError where there can be none.
+        A process of an earlier version may not be able to read a database of this one: its app must have ended, and what its workers
+        train is paused before and queued after. Raises OSError where there can be no database, StoreBusy where they don't end.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._usable(), self._connect() as db:
             _switch_to_wal(db)
+            paused = self._pause_earlier_workers(db) if 0 < _version(db) < len(MIGRATIONS) else []
             db.execute("BEGIN IMMEDIATE")
-            done = db.execute("PRAGMA user_version").fetchone()[0]
-            for number, script in enumerate(MIGRATIONS[done:], start=done + 1):
+            for number, script in enumerate(MIGRATIONS[_version(db) :], start=_version(db) + 1):
                 for statement in filter(str.strip, script.split(";")):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={number}")
+            db.executemany(f"UPDATE runs SET {_ENQUEUE} WHERE id=? AND state='paused'", [(run_id,) for run_id in paused])
             db.execute("COMMIT")
 
-    def update(self) -> None:
-        """Bring a database up to date where it is an older one; one that is not is only read. Raises OSError."""
-        with self._reading() as db:
-            done = db.execute("PRAGMA user_version").fetchone()[0]
-        if done < len(MIGRATIONS):
-            self.create()
+    def _pause_earlier_workers(self, db: sqlite3.Connection) -> list[str]:
+        """Let the workers that train now save their runs and end; returns the ids of these runs."""
+        if locks.is_locked(self.root / APP_LOCK):
+            raise StoreBusy("the app of an earlier version still serves this folder; end it, then start this one")
+        active = [row["id"] for row in db.execute("SELECT id FROM runs WHERE state IN ('starting', 'running')")]
+        training = [run_id for run_id in active if locks.is_locked(run_lock(self.root, run_id))]
+        db.executemany("UPDATE runs SET wanted='pause' WHERE id=? AND wanted IN ('run', 'yield')", [(run_id,) for run_id in training])
+        deadline = time.monotonic() + PAUSE_WAIT_S
+        while left := [run_id for run_id in training if locks.is_locked(run_lock(self.root, run_id))]:
+            if time.monotonic() > deadline:
+                raise StoreBusy(f"run {left[0]} is trained by an earlier version, and did not pause within {PAUSE_WAIT_S:g} s; try again")
+            time.sleep(0.05)
+        return training
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
@@ -392,9 +411,7 @@ class Store:
         states = tuple(from_states)
         with self._writing() as db:
             done = db.execute(
-                "UPDATE runs SET state='queued', wanted='run', why='', wanted_by='', reason='', cause='', ended_at=NULL,"
-                " place=(SELECT coalesce(max(place), 0) + 1 FROM runs)"
-                f" WHERE id=? AND state IN ({','.join('?' * len(states))})",
+                f"UPDATE runs SET {_ENQUEUE} WHERE id=? AND state IN ({','.join('?' * len(states))})",
                 (run_id, *states),
             )
             return done.rowcount == 1
@@ -472,8 +489,10 @@ class Store:
 
     @contextmanager
     def _writing(self, wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.Connection]:
-        """One short transaction that waits at most `wait_s` for its turn. Raises StoreBusy, OSError."""
+        """One short transaction that waits at most `wait_s` for its turn, on a database brought up to date. Raises StoreBusy, OSError."""
         with self._usable(), self._connect(wait_s) as db:
+            if _version(db) < len(MIGRATIONS):
+                self.create()
             try:
                 db.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
@@ -611,16 +630,28 @@ def _wait_for_tables(db: sqlite3.Connection) -> None:
     db.execute("SELECT 1 FROM runs LIMIT 1")
 
 
+def _version(db: sqlite3.Connection) -> int:
+    """The number of migrations that a database has had."""
+    return db.execute("PRAGMA user_version").fetchone()[0]
+
+
 def _run(row: sqlite3.Row) -> Run:
-    """Ignores unknown columns: the app of a later version may have migrated the database while an older worker still reads it."""
+    """Of a row that an earlier version wrote, or a later one: missing columns have their defaults, unknown ones are ignored."""
     fields = {name: value for name, value in dict(row).items() if name in _COLUMNS}
     for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):
             fields[name] = _NOT_FINITE[fields[name]]
-    return Run(**{**fields, "config_json": row["config"], "private": bool(fields["private"])})
+    return Run(**{**fields, "config_json": row["config"], "private": bool(fields.get("private"))})
 
 
 _COLUMNS = {field.name for field in fields(Run)}
+
+
+# Puts a run at the end of the queue.
+_ENQUEUE = (
+    "state='queued', wanted='run', why='', wanted_by='', reason='', cause='', ended_at=NULL,"
+    " place=(SELECT coalesce(max(place), 0) + 1 FROM runs)"
+)
 
 
 def _assignments(fields: dict[str, Any]) -> str:

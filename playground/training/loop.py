@@ -166,13 +166,13 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
-        steps = self.steps()
-        try:
-            watched = next(steps)
-            while True:
-                watched = steps.send(self.state.step(watched))
-        except StopIteration as end:
-            return end.value
+        steps, taken = self.steps(), None
+        while True:
+            try:
+                watched = next(steps) if taken is None else steps.send(taken)
+            except StopIteration as end:
+                return end.value
+            taken = self.state.step(watched)
 
     def steps(self) -> Generator[bool, Step, Outcome]:
         """The run as a generator whose caller takes the steps: yields before each whether hooks watch it, and is sent its result."""

@@ -20,7 +20,7 @@ from playground.runs import frames, lookup, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, refusals_as_errors
-from playground.web import status
+from playground.web.status import Statuses
 from playground.workers.supervisor import Supervisor
 
 MAX_TEXT, MAX_PARTS = 20_000, 2000
@@ -42,6 +42,7 @@ class Endpoints:
     def __init__(self, services: Services):
         self.services = services
         self.db, self.root = services.db, services.settings.root
+        self.statuses = Statuses(services.db, services.limits)
 
     def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False) -> dict:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
@@ -61,12 +62,12 @@ class Endpoints:
     def run_status(self, run_id: str, owner_key: str = "") -> dict:
         """State, step, losses, speed and place in the queue of a run."""
         with refusals_as_errors():
-            return self._status([self._run(run_id, owner_key)])[0]
+            return self.statuses.of(self._run(run_id, owner_key))
 
     def list_runs(self, owner_key: str = "") -> list:
         """The status of every run that is not private, and of the owner's own, newest first."""
         with refusals_as_errors():
-            return self._status(self.services.access.runs(self._visitor(owner_key)))
+            return [self.statuses.of(run) for run in self.services.access.runs(self._visitor(owner_key))]
 
     def metrics(self, run_id: str, owner_key: str = "") -> list:
         """The recorded losses, learning rates and speeds of a run: one object per training point, validation or accuracy."""
@@ -157,9 +158,6 @@ class Endpoints:
         with refusals_as_errors():
             run = self._run(run_id, owner_key)
             return {name: f"live/runs/{run.id}/{name}" for name in ("weights", "metrics.csv", "config.json")}
-
-    def _status(self, runs: list[store.Run]) -> list[dict]:
-        return status.of_runs(runs, self.db, self.services.limits())
 
     def _visitor(self, key: object) -> Visitor:
         return self.services.visitor(_text(key, "owner_key", 100))

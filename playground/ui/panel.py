@@ -14,6 +14,7 @@ import gradio as gr
 from playground.web.assets import assets
 
 # The absolute address: in code that Gradio creates from text, a relative import resolves against Gradio's own script.
+NOT_LOADED = "The page's scripts could not be loaded: perhaps the playground has just been updated. Open the page again."
 MODULE = f"import(new URL({json.dumps(assets().url('main.js'))}, document.baseURI))"
 
 
@@ -35,7 +36,8 @@ class Panel(gr.HTML):
             value,
             html_template=f'<div class="pg pg-{kind}"></div>',
             css_template="",
-            js_on_load=f"{MODULE}.then((page) => page.mount({json.dumps(kind)}, {{element, props, trigger, watch}})); // {quoted}",
+            js_on_load=f"{MODULE}.then((page) => page.mount({json.dumps(kind)}, {{element, props, trigger, watch}})"
+            f", () => {{ element.textContent = {json.dumps(NOT_LOADED)}; }}); // {quoted}",
             apply_default_css=False,
             **options,
         )

@@ -5,11 +5,10 @@ Each class has its own `code`, which never changes; the words beside it may, fro
 
 from __future__ import annotations
 
-import errno
-
 from models.knobs import ConfigError
 from playground.runs.access import NotAllowed
 from playground.runs.store import NoSuchRun, StoreBusy
+from playground.system.files import NO_ROOM, NOT_WRITABLE
 from playground.training.errors import CheckpointError
 from playground.web.computing import Busy
 from playground.workers.supervisor import CannotDo
@@ -20,9 +19,9 @@ SYSTEM, DISK_FULL, READ_ONLY = "system", "disk_full", "read_only"
 
 def code_of(error: BaseException) -> str:
     """The code of a refusal. An error of the system gets one that says whether the disk is full or read-only."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return DISK_FULL
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
         return READ_ONLY
     code = getattr(error, "code", SYSTEM)
     return code if isinstance(code, str) else SYSTEM

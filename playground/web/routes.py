@@ -32,10 +32,11 @@ from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
 from playground.web.errands import Errands
 from playground.web.refusals import code_of
+from playground.web.status import Statuses
 from playground.workers.audience import Audience
 
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
-QUEUE_FRESH_S, OBSERVED_S, NAMES_FRESH_S = 0.5, 2.5, 1.0
+OBSERVED_S = 2.5
 MAX_OVERLAY = 12
 NEWEST = 10**12  # beyond every step
 
@@ -51,7 +52,7 @@ class Routes:
         self.errands, self.computing, self.scale = errands or Errands(), computing or Computing(), scale or disk.Scale(settings.root)
         self.access, self.audience = access or Access(db), audience or Audience()
         self.cache, self._observed = Cache(), Cache(OBSERVED_S)
-        self._named, self._queued = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
+        self.statuses = Statuses(db, self.limits)
 
     def app(self, *more: Route) -> Starlette:
         return Starlette(
@@ -74,7 +75,7 @@ class Routes:
                 Route("/runs/{run_id}/config.json", self.config),
             ],
             exception_handlers={
-                NoSuchRun: _refusal(404), CheckpointError: _refusal(404), NotAllowed: _refusal(403),
+                NoSuchRun: _refusal(404), CheckpointError: _refusal(404), ConfigError: _refusal(422), NotAllowed: _refusal(403),
                 StoreBusy: _refusal(503), Busy: _refusal(503), OSError: _refusal(500), HTTPException: _wrong,
             },
         )  # fmt: skip
@@ -90,17 +91,6 @@ class Routes:
         """The settings with the limits that the host has set meanwhile."""
         return self.settings.with_limits(self.db.limits())
 
-    def names(self) -> dict[str, str]:
-        """The names of people, by owner."""
-        return self._named.get((), self.db.names)
-
-    def status(self, run: Run) -> dict:
-        """As `status.of_run`, with names and queue from the cache."""
-        return status.of_run(run, self.root, self.names(), self._queue)
-
-    def _queue(self) -> status.Queue:
-        return self._queued.get((), lambda: status.places(self.db, self.limits()))
-
     def _run(self, request: Request) -> Run:
         """The run of a route. Raises NoSuchRun, also where it is somebody else's private one."""
         run_id = request.path_params["run_id"]
@@ -115,7 +105,7 @@ class Routes:
         return _json(orjson.dumps([told | {"mine": visitor.is_owner_of(run)} for run, told in known if visitor.may_see(run)]))
 
     def _list(self) -> list[tuple[Run, dict]]:
-        return [(run, status.in_list(run, self.status(run))) for run in self.db.runs()]
+        return [(run, status.in_list(run, self.statuses.of(run))) for run in self.db.runs()]
 
     def me(self, request: Request) -> Response:
         """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""
@@ -151,7 +141,7 @@ class Routes:
             return _json(answers.GONE)  # no error, because the page keeps polling
         key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
         self.audience.looked(run_id)
-        return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.status, *key, self.audience.poll_ms())))
+        return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.statuses.of, *key, self.audience.poll_ms())))
 
     def graph(self, request: Request) -> Response:
         """The architecture, and what is measured at its nodes."""

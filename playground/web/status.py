@@ -1,12 +1,12 @@
 """The status of a run, for the page and for programs: its row in the store, its place in the queue, its remaining time.
 
-Functions of the store's contents; only what follows from a config alone is cached.
+What follows from a config alone is cached for good; the names of people and the queue, which all share, for a moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache, lru_cache, partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from playground.config.settings import Settings
 from playground.runs import export, store
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
+from playground.web.cache import Cache
 from playground.workers import queueing
 from playground.workers.supervisor import queue_of
 
@@ -27,7 +28,7 @@ TOLD = (
     "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at", "private",
 )  # fmt: skip
 
-
+QUEUE_FRESH_S, NAMES_FRESH_S = 0.5, 1.0
 UNREADABLE = "this version of the playground cannot read its config"
 UNKNOWN = {  # of a run whose config cannot be read
     "max_steps": None, "max_seconds": None, "n_layer": None, "n_head": None, "vocab_size": None, "source": "", "is_task": False,
@@ -68,10 +69,23 @@ def _of_config(config: CompleteRun | None) -> dict:
     }  # fmt: skip
 
 
-def of_runs(runs: Iterable[Run], db: Store, settings: Settings) -> list[dict]:
-    """The status of several runs at one moment; `settings` with the limits of that moment."""
-    names, queue = db.names(), cache(partial(places, db, settings))
-    return [of_run(run, settings.root, names, queue) for run in runs]
+class Statuses:
+    """The statuses of runs, with the names of people and the queue of the last moment, so that many may ask often. `limits` returns
+    the settings with the limits that the host has set meanwhile."""
+
+    def __init__(self, db: Store, limits: Callable[[], Settings]):
+        self.db, self.limits = db, limits
+        self._names, self._queue = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
+
+    def names(self) -> dict[str, str]:
+        """The names of people, by owner."""
+        return self._names.get((), self.db.names)
+
+    def queue(self) -> Queue:
+        return self._queue.get((), lambda: places(self.db, self.limits()))
+
+    def of(self, run: Run) -> dict:
+        return of_run(run, self.db.root, self.names(), self.queue)
 
 
 def in_list(run: Run, status: dict) -> dict:

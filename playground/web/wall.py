@@ -81,14 +81,14 @@ class Wall:
     def results(self, request: Request) -> Response:
         """One line per run, for spreadsheets."""
         self.live.visitor(request).must_be_host()
-        data = frames.to_csv(frames.results(self.db.runs(), self.live.names()))
+        data = frames.to_csv(frames.results(self.db.runs(), self.live.statuses.names()))
         headers = {"Content-Disposition": 'attachment; filename="results.csv"', "Cache-Control": "no-store"}
         return Response(data, media_type="text/csv", headers=headers)
 
     def _seen(self) -> dict:
         runs = sorted(self.db.runs(), key=_importance)[:MOST_RUNS]
         curves = self.curves.of(runs)
-        shown = [self.live.status(run) | {"train": curves[run.id].train, "val": curves[run.id].val} for run in runs]
+        shown = [self.live.statuses.of(run) | {"train": curves[run.id].train, "val": curves[run.id].val} for run in runs]
         settings = self.live.limits()
         limits = [
             {"name": name, "label": each.label, "unit": each.unit, "help": each.help, "low": each.low, "optional": each.optional}

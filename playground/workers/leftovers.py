@@ -75,7 +75,7 @@ def mark_dead_runs(db: Store, settings: Settings) -> None:
     for run in db.runs_in([store.RUNNING]):
         mark_dead(db, settings.root, run)
     starting = db.runs_in([store.STARTING])
-    if starting and not locks.is_locked(settings.root / "supervisor.lock"):
+    if starting and not locks.is_locked(settings.root / store.APP_LOCK):
         time.sleep(A_MOMENT_S)
         for run in starting:
             mark_dead(db, settings.root, run)

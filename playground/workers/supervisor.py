@@ -275,7 +275,7 @@ class Supervisor:
 
     def _take_over(self) -> bool:
         """Begin to serve the queue unless another app does; returns whether this one does now."""
-        path = self.settings.root / "supervisor.lock"
+        path = self.settings.root / store.APP_LOCK
         self._lock = locks.acquire(path)
         if self._lock is None:
             found = pulse.holder(path)

@@ -25,7 +25,7 @@ from playground.runs.folder import RunFolder
 from playground.runs.store import LOCK_WAIT_S, Buffer, Run, Store, StoreBusy
 from playground.system import cores, locks, memory
 from playground.system.cores import n_cpus
-from playground.system.files import publish, sweep
+from playground.system.files import NO_ROOM, NOT_WRITABLE, publish, sweep
 from playground.training import paths
 from playground.training.outcome import Cause, Outcome
 from playground.workers.pulse import Pulse
@@ -33,9 +33,7 @@ from playground.workers.pulse import Pulse
 LAST_WORD_S = 60.0  # how long to try to record the end of a run
 NOT_RECORDED = os.EX_IOERR  # the exit status of a worker that could not record how its run ended
 
-# Errors of the system where nothing can be written, in words for people; those for no room; and how torch words running out of memory.
-NOT_WRITABLE = {errno.EROFS: "is read-only now", errno.EACCES: "may not be written any more", errno.EPERM: "may not be written any more"}
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# How torch words running out of memory.
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc")
 
 
@@ -157,6 +155,7 @@ def _take(held: contextlib.ExitStack, root: Path, run_id: str, interruption: Int
     if run.state not in (*store.ACTIVE, store.QUEUED):
         lock.release()
         return None
+    folder.outcome.unlink(missing_ok=True)
     return Work(root, folder, db, run, StoreLink(db, run, interruption, listener), lock)
 
 
@@ -204,7 +203,6 @@ class Work:
         sweep(folder.path)
         if run.probe_text is not None:
             loop.set_probe(run.probe_text)
-        self.folder.outcome.unlink(missing_ok=True)
         threads, device = torch.get_num_threads(), state.device.type
         self.db.begin(run.id, step=state.steps_done, threads=threads, device=device, probe_text=loop.probe_text)
         self.link.best = self.db.run(run.id).best_val_loss
@@ -244,6 +242,7 @@ class Work:
     def _failure(self, error: Exception) -> Outcome:
         """The outcome of a run that an error ended, with the progress last recorded in the store."""
         try:
+            self.link.buffer.flush()
             now = self.db.run(self.run.id)
         except (StoreBusy, OSError):
             now = self.run
@@ -319,8 +318,9 @@ def explain(error: BaseException) -> str:
     match cause_of(error):
         case Cause.DISK_FULL:
             return "the disk is full; earlier checkpoints are intact. Delete runs that are no longer needed, then resume"
-        case Cause.READ_ONLY if isinstance(error, OSError) and error.errno is not None:
-            return f"the folder of the runs {NOT_WRITABLE[error.errno]}; earlier checkpoints are intact. Make it writable, then resume"
+        case Cause.READ_ONLY if isinstance(error, OSError):
+            state = "is read-only now" if error.errno == errno.EROFS else "may not be written any more"
+            return f"the folder of the runs {state}; earlier checkpoints are intact. Make it writable, then resume"
         case Cause.MEMORY:
             return "out of memory; try a smaller batch, context or width"
     text = str(error).strip().splitlines()
@@ -355,7 +355,7 @@ def main() -> int:
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--standby", action="store_true")
     args = parser.parse_args()
-    os.nice(args.nice)
+    cores.yield_to_others(args.nice)
     run_id, threads, pinned = args.run, args.threads, args.cores
     if args.standby:
         warm_up()

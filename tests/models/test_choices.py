@@ -80,7 +80,7 @@ def test_the_modules_build_exactly_what_the_tables_have():
     assert all(bool(entry.of) == entry.mlp.gated for entry in choices.ACTIVATIONS.values())
     for name, places in positions.POSITION_PARTS.items():
         entry = choices.POSITIONS[name]
-        assert (places.added is not None, places.turned is not None, places.slopes is not None) == (
+        assert (places.added is not None, places.rotary is not None, places.slopes is not None) == (
             bool(entry.added), entry.rotates, bool(entry.score),
         )  # fmt: skip
 

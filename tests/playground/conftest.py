@@ -93,7 +93,7 @@ class Script:
         due = [step for step in self.wants if step <= self.loop.state.steps_done]
         return self.wants[max(due)] if due else Orders()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         pass
 
     def of(self, kind: type) -> list:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_all_threads_of_a_process_are_pinned_and_what_is_not_there_is_no_matter(
     )
     out, err = run_python("-c", code).communicate(timeout=LONGEST_S)
     assert out.split() == ["1", "1"], err
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system has no autogroups")
+@pytest.mark.parametrize(("own_session", "group"), [(True, "nice 7"), (False, "nice 0")])
+def test_a_session_of_its_own_yields_as_a_whole_and_no_other_session_is_touched(run_python, own_session, group):
+    code = (
+        "import os\nfrom pathlib import Path\nfrom playground.system import cores\n"
+        "cores.yield_to_others(7)\nprint(os.nice(0), Path('/proc/self/autogroup').read_text())"
+    )
+    inside = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    out, err = run_python("-c", code if own_session else inside, start_new_session=True).communicate(timeout=LONGEST_S)
+    assert out.startswith("7 ") and out.strip().endswith(group), out + err
 
 
 @LINUX
