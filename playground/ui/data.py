@@ -155,14 +155,19 @@ class DataForm:
 
     def progress(self, config: RunConfig) -> dict | None:
         """For the panel: the download or preparation that the data still need; None once they are ready. Raises ConfigError."""
-        source, root = config.data.source, self.services.settings.root
+        source = config.data.source
         errand = self.services.errands.about(("fetch", source))
         if errand is not None:
             return {"waiting": f"Fetching {corpora.title(source)}: {errand.words}", "share": errand.share}
-        if not corpora.is_here(source, root):
-            return {"missing": corpora.title(source), "allowed": self.services.settings.hub}
+        if missing := self.missing(source):
+            return missing
         words = self.preparing(config.data)
         return None if words is None else {"waiting": words}
+
+    def missing(self, source: str) -> dict | None:
+        """For the panel: the text is not on this machine; None where it is."""
+        here = corpora.is_here(source, self.services.settings.root)
+        return None if here else {"missing": corpora.title(source), "allowed": self.services.settings.hub}
 
     def preparing(self, data) -> str | None:
         """Prepare data in the background; returns what is being done, or None once it is finished."""

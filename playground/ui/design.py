@@ -90,8 +90,10 @@ class Design:
     def review(self, preset: str, compare: str, *values) -> list:
         """Evaluate the form: problems or facts for the picture and the data panel, and the section labels. Never raises."""
         base, labels = PRESETS[preset_of(preset)].config, [gr.skip() for _ in (*self.sections, self.data.cutting)]
+        data = gr.skip()
         try:
             config = parse(RunConfig, nested(form.read(values)))
+            data = self.data.missing(config.data.source) or data  # shown where the download has failed
             waiting = self.data.progress(config)
             if waiting is not None:
                 return [waiting, waiting, *labels]
@@ -99,7 +101,7 @@ class Design:
         except (ConfigError, OSError) as error:
             full = [Problem("data.source", f"the data could not be prepared: {error}")]  # a full disk, for example
             problems = error.problems if isinstance(error, ConfigError) else full
-            return [{"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in problems]}, gr.skip(), *labels]
+            return [{"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in problems]}, data, *labels]
         known = facts(config, self.services.settings.root, compare)
         return [known, known.pop("data"), *self._section_updates(config, differences(config, base))]
 

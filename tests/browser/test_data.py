@@ -144,6 +144,8 @@ def test_without_the_network_a_hub_text_says_so_and_everything_else_goes_on(visi
     choose(page, title)
     page.wait_for_selector("#fetch-text")
     page.click("#fetch-text")
-    page.locator(".toast-body", has_text="could not be reached").wait_for()
+    # At once as a message, or beside the control where it took a moment to find out.
+    page.locator(".toast-body, #data-source .pg-problem", has_text="could not be reached").first.wait_for()
+    page.wait_for_selector("#fetch-text")
     choose(page, "Tiny Tales")
     page.wait_for_selector("#data-panel .pg-preview")

@@ -67,9 +67,11 @@ def shared_run(app, chromium):
     context.close()
 
 
-def test_a_default_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(visit, app):
+def test_a_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(visit, app):
     page = visit()
     page.wait_for_selector(".pg-graph")
+    fill_number(page, "model-n_layer", 1)
+    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
     page.click("#train")
     page.wait_for_selector("#loss .scatterlayer .trace")
     run_id = open_run(page)

@@ -38,7 +38,6 @@ def test_what_is_changed_while_the_modules_are_late_is_not_lost(chromium, app):
         box.press("Tab")
     page.wait_for_timeout(1000)
     assert held and page.locator(".pg-brand, .pg-times").count() == 0
-    page.unroute(MAIN)
     for route in held:
         route.continue_()
     page.wait_for_function("document.querySelector('.pg-times')?.textContent == '× 2'")

@@ -104,15 +104,15 @@ def test_a_model_learns_the_same_with_it(dtype):
     assert {module.product for module in twin.modules() if isinstance(module, Linear)} == {product}
     losses = []
     for each in (model, twin):
-        optimizer = torch.optim.SGD(each.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(each.parameters(), lr=0.03)  # at 0.1 the steps magnify a rounding
         for _ in range(20):
             loss = torch.nn.functional.cross_entropy(each(idx[:, :-1]).flatten(0, 1), idx[:, 1:].flatten())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         losses.append(loss.item())
-    rounding = 0.1 if dtype == torch.bfloat16 else 1e-4  # where the loss falls steeply
-    assert losses[0] == pytest.approx(losses[1], abs=rounding) and losses[0] < 2.4
+    rounding = 0.01 if dtype == torch.bfloat16 else 1e-5
+    assert losses[0] == pytest.approx(losses[1], abs=rounding) and losses[0] < 2.2
     assert (losses[0] != losses[1]) or product is None
 
 

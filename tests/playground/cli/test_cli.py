@@ -239,6 +239,15 @@ def trains(root):
     return path.exists() and any(run.step > 0 for run in Store(root).runs())
 
 
+def test_a_run_that_this_version_cannot_read_is_not_begun_again(root, command):
+    db = Store(root)
+    db.create()
+    db.add_run("aaaaaaaaaa", name="of tomorrow", owner="host", config='{"model": {"n_story": 3}}', n_params=7, state=store.PAUSED)
+    done = command("resume", "aaaaaaaaaa")
+    assert done.status == 2 and "another version" in done.err
+    assert db.run("aaaaaaaaaa").state == store.PAUSED
+
+
 def test_sigterm_interrupts_and_resume_goes_on(begin, command, root, until):
     process = begin("train", *TINY, "--train.max_steps", "100000", "--train.checkpoint_interval", "5000", "--json")
     until(lambda: trains(root), "a step")

@@ -44,8 +44,8 @@ def test_a_step_is_the_operations_of_its_forward_and_backward_pass(accumulation)
 
 def test_what_was_measured_is_what_is_estimated(monkeypatch):
     """The estimate of the very steps that were measured is the time they took."""
-    monkeypatch.setattr(estimate, "_measured_step", lambda model, batch_size: 0.01 + model.n_embd / 1000)
-    machine = estimate.measure(threads=1)
+    monkeypatch.setattr(speed, "_measured_step", lambda model, batch_size: 0.01 + model.n_embd / 1000)
+    machine = speed.measure(threads=1)
     for width in estimate.WIDTHS:
         model = ModelConfig(n_layer=2, n_embd=width, block_size=64, vocab_size=128)
         config = RunConfig(model=model, train=TrainConfig(batch_size=estimate.TOKENS // 64))

@@ -275,6 +275,11 @@ def test_a_run_whose_config_cannot_be_read_is_listed_with_what_is_known_of_it(tm
     assert [(row["name"], row["n_params"], row["n_layer"], row["max_steps"]) for row in rows] == [("of tomorrow", 7, None, None)] * 2
     assert all("cannot read its config" in text for row in rows for text in (*row["differs"], row["no_family"]))
     assert client.get("/runs/aaaaaaaaaa").json()["run"]["source"] == ""
+    for route in ("graph", "findings"):  # its folder has the same config
+        RunFolder(tmp_path, "aaaaaaaaaa").path.mkdir(parents=True, exist_ok=True)
+        RunFolder(tmp_path, "aaaaaaaaaa").config.write_text('{"model": {"n_story": 3}}')
+        refused = client.get(f"/runs/aaaaaaaaaa/{route}")
+        assert refused.status_code == 422 and "n_story" in refused.json()["error"], route
     table = frames.results(db.runs(), {})
     assert table["id"].tolist() == ["bbbbbbbbbb", "aaaaaaaaaa"]
 

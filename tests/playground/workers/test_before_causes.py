@@ -14,11 +14,13 @@ from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.folder import RunFolder
-from playground.runs.store import MIGRATIONS, Store
+from playground.runs.store import MIGRATIONS, Store, StoreBusy
+from playground.system import locks
 from playground.training.outcome import Cause
 from playground.web.hosting import FOR_ALL, Host
 from playground.workers.supervisor import Supervisor
 from playground.workers.worker import Interruption, execute
+from tests.patience import LONGEST_S
 
 BEFORE = Path(__file__).parent / "root_of_before"
 
@@ -72,3 +74,63 @@ def test_words_alone_decide_nothing(root):
     for run in db.runs_in([store.PAUSED]):
         assert db.change_state(run.id, store.PAUSED, [store.PAUSED], FOR_ALL, Cause.OWNER)
     assert Host(Supervisor(Settings(root), db)).resume_all(HOST) == 0
+
+
+def version_of(root):
+    db = sqlite3.connect(root / "playground.db")
+    try:
+        return db.execute("PRAGMA user_version").fetchone()[0]
+    finally:
+        db.close()
+
+
+def test_reading_changes_nothing_in_it(root):
+    runs = Store(root).runs()
+    assert len(runs) > 20 and {run.cause for run in runs} == {""} and version_of(root) == 2
+    Store(root).rename(runs[0].id, "another name")
+    assert version_of(root) == len(MIGRATIONS), "writing brings it up to date"
+
+
+# A worker of that code reads whole rows, and cannot read one with a column that it doesn't know.
+WORKER_OF_BEFORE = """
+import sqlite3, sys, time
+from pathlib import Path
+from playground.system import locks
+path, run_id = Path(sys.argv[1]), sys.argv[2]
+lock = locks.acquire(path / "runs" / run_id / "lock")
+db = sqlite3.connect(path / "playground.db", timeout=10)
+known = [row[1] for row in db.execute("PRAGMA table_info(runs)")]
+print("trains", flush=True)
+while db.execute("SELECT wanted FROM runs WHERE id=?", (run_id,)).fetchone()[0] == "run":
+    time.sleep(0.02)
+time.sleep(0.3)
+found = [row[1] for row in db.execute("PRAGMA table_info(runs)")]
+db.execute("UPDATE runs SET state='paused', reason='paused by its owner', step=77 WHERE id=?", (run_id,))
+db.commit()
+print("saved" if found == known else found, flush=True)
+"""
+
+
+def test_what_its_workers_train_is_saved_before_it_changes_and_goes_on_after(root, run_python):
+    db = Store(root)
+    (run,) = [run for run in db.runs() if run.name == "wanted by turn"]
+    other = sqlite3.connect(root / "playground.db")
+    other.execute("UPDATE runs SET wanted='run' WHERE id=?", (run.id,))
+    other.commit()
+    other.close()
+    process = run_python("-c", WORKER_OF_BEFORE, str(root), run.id)
+    assert process.stdout.readline() == "trains\n"
+    db.create()
+    assert process.communicate(timeout=LONGEST_S) == ("saved\n", "")
+    now = db.run(run.id)
+    assert (now.state, now.wanted, now.cause, now.reason, now.step) == (store.QUEUED, "run", "", "", 77)
+
+
+def test_its_app_must_have_ended_first(root):
+    lock = locks.acquire(root / store.APP_LOCK)
+    with pytest.raises(StoreBusy, match="earlier version still serves this folder"):
+        Store(root).create()
+    assert version_of(root) == 2
+    lock.release()
+    Store(root).create()
+    assert version_of(root) == len(MIGRATIONS)
