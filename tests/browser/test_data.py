@@ -35,7 +35,7 @@ def test_a_task_shows_its_examples_its_floor_and_an_accuracy_that_rises(visit, a
 
     page.click("[data-preset=sort]")
     page.wait_for_function("document.querySelector('#model-n_layer input[type=number]').value == '2'")
-    page.locator("#train-max_steps input, #train-max_steps textarea").first.fill("500")
+    page.locator("#train-max_steps input, #train-max_steps textarea").first.fill("300")
     page.keyboard.press("Tab")
     page.click("#train")
     run_id = open_run(page)

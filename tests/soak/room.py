@@ -15,7 +15,7 @@ from tests.soak.house import App
 from tests.soak.page import Page, Told
 from tests.soak.people import Diary, Seen, Tab, update
 
-SETTLE_S, READY_WITHIN_S = 2.0, 90.0
+SETTLE_S, READY_WITHIN_S, FEWEST_STEPS = 2.0, 90.0, 5
 
 
 @dataclass
@@ -77,16 +77,20 @@ async def _until_training(house: App, runs: list[str]) -> None:
 
 
 async def _speed(house: App, runs: list[str], seconds: float) -> float:
-    """Tokens per second of all runs together."""
+    """Tokens per second of all runs together, from at least `FEWEST_STEPS` steps: on a crowded machine that takes longer."""
     config = house.db.run(runs[0]).config
     tokens = config.tokens_per_step
 
     async def steps() -> int:
         return await asyncio.to_thread(lambda: sum(house.db.run(run_id).step for run_id in runs))
 
-    began, before = time.monotonic(), await steps()
-    await asyncio.sleep(seconds)
-    return tokens * (await steps() - before) / (time.monotonic() - began)
+    began, before, taken = time.monotonic(), await steps(), 0
+    while taken < FEWEST_STEPS:
+        if time.monotonic() > began + READY_WITHIN_S:
+            raise OSError(f"the runs that are watched took {taken} steps in {READY_WITHIN_S:g} s")
+        await asyncio.sleep(seconds)
+        taken = await steps() - before
+    return tokens * taken / (time.monotonic() - began)
 
 
 async def _watched(house: App, page: Page, files: list[str], runs: list[str], pages: int, seconds: float, diary: Diary) -> float:

@@ -509,7 +509,7 @@ def test_what_needs_no_torch_is_quick(run_python, tmp_path):
         began_s = cpu_of_children_s()
         done = Done.of(run_python("-c", script, *words, "--root", str(tmp_path / "x")))
         assert done.status == 0, done.err
-        assert cpu_of_children_s() - began_s < 5
+        assert cpu_of_children_s() - began_s < 10  # most of it for making the texts that `data` lists; 3.6 s on a slow machine that is idle
 
 
 def cpu_of_children_s() -> float:
