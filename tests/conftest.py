@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import torch
-from xdist.scheduler import LoadScopeScheduling
 
 from models.knobs import flat, nested, parse
 from playground.config import estimate
@@ -27,7 +26,6 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
-from playground.system.cores import n_cpus
 from playground.system.files import REPOSITORY
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
@@ -40,35 +38,6 @@ TINY = {
 }  # fmt: skip
 LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.eval_interval": 1000, "train.log_interval": 100}
 MACHINE = estimate.Machine(threads=1, layer_s=1e-4, speeds=(1e9, 1e9, 1e9))
-
-
-# What takes longest comes first, so that both processes end at about the same time.
-LONGEST_FIRST = ("tests/browser/", "tests/soak/", "tests/playground/workers/", "tests/playground/ui/", "tests/playground/cli/")
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes for the whole suite, one for what is named: starting them takes longer than most files do."""
-    return min(2, n_cpus()) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
-
-
-class FilesWhole(LoadScopeScheduling):
-    """A file stays in one process, with what its module's fixtures have started, and so do all that share the app and the Chromium.
-
-    Marks of `--dist loadgroup` would say the same, but pytest-xdist 3.8 finds none of them under pytest 9.2.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "tests/browser/" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log) -> FilesWhole:
-    return FilesWhole(config, log)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {start: place for place, start in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: next((places[start] for start in LONGEST_FIRST if item.nodeid.startswith(start)), len(places)))
 
 
 @pytest.fixture(scope="session")
