@@ -52,7 +52,9 @@ def run(settings: Settings) -> None:
     db = Store(settings.root)
     try:
         db.create()
-    except (OSError, StoreBusy) as error:
+    except StoreBusy as error:
+        sys.exit(f"Runs cannot be kept in {settings.root}: {error}.")
+    except OSError as error:
         sys.exit(f"Runs cannot be kept in {settings.root}: {error}. Choose a folder that can be written with PLAYGROUND_ROOT.")
     supervisor, token = Supervisor(settings, db), os.environ.get(TOKEN, "").strip() or secrets.token_urlsafe(12)
     computing = Computing(settings.nice, others=lambda: len(db.runs_in(store.ACTIVE)))
