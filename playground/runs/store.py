@@ -272,18 +272,19 @@ class Store:
             db.execute("COMMIT")
 
     def _pause_earlier_workers(self, db: sqlite3.Connection) -> list[str]:
-        """Let the workers that train now save their runs and end; returns the ids of these runs."""
+        """Let the workers that train now save their runs and end; returns the ids of those that were to go on."""
         if locks.is_locked(self.root / APP_LOCK):
             raise StoreBusy("the app of an earlier version still serves this folder; end it, then start this one")
-        active = [row["id"] for row in db.execute("SELECT id FROM runs WHERE state IN ('starting', 'running')")]
-        training = [run_id for run_id in active if locks.is_locked(run_lock(self.root, run_id))]
-        db.executemany("UPDATE runs SET wanted='pause' WHERE id=? AND wanted IN ('run', 'yield')", [(run_id,) for run_id in training])
+        active = db.execute("SELECT id, wanted FROM runs WHERE state IN ('starting', 'running')").fetchall()
+        training = {run_id: wanted for run_id, wanted in active if locks.is_locked(run_lock(self.root, run_id))}
+        to_go_on = [run_id for run_id, wanted in training.items() if wanted in ("run", "yield")]
+        db.executemany("UPDATE runs SET wanted='pause' WHERE id=?", [(run_id,) for run_id in to_go_on])
         deadline = time.monotonic() + PAUSE_WAIT_S
         while left := [run_id for run_id in training if locks.is_locked(run_lock(self.root, run_id))]:
             if time.monotonic() > deadline:
                 raise StoreBusy(f"run {left[0]} is trained by an earlier version, and did not pause within {PAUSE_WAIT_S:g} s; try again")
             time.sleep(0.05)
-        return training
+        return to_go_on
 
     @contextmanager
     def held_open(self) -> Iterator[None]:

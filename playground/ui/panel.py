@@ -13,8 +13,8 @@ import gradio as gr
 
 from playground.web.assets import assets
 
-# The absolute address: in code that Gradio creates from text, a relative import resolves against Gradio's own script.
 NOT_LOADED = "The page's scripts could not be loaded: perhaps the playground has just been updated. Open the page again."
+# The absolute address: in code that Gradio creates from text, a relative import resolves against Gradio's own script.
 MODULE = f"import(new URL({json.dumps(assets().url('main.js'))}, document.baseURI))"
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,7 +42,8 @@ def work(run_python, tmp_path):
     started = []
 
     def start(*arguments):
-        started.append(run_python("-m", "playground.workers.worker", "--root", str(tmp_path), *arguments))
+        command = ("-m", "playground.workers.worker", "--root", str(tmp_path), *arguments)
+        started.append(run_python(*command, start_new_session=True))  # as a supervisor does
         return started[-1]
 
     yield start
@@ -53,8 +55,10 @@ def work(run_python, tmp_path):
 
 def test_sigterm_leaves_a_checkpoint_and_an_interrupted_run(db, new_run, work, endless, until, tmp_path):
     run_id = new_run(endless())
-    process = work("--run", run_id, "--threads", "1")
+    process = work("--run", run_id, "--threads", "1", "--nice", "5")
     until(lambda: db.run(run_id).step > 0, "a step")
+    group = Path(f"/proc/{process.pid}/autogroup")
+    assert not group.exists() or group.read_text().endswith("nice 5\n"), "its session yields as a whole"
     assert locks.is_locked(RunFolder(tmp_path, run_id).lock)
     assert not mark_dead(db, tmp_path, db.run(run_id))
     process.send_signal(signal.SIGTERM)
