@@ -43,15 +43,20 @@ def pin(cores: Collection[int]) -> None:
 
 
 def yield_to_others(nice: int) -> None:
-    """Lower the priority of this process, which leads a session of its own, by `nice` (0 to 19).
+    """Lower the priority of this process by `nice` (0 to 19), and with it that of the session that it leads."""
+    os.nice(nice)
+    yield_session()
+
+
+def yield_session() -> None:
+    """Give the session that this process leads the priority of the process.
 
     Linux with autogroups shares the processor out between sessions first, by a nice value that each session has, and only then
     between the processes of one: there a worker with nice 10 alone had as much of two busy cores as the page's whole session.
     """
-    os.nice(nice)
     with contextlib.suppress(OSError):  # no autogroups
         if os.getsid(0) == os.getpid() and _AUTOGROUP.exists():
-            _AUTOGROUP.write_text(str(nice))
+            _AUTOGROUP.write_text(str(os.nice(0)))
 
 
 def calm_threads(environ: Mapping[str, str]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from playground.workers import pulse, queueing
 from playground.workers.audience import Audience
 from playground.workers.enforcing import Enforcer
 from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died, mark_dead
+from playground.workers.standby import Standby, Worker
 
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
@@ -76,12 +77,12 @@ class Supervisor:
     def __init__(self, settings: Settings, db: Store, audience: Audience | None = None):
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
-        self._children: dict[str, subprocess.Popen] = {}
+        self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
         self._cores: dict[str, list[int]] = {}  # of each active run; all cores where another app has launched it
         self._silence = pulse.Silence()
         self._said = ""
-        self._standby: subprocess.Popen | None = None
+        self._standby: Standby | None = None
         self._last_launch = float("-inf")
         self._missing_since: dict[str, float] = {}
         self._stopping, self._kick = threading.Event(), threading.Event()
@@ -235,9 +236,8 @@ class Supervisor:
         self.db.want(run_id, wanted, why or by, cause)
 
     def standby_pid(self) -> int | None:
-        """The id of the standby process, which will train the next run and perhaps still imports torch."""
-        standby = self._standby
-        return standby.pid if standby is not None and standby.poll() is None else None
+        """The id of the standby process, which will start the next run's worker and perhaps still imports torch."""
+        return None if self._standby is None else self._standby.pid
 
     # Serving the queue.
 
@@ -252,11 +252,7 @@ class Supervisor:
         if self._thread is not None:
             self._thread.join(timeout=10)
         if self._standby is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._standby.communicate(timeout=0.5)  # closes its input, at which it ends
-            if self._standby.poll() is None:
-                self._standby.kill()
-                self._standby.wait()
+            self._standby.close()
         if self._lock is not None:
             self._lock.release()
         return self.db.runs_in(store.ACTIVE)
@@ -309,15 +305,16 @@ class Supervisor:
 
     def _keep_standby(self) -> None:
         """Start a standby process if there is none; not right after a launch, which would slow that run's first seconds."""
-        there = self._standby is not None and self._standby.poll() is None
-        if not there and time.monotonic() - self._last_launch > STANDBY_DELAY_S:
-            self._standby = self._spawn("--standby", stdin=subprocess.PIPE, output=subprocess.DEVNULL)
+        if self.standby_pid() is None and time.monotonic() - self._last_launch > STANDBY_DELAY_S:
+            self._standby = Standby(self._spawn("--standby", stdin=subprocess.PIPE, output=subprocess.PIPE, errors=subprocess.DEVNULL))
 
     def _reap(self) -> None:
         for run_id, process in list(self._children.items()):
-            if process.poll() is not None:
+            status = process.poll()
+            if status is not None:
+                self._ended[run_id] = status
+            if status is not None or (isinstance(process, Worker) and process.is_orphan):
                 del self._children[run_id]
-                self._ended[run_id] = process.returncode
 
     def _check_alive(self, run: Run, heartbeat_s: float) -> None:
         """Mark a run as interrupted when its worker no longer holds the lock, and end the worker when it hangs. A worker that has
@@ -370,20 +367,18 @@ class Supervisor:
         self._last_launch, pinned = time.monotonic(), ",".join(map(str, self._cores[run.id]))
         self._ended.pop(run.id, None)
         self._missing_since.pop(run.id, None)
-        standby, self._standby = self._standby, None
-        if standby is not None and standby.stdin is not None and standby.poll() is None:
+        if self._standby is not None and self._standby.can_launch:
             with contextlib.suppress(BrokenPipeError):
-                standby.stdin.write(f"{run.id} {threads} {pinned}\n".encode())
-                standby.stdin.close()
-                self._children[run.id] = standby
+                self._children[run.id] = self._standby.launch(run.id, threads, pinned)
                 return
         with open(RunFolder(self.settings.root, run.id).log, "ab") as log:
             self._children[run.id] = self._spawn("--run", run.id, "--threads", str(threads), "--cores", pinned, output=log)
 
-    def _spawn(self, *arguments: str, output, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+    def _spawn(self, *arguments: str, output, errors=None, stdin=subprocess.DEVNULL) -> subprocess.Popen:
         """A worker process in a session of its own, so that Ctrl-C in the terminal does not reach it."""
         options = ["--root", str(self.settings.root), "--nice", str(self.settings.nice)]
         command = [sys.executable, "-m", "playground.workers.worker", *options, *arguments]
         return subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=output, start_new_session=True, env=calm_threads(os.environ)
-        )
+            command, cwd=REPOSITORY, stdin=stdin, stdout=output, stderr=errors or output, start_new_session=True,
+            env=calm_threads(os.environ),
+        )  # fmt: skip

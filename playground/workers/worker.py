@@ -1,8 +1,7 @@
 """One run in one process: `python -m playground.workers.worker --root ROOT --run ID`.
 
-With `--standby` it imports torch first and waits for `ID THREADS CORES` on its standard input; the end
-of the input ends it. It holds the run's lock while it lives, does what the store says is wanted of the
-run, and goes on when the page or the app is gone.
+With `--standby` it is the process of `standby.py` that starts others. It holds the run's lock while it lives, does
+what the store says is wanted of the run, and goes on when the page or the app is gone.
 """
 
 from __future__ import annotations
@@ -356,25 +355,31 @@ def main() -> int:
     parser.add_argument("--standby", action="store_true")
     args = parser.parse_args()
     cores.yield_to_others(args.nice)
-    run_id, threads, pinned = args.run, args.threads, args.cores
     if args.standby:
-        warm_up()
-        from playground.workers import speed
+        return stand_by(args.root, args.threads)
+    return train(args.root, args.run, args.threads, args.cores)
 
-        speed.measure_once(args.root, args.threads)
-        line = sys.stdin.readline().split()
-        if len(line) < 2:
-            return 0
-        run_id, threads, pinned = line[0], int(line[1]), "".join(line[2:])
-        with open(RunFolder(args.root, run_id).log, "ab", buffering=0) as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
+
+def stand_by(root: Path, threads: int) -> int:
+    """Import torch and start the workers of the runs that standard input names; returns the exit status."""
+    import torch
+
+    from playground.workers import speed, standby
+
+    torch.set_num_threads(1)  # before the first product: torch's threads do not survive a fork
+    warm_up()
+    standby.apart(lambda: (torch.set_num_threads(threads), speed.measure_once(root, threads)))
+    return standby.serve(root, partial(train, root))
+
+
+def train(root: Path, run_id: str, threads: int, pinned: str) -> int:
+    """Train a run in this process, on the cores with these numbers (with commas between; empty: all); returns the exit status."""
     cores.pin([int(core) for core in pinned.split(",") if core])
     interruption = Interruption()
     interruption.on(signal.SIGTERM, "interrupt")
     say(f"{time.strftime('%F %T')} run {run_id} in process {os.getpid()}")
     try:
-        outcome = execute(args.root, run_id, threads, interruption, watched=True)
+        outcome = execute(root, run_id, threads, interruption, watched=True)
     except EndNotRecorded as error:
         say(str(error))
         return NOT_RECORDED

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from playground.system import locks
 from playground.training.outcome import Cause, Outcome
 from playground.workers import worker
 from playground.workers.leftovers import how_it_died, mark_dead
+from playground.workers.standby import Standby
 from playground.workers.worker import Interruption, cause_of, execute, explain
 from tests.patience import LONGEST_S
 
@@ -41,16 +43,18 @@ def work(run_python, tmp_path):
     """Start a worker process; whatever is left of it ends with the test."""
     started = []
 
-    def start(*arguments):
+    def start(*arguments, **options):
         command = ("-m", "playground.workers.worker", "--root", str(tmp_path), *arguments)
-        started.append(run_python(*command, start_new_session=True))  # as a supervisor does
+        started.append(run_python(*command, start_new_session=True, **options))  # as a supervisor does
         return started[-1]
 
     yield start
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
 
 
 def test_sigterm_leaves_a_checkpoint_and_an_interrupted_run(db, new_run, work, endless, until, tmp_path):
@@ -85,18 +89,41 @@ def test_a_killed_worker_is_found_dead(db, new_run, work, endless, until, tmp_pa
 
 def test_the_standby_ends_with_its_input(db, work):
     process = work("--standby")
-    assert process.communicate("", timeout=LONGEST_S) == ("", "")
+    out, err = process.communicate("", timeout=LONGEST_S)
+    assert out in ("", "forks\n") and err == ""
     assert process.returncode == 0
 
 
-def test_the_standby_trains_what_it_is_told(db, new_run, work, tiny, tmp_path):
-    run_id = new_run(tiny())
-    process = work("--standby")
-    process.stdin.write(f"{run_id} 1\n")
-    process.stdin.flush()
-    assert process.wait(LONGEST_S) == 0
-    assert db.run(run_id).state == store.FINISHED
-    assert "in process" in RunFolder(tmp_path, run_id).log.read_text()
+def test_the_standby_starts_what_it_is_told_and_tells_how_that_ended(db, new_run, endless, work, tiny, tmp_path, until):
+    runs = [new_run(tiny()), new_run(tiny()), new_run(endless())]
+    standby = Standby(work("--standby", text=False))
+    until(lambda: standby.pid and standby.forks, "a standby that forks")
+    workers = [standby.launch(run_id, 1, "") for run_id in runs]
+    until(lambda: [worker.poll() for worker in workers[:2]] == [0, 0])
+    assert [db.run(run_id).state for run_id in runs[:2]] == [store.FINISHED] * 2
+    until(lambda: db.run(runs[2]).step > 0)
+    workers[2].kill()
+    assert until(workers[2].poll) == -signal.SIGKILL
+    for run_id in runs:
+        (pid,) = re.findall(r"in process (\d+)", RunFolder(tmp_path, run_id).log.read_text())
+        assert int(pid) != standby.pid, "each in a process of its own"
+    standby.close()
+    assert standby.pid is None
+
+
+def test_workers_outlive_their_standby_and_are_then_nobodys(db, new_run, endless, work, tmp_path, until):
+    run_id = new_run(endless())
+    standby = Standby(work("--standby", text=False))
+    worker = standby.launch(run_id, 1, "")
+    until(lambda: db.run(run_id).step > 0)
+    assert not worker.is_orphan and worker.poll() is None
+    standby.process.kill()
+    standby.process.wait()
+    assert worker.is_orphan and worker.poll() is None and standby.pid is None and not standby.can_launch
+    step = db.run(run_id).step
+    until(lambda: db.run(run_id).step > step)
+    db.want(run_id, "stop")
+    until(lambda: db.run(run_id).state == store.STOPPED)
 
 
 def test_a_run_in_other_hands_is_left_alone(db, new_run, tiny, tmp_path):
