@@ -317,11 +317,11 @@ class Store:
         with self._reading() as db:
             return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC")]
 
-    def runs_in(self, states: Iterable[str]) -> list[Run]:
-        """Runs in any of these states, in queue order."""
+    def runs_in(self, states: Iterable[str], wait_s: float = LOCK_WAIT_S) -> list[Run]:
+        """Runs in any of these states, in queue order. Raises StoreBusy after `wait_s`."""
         states = tuple(states)
         marks = ",".join("?" * len(states))
-        with self._reading() as db:
+        with self._reading(wait_s) as db:
             rows = db.execute(f"SELECT * FROM runs WHERE state IN ({marks}) ORDER BY place, created_at", states)
             return [_run(row) for row in rows]
 
@@ -525,16 +525,16 @@ class Store:
             raise StoreUnusable(self.path, error) from error
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self, wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.Connection]:
         where = self.path.absolute().as_uri()
-        with self._usable(), self._connect(uri=f"{where}?mode=ro") as db:
+        with self._usable(), self._connect(wait_s, f"{where}?mode=ro") as db:
             try:
                 _wait_for_tables(db)
             except sqlite3.OperationalError as error:
                 if _is(error, *LOCKED):
                     raise
                 # A rollback journal left by a crash must be played back first, which needs a writer.
-                with self._connect(uri=f"{where}?mode=rw") as writer:
+                with self._connect(wait_s, f"{where}?mode=rw") as writer:
                     _wait_for_tables(writer)
             yield db
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 from models.knobs import ConfigError, Problem, parse
 from playground.config.run import RunConfig
@@ -34,6 +33,7 @@ from playground.workers.standby import Standby, Worker
 TICK_S = 0.2
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
+LOCKED_S = 2.0  # after which a database that stays locked is taken as a reason to look for a worker that hangs
 
 
 class CannotDo(RuntimeError):
@@ -79,6 +79,8 @@ class Supervisor:
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
+        self._hung: dict[str, Death] = {}  # ended here, and not recorded yet
+        self._heartbeat_s = settings.heartbeat_s
         self._cores: dict[str, list[int]] = {}  # of each active run; all cores where another app has launched it
         self._silence = pulse.Silence()
         self._said = ""
@@ -296,9 +298,15 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._reap()
-        active, settings = self.db.runs_in(store.ACTIVE), self.limits()
+        try:
+            active, settings = self.db.runs_in(store.ACTIVE, LOCKED_S), self.limits()
+        except store.StoreBusy:
+            for run_id in self._cores:  # perhaps one of them hangs and keeps it locked
+                self._end_if_it_hangs(run_id)
+            raise
+        self._heartbeat_s = settings.heartbeat_s
         for run in active:
-            self._check_alive(run, settings.heartbeat_s)
+            self._check_alive(run)
         self.enforcer.enforce(active, settings)
         self._launch_waiting(active, settings)
         self._keep_standby()
@@ -316,37 +324,48 @@ class Supervisor:
             if status is not None or (isinstance(process, Worker) and process.is_orphan):
                 del self._children[run_id]
 
-    def _check_alive(self, run: Run, heartbeat_s: float) -> None:
-        """Mark a run as interrupted when its worker no longer holds the lock, and end the worker when it hangs. A worker that has
-        not taken its lock yet, perhaps launched by an earlier app, gets some time for it."""
+    def _check_alive(self, run: Run) -> None:
+        """Mark a run as interrupted when its worker no longer holds the lock, and end the worker when it hangs."""
         lock = RunFolder(self.settings.root, run.id).lock
         if locks.is_locked(lock):
             self._missing_since.pop(run.id, None)
-            if self._silence.of(lock) > heartbeat_s:
-                self._end_hanging(run, lock, heartbeat_s)
+            self._end_if_it_hangs(run.id)
             return
         self._silence.forget(lock)
-        since = self._missing_since.setdefault(run.id, time.monotonic())
+        died = self._hung.get(run.id) or self._death_of(run)
+        if died is not None and mark_dead(self.db, self.settings.root, run, died):
+            self._forget(run.id)
+
+    def _death_of(self, run: Run) -> Death | None:
+        """How the worker of a run that does not hold its lock died; None while it may still take it, perhaps launched by an earlier
+        app."""
         if run.id in self._children:  # on its way to the lock, or to its end
-            patience = heartbeat_s
+            patience = self._heartbeat_s
         else:
             patience = START_PATIENCE_S if run.state == store.STARTING and run.id not in self._ended else 2 * TICK_S
-        if time.monotonic() - since > patience:
-            died = how_it_died(self._ended.get(run.id))
-            if run.id in self._children:  # its exit status is not collected yet, so its process id cannot have been reused
-                self._children[run.id].kill()
-                died = Death(Cause.NOT_STARTED, f"its worker process did not get to work within {patience:g} s and was ended")
-            if mark_dead(self.db, self.settings.root, run, died):
-                self._missing_since.pop(run.id, None)
+        if time.monotonic() - self._missing_since.setdefault(run.id, time.monotonic()) <= patience:
+            return None
+        if run.id in self._children:  # its exit status is not collected yet, so its process id cannot have been reused
+            self._children[run.id].kill()
+            return Death(Cause.NOT_STARTED, f"its worker process did not get to work within {patience:g} s and was ended")
+        return how_it_died(self._ended.get(run.id))
 
-    def _end_hanging(self, run: Run, lock: Path, heartbeat_s: float) -> None:
+    def _forget(self, run_id: str) -> None:
+        """Forget what was noticed of a run's earlier workers."""
+        for noticed in (self._ended, self._hung, self._missing_since):
+            noticed.pop(run_id, None)
+
+    def _end_if_it_hangs(self, run_id: str) -> None:
         """Kill a worker that shows no sign of work, if it is certain which process that is."""
+        lock = RunFolder(self.settings.root, run_id).lock
+        if not locks.is_locked(lock) or self._silence.of(lock) <= self._heartbeat_s:
+            return
         self._silence.forget(lock)
         if pulse.end(lock):
-            died = Death(Cause.HUNG, f"its worker process hung ({heartbeat_s:g} s without a sign of work) and was ended")
-            mark_dead(self.db, self.settings.root, run, died)
+            words = f"its worker process hung ({self._heartbeat_s:g} s without a sign of work) and was ended"
+            self._hung[run_id] = Death(Cause.HUNG, words)
         elif pulse.holder(lock) is not None:
-            self._say(f"The worker of run {run.id} hangs and could not be ended; trying again.")
+            self._say(f"The worker of run {run_id} hangs and could not be ended; trying again.")
 
     def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
         n_active = len(active)
@@ -365,8 +384,7 @@ class Supervisor:
     def _launch(self, run: Run, threads: int) -> None:
         """Hand the run to the standby process if there is one, else to a new process, which imports torch first."""
         self._last_launch, pinned = time.monotonic(), ",".join(map(str, self._cores[run.id]))
-        self._ended.pop(run.id, None)
-        self._missing_since.pop(run.id, None)
+        self._forget(run.id)
         if self._standby is not None and self._standby.can_launch:
             with contextlib.suppress(BrokenPipeError):
                 self._children[run.id] = self._standby.launch(run.id, threads, pinned)

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from playground.data.tokenizers import UnknownCharacters
 from playground.runs import access, store
 from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.runs.store import NoSuchRun
+from playground.training.outcome import Cause
 from playground.workers.supervisor import CannotDo
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
@@ -391,6 +393,52 @@ def test_two_supervisors_start_nothing_twice(other_house, tiny):
     house.supervisor.shutdown()
     last = second.submit(tiny(), ALICE)
     house.wait(last, store.FINISHED)
+
+
+HANG_WITH_THE_DATABASE = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from playground.runs.folder import RunFolder
+from playground.runs.store import Store
+from playground.system import locks
+from playground.workers import pulse
+root, run_id = Path(sys.argv[1]), sys.argv[2]
+lock = locks.acquire(RunFolder(root, run_id).lock)
+pulse.sign(lock)
+print("at work", flush=True)
+input()
+db = sqlite3.connect(Store(root).path, isolation_level=None)
+db.execute("PRAGMA locking_mode=EXCLUSIVE")
+db.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_worker_that_hangs_with_the_database_locked_is_ended_and_the_queue_served_again(tmp_path, open_house, tiny, run_python):
+    house = open_house(tmp_path, max_running=2)
+    house.supervisor.shutdown()
+    house.supervisor.settings = house.settings = replace(house.settings, heartbeat_s=1)
+    run_id = house.supervisor.submit(tiny(), ALICE)
+    process = run_python("-c", HANG_WITH_THE_DATABASE, str(tmp_path), run_id)
+    try:
+        assert process.stdout.readline() == "at work\n"
+        assert house.db.change_state(run_id, store.RUNNING, [store.QUEUED])
+        supervisor = house.open()
+        house.until(lambda: run_id in supervisor._cores, "a look at the run")
+        print(file=process.stdin, flush=True)
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(store.StoreBusy):
+            house.db.runs_in(store.ACTIVE, 0.1)
+        house.until(lambda: process.poll() == -signal.SIGKILL, "the end of what hangs")
+        run = house.wait(run_id, store.INTERRUPTED)
+        assert run.cause == Cause.HUNG and "hung (1 s without a sign of work) and was ended" in run.reason
+        waiting = supervisor.submit(tiny(), ALICE)
+        house.until(lambda: house.state(waiting) != store.QUEUED, "the start of the next")
+    finally:
+        process.kill()
+        process.communicate()
+        house.close()
 
 
 @pytest.mark.parametrize("store_was_told", [True, False])
