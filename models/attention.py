@@ -9,6 +9,7 @@ value heads (H where not grouped), D head dimension, C channels (n_embd).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +27,11 @@ class Attend(nn.Module):
     """Scaled dot-product attention, softmax(scale q k^T + mask) v, by a fused kernel where one can compute it.
 
     It is a separate module so that a forward hook sees its queries and keys: `weights` computes
-    from them the attention map, which the fused kernel never writes out.
+    from them the attention map, which the fused kernel never writes out. `fused` is that kernel; whoever computes several
+    models at once puts another one in its place.
     """
+
+    fused: Callable[..., Tensor] = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
@@ -41,8 +45,8 @@ class Attend(nn.Module):
         if self.softcap is not None:
             return F.dropout(self.weights(q, k), dropout) @ v
         if self.plain(q.size(-2), k.size(-2)):
-            return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1, dropout_p=dropout, scale=self.scale)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask(q, k), dropout_p=dropout, scale=self.scale)
+            return self.fused(q, k, v, is_causal=q.size(-2) > 1, dropout_p=dropout, scale=self.scale)
+        return self.fused(q, k, v, attn_mask=self.mask(q, k), dropout_p=dropout, scale=self.scale)
 
     def plain(self, new: int, seen: int) -> bool:
         """Whether the mask is only causal: all tokens are new, or a single new token sees all of them."""

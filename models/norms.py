@@ -34,7 +34,9 @@ class RMSNorm(nn.Module):
         self.bias = nn.Parameter(zeros(width)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) -> (B, T, C)
-        y = F.rms_norm(x, self.width, self.weight, self.eps)
+        # Only where both have one dtype does a GPU compute it in one kernel.
+        gain = None if self.weight is None else self.weight.to(x.dtype)
+        y = F.rms_norm(x, self.width, gain, self.eps)
         return y if self.bias is None else y + self.bias
 
 

@@ -40,6 +40,11 @@ LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.
 MACHINE = estimate.Machine(threads=1, layer_s=1e-4, speeds=(1e9, 1e9, 1e9))
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """A run config small enough to train in a blink; `tiny(**{"model.n_layer": 2})` changes it."""

@@ -10,6 +10,7 @@ import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -41,6 +42,15 @@ class CheckpointInfo:
     threads: int
 
 
+class Snapshot(NamedTuple):
+    """What a checkpoint holds: `weights` and the rest of the training `state` by name, on the CPU, and the `metadata` of the weights."""
+
+    info: CheckpointInfo
+    weights: dict[str, Tensor]
+    state: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
 class Checkpoints:
     """The checkpoint folder of one run."""
 
@@ -56,8 +66,9 @@ class Checkpoints:
     def info_path(self, step: int) -> Path:
         return paths.info(self.folder, step)
 
-    def save(self, info: CheckpointInfo, weights: dict[str, Tensor], state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    def save(self, snapshot: Snapshot) -> None:
         """Publish a checkpoint, then thin out older ones. Raises OSError (a full disk) with the older ones intact."""
+        info, weights, state, metadata = snapshot
         self.folder.mkdir(parents=True, exist_ok=True)
         publish(self.weights_path(info.step), save(weights, metadata))
         publish(self.state_path(info.step), save(state))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from playground.data.batches import Source
+from playground.training.devices import exactly, generator_of
 
 WARM_UP_STEPS = 3
 
@@ -35,12 +36,13 @@ class StepRunner:
 
     def take(self, update: Update, watched: bool = False) -> tuple[Tensor, Tensor]:
         """The next step, always by the same update; eager where hooks watch it, because a replay calls none."""
-        captured = None if watched else self._captured(update)
-        if captured is not None:
-            return captured.replay()
-        self.eager_steps += 1
-        with side_stream(self.stream):
-            return update(lambda _: self.batches.next())
+        with exactly(self.batches.device):
+            captured = None if watched else self._captured(update)
+            if captured is not None:
+                return captured.replay()
+            self.eager_steps += 1
+            with side_stream(self.stream):
+                return update(lambda _: self.batches.next())
 
     def _captured(self, update: Update) -> CapturedStep | None:
         if self.stream is None or self.not_captured or self.eager_steps < WARM_UP_STEPS:
@@ -50,6 +52,9 @@ class StepRunner:
                 with torch.cuda.stream(torch.cuda.current_stream(self.batches.device)):  # restores the stream after a failed capture
                     self.captured = CapturedStep(update, self.batches, self.accumulation)
             except RuntimeError as error:
+                # A capture that fails leaves the generator in the middle of it, where eager steps could draw nothing.
+                generator = generator_of(self.batches.device)
+                generator.graphsafe_set_state(generator.clone_state())
                 self.not_captured = f"each kernel is launched by itself: no CUDA graph can be captured ({str(error).splitlines()[0]})"
         return self.captured
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from models.knobs import ConfigError, Problem
 from models.linear import multiplies_bfloat16
@@ -33,6 +36,67 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
         return getattr(torch, wanted)
     native = {"cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False), "cpu": multiplies_bfloat16}
     return torch.bfloat16 if device.type in native and native[device.type]() else torch.float32
+
+
+def set_up(device: torch.device) -> None:
+    """Choose libraries for a GPU. cuDNN's attention is left out: it prepares a plan for each new shape, which took 60 ms for each
+    token that is written, and its steps are no faster than the flash kernel's (H100, torch 2.11)."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # its sums have a fixed order then; read when cuBLAS is first used
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+@contextlib.contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """Inside the `with` a GPU computes with kernels that add in a fixed order, so that a resumed run is the undisturbed one to the bit.
+    A CPU does so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.use_deterministic_algorithms(True)
+    # Every tensor is written before it is read. The module is a class in disguise, which pyright does not see.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def seed_draws(device: torch.device, *numbers: int) -> None:
+    """Seed what is drawn on a device from now on, such as dropout's masks, by these numbers."""
+    seed = int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1
+    if device.type == "mps":
+        torch.mps.manual_seed(seed)
+    else:
+        generator_of(device).manual_seed(seed)
+
+
+def generator_of(device: torch.device) -> torch.Generator:
+    """The generator that draws on a CPU or GPU where no other is named."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    return torch.default_generator
+
+
+class Coming:
+    """Numbers on their way from a device to this side: what is queued on the device goes on meanwhile."""
+
+    def __init__(self, numbers: Tensor):
+        self._sent = torch.cuda.Event() if numbers.is_cuda else None
+        if self._sent is None:
+            self._here = numbers
+        else:
+            self._here = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True).copy_(numbers, non_blocking=True)
+            self._sent.record()
+
+    def arrived(self) -> bool:
+        return self._sent is None or self._sent.query()
+
+    def read(self) -> list:
+        """The numbers, once they have arrived."""
+        if self._sent is not None:
+            self._sent.synchronize()
+        return self._here.tolist()
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:

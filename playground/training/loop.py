@@ -7,11 +7,11 @@ what is wanted.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,7 +24,8 @@ from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.inside import measures
 from playground.system.files import text_hash
 from playground.training import paths, probes
-from playground.training.checkpoints import Checkpoints
+from playground.training.checkpoints import CheckpointInfo, Checkpoints
+from playground.training.curve import AT_MOST_COMING, Curve
 from playground.training.devices import one_thread
 from playground.training.events import (
     Accuracy,
@@ -34,7 +35,6 @@ from playground.training.events import (
     Facts,
     Notice,
     Probed,
-    Progress,
     Sample,
     Validation,
 )
@@ -48,6 +48,7 @@ EARLY_CREDIT_S = 0.08
 SAMPLE_CREDIT = 3  # times the credit: samples change most in the first half minute
 N_ANSWERS = 8
 UNFINISHED = ("paused", "interrupted", "queued")  # states of a run that is not over
+WRITER = ThreadPoolExecutor(1, "checkpoints")  # writes those of all runs of this process
 CALMER = "try a lower learning rate or more warm-up"
 
 
@@ -127,13 +128,11 @@ class Pacer:
         self.before += seconds
 
 
-@dataclass
-class Window:
-    """Sums since the last recorded point; tensors stay on the device until they are read."""
+class BeingSaved(NamedTuple):
+    """A checkpoint that a thread is writing."""
 
-    losses: list[Tensor] = field(default_factory=list)
-    norms: list[Tensor] = field(default_factory=list)
-    lr: float = 0.0
+    info: CheckpointInfo
+    written: Future[None]
 
 
 class Loop:
@@ -154,8 +153,8 @@ class Loop:
         self.train_loss: float | None = None
         self.val_loss: float | None = None
         self.diverged: str | None = None
-        self.window = Window()
-        self.speeds: list[tuple[float, int]] = []
+        self.being_saved: BeingSaved | None = None
+        self.saves_aside = state.device.type == "cuda"  # a CPU would only train slower meanwhile, with twice the memory
         self.probe_text, self.probe_tokens = self._first_probe()
         self.asked_probe_text = self.probe_text
         self.last_saved = self.last_probed = -1
@@ -179,7 +178,7 @@ class Loop:
         state = self.state
         if self.observe:
             self.folder.mkdir(parents=True, exist_ok=True)
-        self.began_s, self.began_tokens = state.seconds, state.tokens
+        self.began_s, self.began_tokens, self.curve = state.seconds, state.tokens, Curve(state)
         self.clock_zero = time.perf_counter() - state.seconds
         self.last_sync = 0.0
         wanted = Orders()
@@ -208,9 +207,7 @@ class Loop:
             self.probing.add(taken.cost_s)
         else:
             step = yield False
-        self.window.losses.append(step.loss)
-        self.window.norms.append(step.norm)
-        self.window.lr = step.lr
+        self.curve.add(step)
 
     def _introduce(self) -> None:
         """Emit the facts about the data, and the answers before training."""
@@ -241,6 +238,7 @@ class Loop:
 
     def _after_step(self, wanted: Orders) -> Orders:
         train, step = self.config.train, self.state.steps_done
+        self._receive(AT_MOST_COMING)
         if step == 1 or step % train.log_interval == 0:
             self._record()
         looks = step % self.config.probe.interval == 0 and (self.probes_now or self.sampling.due())
@@ -254,6 +252,7 @@ class Loop:
             self._look()
         if step % train.checkpoint_interval == 0 and self._ending(wanted) is None:  # the last checkpoint waits for the final held-out loss
             self._save()
+        self._saved()
         if self.state.runner.not_captured and not self.told:
             self.told = True
             self.link.emit(Notice(step, self.state.runner.not_captured))
@@ -270,6 +269,7 @@ class Loop:
         validation_s = self.validating.spent
         if self.observe:
             self._record()
+            self._receive()
             self._check_weights()
             if self.diverged is not None:
                 ending = Ending("diverged", Cause.DIVERGED, self.diverged)
@@ -278,6 +278,7 @@ class Loop:
                     self._validate(whole=True)
                     self._look(always=True)
                 self._save()
+                self._saved(wait=True)
             self.link.sync()
         return Outcome(
             **ending._asdict(),
@@ -295,48 +296,32 @@ class Loop:
         )
 
     def _record(self) -> None:
-        """One point of the curves: the mean over the window."""
-        window = self.window
-        if not window.losses:
-            return
+        """One point of the curves, which `_receive` takes in once it is there."""
         with self.recording.measured():
-            losses, norms = torch.stack(window.losses).float().tolist(), torch.stack(window.norms).float().tolist()
-            self.window = Window()
-            bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
-            self.train_loss = losses[bad] if bad is not None else sum(losses) / len(losses)
-            if bad is not None:
-                step = self.state.steps_done - len(losses) + bad + 1
-                self.diverged = f"the training loss was {losses[bad]} at step {step}; {CALMER}"
-            self.link.emit(
-                Progress(
-                    step=self.state.steps_done,
-                    tokens=self.state.tokens,
-                    seconds=self.state.seconds,
-                    loss=self.train_loss,
-                    grad_norm=sum(norms) / len(norms),
-                    lr=window.lr,
-                    tokens_per_s=self._speed(),
-                )
-            )
+            self.curve.send()
+        self._receive(AT_MOST_COMING)
+
+    def _receive(self, at_most: int = 0) -> None:
+        """Take in the points that are there; wait while more than `at_most` are not."""
+        for progress, bad_step in self.curve.arrived(at_most):
+            if self.diverged is not None:
+                continue
+            with self.recording.measured():  # the work and not the wait, in which the device trains
+                self.train_loss = progress.loss
+                if bad_step is not None:
+                    self.diverged = f"the training loss was {progress.loss} at step {bad_step}; {CALMER}"
+                self.link.emit(progress)
 
     def _check_weights(self) -> None:
         """Called before weights are probed, sampled from or saved: the last update may have made them non-finite,
         which the loss shows only at the next step."""
+        self._receive()
         if self.diverged is not None or all(parameter.isfinite().all() for parameter in self.state.model.parameters()):
             return
         self._record()
+        self._receive()
         if self.diverged is None:
             self.diverged = f"a weight was no longer a finite number after step {self.state.steps_done}; {CALMER}"
-
-    def _speed(self) -> float:
-        """Tokens per second over the last two seconds or so."""
-        self.speeds.append((self.state.seconds, self.state.tokens))
-        while len(self.speeds) > 2 and self.speeds[0][0] < self.state.seconds - 2:
-            self.speeds.pop(0)
-        (since, before), (now, tokens) = self.speeds[0], self.speeds[-1]
-        if len(self.speeds) == 1:
-            since, before = self.began_s, self.began_tokens
-        return (tokens - before) / max(now - since, 1e-9)
 
     def _validate(self, whole: bool = False) -> None:
         """The held-out loss, on a fixed span that costs about a hundredth of the training between two, or on the whole."""
@@ -437,13 +422,30 @@ class Loop:
     def _save(self) -> None:
         if self.state.steps_done == self.last_saved:
             return
+        self._saved(wait=True)
         # Earlier events are passed on first: a run that resumes from this checkpoint must not lack them.
         with self.recording.measured():
             self.link.flush()
         with self.saving.measured():
-            self.state.save(self.checkpoints, self.train_loss, self.val_loss)
-        self.last_saved = self.state.steps_done
-        self.link.emit(Checkpoint(self.last_saved, train_loss=self.train_loss, val_loss=self.val_loss))
+            self.last_saved = self.state.steps_done
+            snapshot = self.state.snapshot(self.train_loss, self.val_loss, copy=self.saves_aside)
+            if self.saves_aside:
+                self.being_saved = BeingSaved(snapshot.info, WRITER.submit(self.checkpoints.save, snapshot))
+            else:
+                self.checkpoints.save(snapshot)
+                self._tell_of(snapshot.info)
+
+    def _saved(self, wait: bool = False) -> None:
+        """Tell of a checkpoint that has been written aside. Raises OSError where it could not be."""
+        if self.being_saved is None or not (wait or self.being_saved.written.done()):
+            return
+        being_saved, self.being_saved = self.being_saved, None
+        with self.saving.measured():
+            being_saved.written.result()
+        self._tell_of(being_saved.info)
+
+    def _tell_of(self, info: CheckpointInfo) -> None:
+        self.link.emit(Checkpoint(info.step, train_loss=info.train_loss, val_loss=info.val_loss))
 
     def _sync(self) -> Orders:
         with self.recording.measured():

@@ -27,13 +27,14 @@ from playground.training.checkpoints import (
     CheckpointError,
     CheckpointInfo,
     Checkpoints,
+    Snapshot,
     model_weights,
     optimizer_tensors,
     restore_optimizer,
     set_weights,
 )
 from playground.training.cuda_graph import StepRunner
-from playground.training.devices import autocast, choose_dtype
+from playground.training.devices import autocast, choose_dtype, seed_draws, set_up
 from playground.training.optim import Schedule, build_optimizer, set_rate
 from playground.training.optimizers import Averaging
 
@@ -61,7 +62,7 @@ class Step(NamedTuple):
 
 
 class TrainState:
-    """Model, optimizer, position in the data, random state, and the counts of steps and seconds.
+    """Model, optimizer, position in the data, and the counts of steps and seconds.
 
     A fresh one depends on the config alone; `save` and `restore` make a continued run
     bit-identical to an undisturbed one on the same machine, torch and thread count.
@@ -69,6 +70,7 @@ class TrainState:
 
     def __init__(self, config: CompleteRun, data: Data, device: torch.device):
         self.config, self.data, self.device = config, data, device
+        set_up(device)
         torch.manual_seed(config.train.seed)
         self.model = GPT(config.model).to(device).train()
         dtype = choose_dtype(config.train.dtype, device)
@@ -94,7 +96,9 @@ class TrainState:
         return self.took(loss, norm, lr)
 
     def next_rate(self) -> float:
-        """Set the learning rate of the next update; returns it."""
+        """Set the learning rate of the next update and seed what it draws; returns the rate."""
+        # By seed and step alone, so that eager, recorded and resumed steps have the same masks.
+        seed_draws(self.device, self.config.train.seed, self.steps_done)
         lr = self.schedule.lr(self.steps_done, self.seconds)
         set_rate(self.optimizer, lr)
         return lr
@@ -109,7 +113,7 @@ class TrainState:
         n, losses = self.config.train.accumulation, []
         self.optimizer.zero_grad(set_to_none=True)
         for i in range(n):
-            loss = self._loss(*batch(i)) / n
+            loss = self.loss(*batch(i)) / n
             loss.backward()
             losses.append(loss.detach())
         return reduce(torch.add, losses), self.descend()
@@ -121,7 +125,8 @@ class TrainState:
         self.optimizer.step()
         return norm
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> ()
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:  # 2 x (B, T) -> ()
+        """Mean loss in nats per token."""
         return F.cross_entropy(self._logits(inputs).view(-1, self.config.model.vocab_size), targets.reshape(-1))
 
     def _logits(self, inputs: Tensor) -> Tensor:  # (B, T) -> (B, T, V)
@@ -179,13 +184,9 @@ class TrainState:
             n_examples=int(examples),
         )
 
-    def save(self, checkpoints: Checkpoints, train_loss: float | None, val_loss: float | None) -> None:
-        """Publish a checkpoint from which `restore` goes on exactly. Raises OSError on a full disk."""
-        state = {"batches": self.batches.state, "rng.cpu": torch.get_rng_state(), **optimizer_tensors(self.optimizer)}
-        if self.device.type == "cuda":
-            state["rng.cuda"] = torch.cuda.get_rng_state(self.device)
-        elif self.device.type == "mps":
-            state["rng.mps"] = torch.mps.get_rng_state()
+    def snapshot(self, train_loss: float | None, val_loss: float | None, copy: bool = False) -> Snapshot:
+        """What a checkpoint holds, from which `restore` goes on exactly. On a CPU its tensors are those that train on, unless `copy`."""
+        state = {"batches": self.batches.state, **optimizer_tensors(self.optimizer)}
         info = CheckpointInfo(
             step=self.steps_done,
             tokens=self.tokens,
@@ -199,29 +200,29 @@ class TrainState:
         )
         metadata = {"config": self.config.model_dump_json(), "tokenizer": self.data.tokenizer.to_json(), "step": str(self.steps_done)}
         with self.evaluation_weights():
-            checkpoints.save(info, model_weights(self.model), state, metadata)
+            weights = model_weights(self.model)
+        if copy and self.device.type == "cpu":
+            weights, state = ({name: tensor.clone() for name, tensor in tensors.items()} for tensors in (weights, state))
+        return Snapshot(info, weights, state, metadata)
+
+    def save(self, checkpoints: Checkpoints, train_loss: float | None, val_loss: float | None) -> None:
+        """Publish a checkpoint. Raises OSError on a full disk."""
+        checkpoints.save(self.snapshot(train_loss, val_loss))
 
     def restore(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:
         """Go back to a checkpoint of this very config; raises CheckpointError."""
         if info.digest != self.config.digest:
             raise CheckpointError(f"checkpoint {info.step} belongs to another configuration")
-        state = self.start_from(checkpoints, info)
-        torch.set_rng_state(state["rng.cpu"])
-        if "rng.cuda" in state and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["rng.cuda"], self.device)
-        if "rng.mps" in state and self.device.type == "mps":
-            torch.mps.set_rng_state(state["rng.mps"])
+        self.start_from(checkpoints, info)
         self.steps_done, self.seconds = info.step, info.seconds
         self.schedule.warmup_ended_s = info.warmup_ended_s
 
-    def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> dict[str, Tensor]:
+    def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:
         """Take over a run's weights, optimizer state and position in the data, but not its count of
-        steps; returns the whole saved state. Raises CheckpointError where the model is another one."""
+        steps. Raises CheckpointError where the model is another one."""
         set_weights(self.model, checkpoints.weights(info.step), checkpoints.weights_path(info.step).name)
         state, source = checkpoints.state(info.step), checkpoints.state_path(info.step).name
-        for name in ("batches", "rng.cpu"):
-            if name not in state:
-                raise CheckpointError(f"{source} is not the state of a run: it lacks {name}")
+        if "batches" not in state:
+            raise CheckpointError(f"{source} is not the state of a run: it lacks batches")
         restore_optimizer(self.optimizer, state, source)
         self.batches.state = state["batches"]
-        return state

@@ -21,6 +21,7 @@ from playground.training.checkpoints import (
     CheckpointError,
     CheckpointInfo,
     Checkpoints,
+    Snapshot,
     evenly,
     load_model,
 )
@@ -31,7 +32,8 @@ def info(step, val_loss=None):
 
 
 def save_one(checkpoints, step, val_loss=None):
-    checkpoints.save(info(step, val_loss), {"w": torch.full((2,), float(step))}, {"s": torch.tensor([step])}, {"step": str(step)})
+    weights, state = {"w": torch.full((2,), float(step))}, {"s": torch.tensor([step])}
+    checkpoints.save(Snapshot(info(step, val_loss), weights, state, {"step": str(step)}))
 
 
 def save_run(state, folder, steps=3):
@@ -194,7 +196,6 @@ def test_weights_of_another_model_are_refused_by_what_differs(new_state, tmp_pat
     ("change", "words"),
     [
         (lambda tensors: tensors.pop("batches"), "lacks batches"),
-        (lambda tensors: tensors.pop("rng.cpu"), "lacks rng.cpu"),
         (lambda tensors: tensors.update({"optim.0.exp_avg": torch.zeros(3, 3)}), "optim.0.exp_avg is of another model"),
         (lambda tensors: tensors.update({"optim.99.exp_avg": torch.zeros(3, 3)}), "optim.99.exp_avg is of another model"),
     ],

@@ -198,6 +198,46 @@ def test_checkpoints_say_what_was_known_when_they_were_saved(new_state, run_loop
     assert [info.tokens for info in infos] == [step * 32 for step in (0, 5, 10, 15, 20)]
 
 
+def test_a_checkpoint_that_a_thread_writes_is_the_same_and_told_of_once_it_is_there(new_state, link_of, tmp_path):
+    loops = {}
+    for aside in (False, True):
+        link = link_of({})
+        link.loop = loops[aside] = Loop(new_state({"optim.name": "schedule_free"}), tmp_path / str(aside), link)
+        link.loop.saves_aside = aside
+        emit, there = link.emit, link.loop.checkpoints.info_path
+
+        def checked(event, emit=emit, there=there):
+            assert not isinstance(event, Checkpoint) or there(event.step).exists()
+            emit(event)
+
+        link.emit = checked
+        assert link.loop.run().state == "finished"
+    ours, theirs = (loop.checkpoints for loop in loops.values())
+    assert [info.step for info in ours.list()] == [info.step for info in theirs.list()] == [0, 5, 10, 15, 20]
+    for read in (lambda kept, step: kept.weights(step), lambda kept, step: kept.state(step) if step > 10 else {}):
+        for step in (0, 5, 10, 15, 20):
+            one, other = read(ours, step), read(theirs, step)
+            assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert [[event.step for event in loop.link.of(Checkpoint)] for loop in loops.values()] == [[0, 5, 10, 15, 20]] * 2
+
+
+def test_a_thread_that_cannot_write_a_checkpoint_ends_the_run(new_state, tmp_path, monkeypatch):
+    loop = Loop(new_state(), tmp_path)
+    loop.saves_aside = True
+    save = loop.checkpoints.save
+
+    def full(snapshot):
+        if snapshot.info.step == 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(snapshot)
+
+    monkeypatch.setattr(loop.checkpoints, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        loop.run()
+    assert [info.step for info in loop.checkpoints.list()] == [0, 5]
+    assert loop.state.steps_done < 20
+
+
 def test_samples_come_from_the_model_as_it_is_and_are_repeatable(new_state, run_loop, tmp_path):
     state = new_state({"probe.interval": 1})
     _, link = run_loop(state, tmp_path)
