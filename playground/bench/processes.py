@@ -33,13 +33,8 @@ def run_in_worker(config: RunConfig, settings: Settings, beside: Callable[[str],
     db = Store(settings.root)
     db.create()
     run_id = create_run(db, settings, config, HOST, state=store.STARTING)
-    options = ["--root", str(settings.root), "--nice", str(settings.nice), "--threads", str(settings.n_cpus), "--run", run_id]
     began = time.monotonic()
-    with open(RunFolder(settings.root, run_id).log, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "playground.workers.worker", *options],
-            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=calm_threads(os.environ),
-        )  # fmt: skip
+    process = start_worker(settings, run_id)
     try:
         first_s = first_loss(db, run_id, began)
         if beside is not None:
@@ -53,6 +48,16 @@ def run_in_worker(config: RunConfig, settings: Settings, beside: Callable[[str],
     if run.state != store.FINISHED:
         raise OSError(f"the measured run is {run.state}: {run.reason}")
     return run, first_s
+
+
+def start_worker(settings: Settings, run_id: str) -> subprocess.Popen:
+    """A worker process that trains a run that is `starting`."""
+    options = ["--root", str(settings.root), "--nice", str(settings.nice), "--threads", str(settings.n_cpus), "--run", run_id]
+    with open(RunFolder(settings.root, run_id).log, "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "playground.workers.worker", *options],
+            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=calm_threads(os.environ),
+        )  # fmt: skip
 
 
 def first_loss(db: Store, run_id: str, began: float) -> float:

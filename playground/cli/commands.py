@@ -259,7 +259,7 @@ def bench(typed: Typed) -> int:
     """Measure in a temporary folder, then print one table or one JSON object."""
     seconds, pairs = number(typed, "seconds", 10.0, 1, 3600), int(number(typed, "pairs", 3, 1, 100))
     repeat, checkout = int(number(typed, "repeat", 1, 1, MOST_RUNS)), typed.text("against")
-    if checkout is not None:
+    if checkout is not None or "gpu" in typed.values:
         typed.values.setdefault("preset", "nanogpt-cpu")
     with tempfile.TemporaryDirectory(prefix="playground-bench-") as folder:
         typed.values["root"] = folder
@@ -275,6 +275,11 @@ def bench(typed: Typed) -> int:
 
             recipe, compared = against.measure(settings, checkout, config.data.source, pairs)
             said, words = against.as_json(recipe, compared), against.table(recipe, compared)
+        elif "gpu" in typed.values:
+            from playground.bench import gpu
+
+            figures = gpu.measure(settings, config.data.source)
+            said, words = gpu.as_json(figures), gpu.table(figures)
         elif repeat > 1:
             from playground.bench import stacked
 
@@ -348,6 +353,7 @@ BENCH_FLAGS = (
     Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
     Flag("pairs", "N", "How many times each row is measured. (default 3, from 1 up to 100)"),
     Flag("repeat", "N", "Instead, compare N runs trained together as one program with one run alone."),
+    Flag("gpu", "", "Instead, measure what this machine's GPU does, on the text of --data.source."),
     Flag("browser", "PATH", "Instead, measure the load of the Inside tab in this Chromium, --seconds long for each view."),
     Flag("view", "NAME", "With --browser: measure this view of the tab only."),
     Flag("against", "PATH", "Instead, compare with the training script of this checkout of nanoGPT, on the text of --data.source."),
@@ -377,7 +383,7 @@ COMMANDS = {
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
     "data": Command("data [--json]", "List the built-in texts and tasks, with their settings.", data),
     "bench": Command(
-        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N] [--browser PATH] [--against PATH] [--json]",
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N|--gpu|--browser PATH|--against PATH] [--json]",
         "Measure the training speed beside a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

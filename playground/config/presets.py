@@ -164,7 +164,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "fast-gpu": Preset(
         "Fast on a GPU",
-        "The recipe of “Fast on a CPU” at the size of nanoGPT's GPU recipe; not yet tuned on a GPU.",
+        "The recipe of “Fast on a CPU” at the size of nanoGPT's GPU recipe.",
         RunConfig(
             model=changed(architectures.FAST, n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
             data=DataConfig(source="tiny-shakespeare"),

@@ -17,7 +17,7 @@ from playground.training.state import TrainState
 
 N_STEPS = 20
 EACH = [{"train.seed": 1}, {"train.seed": 2, "optim.lr": 0.003, "optim.grad_clip": 0.1}, {"train.seed": 3, "optim.warmup_steps": 6}]
-MAGNIFIES = {"muon": 5, "lion": 5}  # a sign and an orthogonal matrix depend on small gradients as much as on large ones
+MAGNIFIES = {"muon": 5, "lion": 10}  # a sign and an orthogonal matrix depend on small gradients as much as on large ones
 SHAPES = [{"optim.name": name} for name in OPTIMIZERS]
 SHAPES += [
     {"train.accumulation": 3}, {"model.tie_weights": False}, {"model.share_layers": True}, {"model.position": "rope"},
