@@ -63,19 +63,13 @@ def exactly(device: torch.device) -> Iterator[None]:
 
 
 def seed_draws(device: torch.device, *numbers: int) -> None:
-    """Seed what is drawn on a device from now on, such as dropout's masks, by these numbers."""
-    seed = int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1
-    if device.type == "mps":
-        torch.mps.manual_seed(seed)
-    else:
-        generator_of(device).manual_seed(seed)
+    """Seed what is drawn on a GPU from now on, such as dropout's masks, by these numbers."""
+    generator_of(device).manual_seed(int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1)
 
 
 def generator_of(device: torch.device) -> torch.Generator:
-    """The generator that draws on a CPU or GPU where no other is named."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
-    return torch.default_generator
+    """The generator that draws on a GPU where no other is named."""
+    return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
 
 
 class Coming:

@@ -46,6 +46,7 @@ PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
 TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
 EARLY_CREDIT_S = 0.08
 SAMPLE_CREDIT = 3  # times the credit: samples change most in the first half minute
+EARLY_SAMPLES, EARLY_REST = 3, 5  # so that soon after its start a run has written something that is not noise, also on a slow machine
 N_ANSWERS = 8
 UNFINISHED = ("paused", "interrupted", "queued")  # states of a run that is not over
 WRITER = ThreadPoolExecutor(1, "checkpoints")  # writes those of all runs of this process
@@ -103,16 +104,20 @@ class Ending(NamedTuple):
 class Pacer:
     """Spaces an activity out so that it takes at most `share` of the time, by its measured cost.
 
-    A credit of a few seconds lets the first ones happen early, when most changes.
+    A credit of a few seconds lets the first ones happen early, when most changes. However dear they are, the first `early` ones happen
+    as soon as `EARLY_REST` times the cost of the one before has passed.
     """
 
-    def __init__(self, share: float, credit_s: float = 0.0, clock=time.perf_counter):
-        self.share, self.credit_s, self.clock = share, credit_s, clock
+    def __init__(self, share: float, credit_s: float = 0.0, early: int = 0, clock=time.perf_counter):
+        self.share, self.credit_s, self.early, self.clock = share, credit_s, early, clock
         self.began, self.spent, self.last_cost, self.before = clock(), 0.0, 0.0, 0.0
+        self.times, self.ended = 0, self.began
 
     def due(self) -> bool:
-        allowed = self.credit_s + self.share * (self.clock() - self.began)
-        return self.spent + self.last_cost <= allowed
+        now = self.clock()
+        if self.times < self.early and now - self.ended >= EARLY_REST * self.last_cost:
+            return True
+        return self.spent + self.last_cost <= self.credit_s + self.share * (now - self.began)
 
     @contextmanager
     def measured(self) -> Iterator[None]:
@@ -120,8 +125,10 @@ class Pacer:
         try:
             yield
         finally:
-            self.last_cost, self.before = self.before + self.clock() - start, 0.0
+            self.ended = self.clock()
+            self.last_cost, self.before = self.before + self.ended - start, 0.0
             self.spent += self.last_cost
+            self.times += 1
 
     def add(self, seconds: float) -> None:
         """Count time spent before the next `measured` block as a part of it."""
@@ -146,7 +153,7 @@ class Loop:
         self.data, self.tokenizer = state.data, state.data.tokenizer
         self.validation_share = TASK_VALIDATION_SHARE if self.data.is_task else VALIDATION_SHARE
         self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)
-        self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S * SAMPLE_CREDIT)
+        self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S * SAMPLE_CREDIT, early=EARLY_SAMPLES if share == 1 else 0)
         self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # not scaled by `share`: runs are compared by their held-out loss
         self.sync_every_s = min(SYNC_EVERY_S / share, MAX_SYNC_S)
         self.recording, self.saving = Pacer(1.0), Pacer(1.0)

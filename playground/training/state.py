@@ -62,7 +62,7 @@ class Step(NamedTuple):
 
 
 class TrainState:
-    """Model, optimizer, position in the data, and the counts of steps and seconds.
+    """Model, optimizer, position in the data, random state, and the counts of steps and seconds.
 
     A fresh one depends on the config alone; `save` and `restore` make a continued run
     bit-identical to an undisturbed one on the same machine, torch and thread count.
@@ -96,9 +96,9 @@ class TrainState:
         return self.took(loss, norm, lr)
 
     def next_rate(self) -> float:
-        """Set the learning rate of the next update and seed what it draws; returns the rate."""
-        # By seed and step alone, so that eager, recorded and resumed steps have the same masks.
-        seed_draws(self.device, self.config.train.seed, self.steps_done)
+        """Set the learning rate of the next update; returns it. Also seeds what the update draws on a GPU."""
+        if self.device.type == "cuda":  # by seed and step alone, so that eager, recorded and resumed steps have the same masks
+            seed_draws(self.device, self.config.train.seed, self.steps_done)
         lr = self.schedule.lr(self.steps_done, self.seconds)
         set_rate(self.optimizer, lr)
         return lr
@@ -186,7 +186,9 @@ class TrainState:
 
     def snapshot(self, train_loss: float | None, val_loss: float | None, copy: bool = False) -> Snapshot:
         """What a checkpoint holds, from which `restore` goes on exactly. On a CPU its tensors are those that train on, unless `copy`."""
-        state = {"batches": self.batches.state, **optimizer_tensors(self.optimizer)}
+        state = {"batches": self.batches.state, "rng.cpu": torch.get_rng_state(), **optimizer_tensors(self.optimizer)}
+        if self.device.type == "mps":
+            state["rng.mps"] = torch.mps.get_rng_state()
         info = CheckpointInfo(
             step=self.steps_done,
             tokens=self.tokens,
@@ -213,16 +215,21 @@ class TrainState:
         """Go back to a checkpoint of this very config; raises CheckpointError."""
         if info.digest != self.config.digest:
             raise CheckpointError(f"checkpoint {info.step} belongs to another configuration")
-        self.start_from(checkpoints, info)
+        state = self.start_from(checkpoints, info)
+        torch.set_rng_state(state["rng.cpu"])
+        if "rng.mps" in state and self.device.type == "mps":
+            torch.mps.set_rng_state(state["rng.mps"])
         self.steps_done, self.seconds = info.step, info.seconds
         self.schedule.warmup_ended_s = info.warmup_ended_s
 
-    def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:
+    def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> dict[str, Tensor]:
         """Take over a run's weights, optimizer state and position in the data, but not its count of
-        steps. Raises CheckpointError where the model is another one."""
+        steps; returns the whole saved state. Raises CheckpointError where the model is another one."""
         set_weights(self.model, checkpoints.weights(info.step), checkpoints.weights_path(info.step).name)
         state, source = checkpoints.state(info.step), checkpoints.state_path(info.step).name
-        if "batches" not in state:
-            raise CheckpointError(f"{source} is not the state of a run: it lacks batches")
+        for name in ("batches", "rng.cpu"):
+            if name not in state:
+                raise CheckpointError(f"{source} is not the state of a run: it lacks {name}")
         restore_optimizer(self.optimizer, state, source)
         self.batches.state = state["batches"]
+        return state

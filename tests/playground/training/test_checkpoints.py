@@ -196,6 +196,7 @@ def test_weights_of_another_model_are_refused_by_what_differs(new_state, tmp_pat
     ("change", "words"),
     [
         (lambda tensors: tensors.pop("batches"), "lacks batches"),
+        (lambda tensors: tensors.pop("rng.cpu"), "lacks rng.cpu"),
         (lambda tensors: tensors.update({"optim.0.exp_avg": torch.zeros(3, 3)}), "optim.0.exp_avg is of another model"),
         (lambda tensors: tensors.update({"optim.99.exp_avg": torch.zeros(3, 3)}), "optim.99.exp_avg is of another model"),
     ],

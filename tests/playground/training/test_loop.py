@@ -279,7 +279,7 @@ class Clock:
 def test_a_pacer_holds_its_share_of_the_time(share, cost):
     """A thousand seconds of asking ten times a second: never more than the credit and the share, and not far less."""
     clock = Clock()
-    pacer, times = Pacer(share, EARLY_CREDIT_S, clock), 0
+    pacer, times = Pacer(share, EARLY_CREDIT_S, clock=clock), 0
     while clock.now < 1000:
         clock.now += 0.1
         if pacer.due():
@@ -289,6 +289,19 @@ def test_a_pacer_holds_its_share_of_the_time(share, cost):
         assert pacer.spent <= EARLY_CREDIT_S + share * clock.now + cost
     assert pacer.spent == pytest.approx(times * cost)
     assert pacer.spent >= min(0.8 * share * 1000, 0.8 * cost / (0.1 + cost) * 1000) - 2 * cost
+
+
+def test_the_first_ones_come_early_however_dear_they_are():
+    clock, began = Clock(), []
+    pacer = Pacer(0.01, EARLY_CREDIT_S, early=3, clock=clock)
+    while clock.now < 300:
+        if pacer.due():
+            began.append(clock.now)
+            with pacer.measured():
+                clock.now += 0.5
+        clock.now += 0.25
+    assert began[:3] == [0.0, 3.0, 6.0], "five times what the one before took"
+    assert began[3] == pytest.approx((4 * 0.5 - EARLY_CREDIT_S) / 0.01, abs=0.25)
 
 
 def test_a_notice_is_an_event_with_a_step():
