@@ -59,17 +59,17 @@ def measure(settings: Settings, source: str) -> Figures:
         raise ConfigError([Problem("--gpu", "this machine has no CUDA device")])
     for preset, steps in WHOLE.items():
         config = _of(preset, source, **{"train.max_steps": steps, "train.max_seconds": None})
-        note(f"{preset}: steps alone")
         found.recorded_ms[preset] = float(_in_process(RECORDED, config, settings))
         found.eager_ms[preset] = float(_in_process(EAGER, config, settings))
-        note(f"{preset}: a run of {steps:,} steps")
+        note(f"{preset}: {found.recorded_ms[preset]:.2f} ms a step, {found.eager_ms[preset]:.2f} ms kernel by kernel")
         run, _ = run_in_worker(config, settings)
+        note(f"{preset}: {steps:,} steps in {run.seconds:.2f} s")
         found.run_s[preset], found.val_loss[preset] = run.seconds, run.final_val_loss
         found.steps_share[preset] = steps * found.recorded_ms[preset] / 1000 / run.seconds
     small = _of("nanogpt-cpu", source, **{"model.dropout": 0.0})
     for n in SEVERAL:
-        note(f"{n} runs as one program")
         found.together_per_s[n] = n * small.tokens_per_step / float(_in_process(TOGETHER, small, settings, n)) * 1000
+        note(f"{n} runs as one program: {found.together_per_s[n]:,.0f} tokens/s")
     note("a run that is killed and resumed")
     resumed = {"train.max_steps": RESUMED_STEPS, "train.checkpoint_interval": SAVED_EVERY, "train.max_seconds": None}
     found.resumed_from, found.resumed_apart = killed_and_resumed(_of(RESUMED, source, **resumed), settings)
