@@ -285,7 +285,7 @@ class Loop:
                     self._validate(whole=True)
                     self._look(always=True)
                 self._save()
-                self._saved(wait=True)
+            self._saved(wait=True)
             self.link.sync()
         return Outcome(
             **ending._asdict(),

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import threading
 
 import pytest
 import torch
@@ -219,6 +220,29 @@ def test_a_checkpoint_that_a_thread_writes_is_the_same_and_told_of_once_it_is_th
             one, other = read(ours, step), read(theirs, step)
             assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     assert [[event.step for event in loop.link.of(Checkpoint)] for loop in loops.values()] == [[0, 5, 10, 15, 20]] * 2
+
+
+def test_a_checkpoint_that_is_still_being_written_when_a_run_diverges_is_told_of(new_state, link_of, tmp_path, monkeypatch):
+    link = link_of({})
+    link.loop = loop = Loop(new_state({"train.log_interval": 1, "probe.interval": 1000}), tmp_path, link)
+    loop.saves_aside, save, goes_on = True, loop.checkpoints.save, threading.Event()
+    step, state = loop.state.step, loop.state
+
+    def slow(snapshot):
+        assert goes_on.wait(60)
+        save(snapshot)
+
+    def lost(watched):
+        taken = step(watched)
+        if state.steps_done < 2:
+            return taken
+        goes_on.set()
+        return taken._replace(loss=torch.tensor(math.nan))
+
+    monkeypatch.setattr(loop.checkpoints, "save", slow)
+    monkeypatch.setattr(state, "step", lost)
+    assert loop.run().state == "diverged"
+    assert [event.step for event in link.of(Checkpoint)] == [info.step for info in loop.checkpoints.list()] == [0]
 
 
 def test_a_thread_that_cannot_write_a_checkpoint_ends_the_run(new_state, tmp_path, monkeypatch):
