@@ -31,6 +31,7 @@ class Worker:
 
     def __init__(self, standby: Standby, run_id: str):
         self.standby, self.run_id = standby, run_id
+        self.began = False  # whether the standby has said so
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -45,8 +46,10 @@ class Worker:
         return self.returncode is None and self.standby.became != self.run_id and self.standby.process.poll() is not None
 
     def kill(self) -> None:
-        """End it, unless it has ended already."""
-        if self.standby.became == self.run_id:
+        """End it, unless it has ended already. A standby that has not even started it hangs, and is ended: it would take all later
+        runs too."""
+        self.standby.hear()
+        if self.standby.became == self.run_id or not self.began:
             self.standby.process.kill()
         else:
             with contextlib.suppress(OSError):
@@ -78,8 +81,8 @@ class Standby:
 
     def launch(self, run_id: str, threads: int, pinned: str) -> Worker:
         """Start the worker of a run; raises OSError where the standby has ended."""
-        self.tell(f"start {run_id} {threads} {pinned}")
         self._workers[run_id] = worker = Worker(self, run_id)
+        self.tell(f"start {run_id} {threads} {pinned}")
         return worker
 
     def tell(self, line: str) -> None:
@@ -96,8 +99,10 @@ class Standby:
             match line.decode().split():
                 case ["forks"]:
                     self.forks = True
-                case ["started", run_id, pid] if int(pid) == self.process.pid:
-                    self.became = run_id
+                case ["started", run_id, pid] if run_id in self._workers:
+                    self._workers[run_id].began = True
+                    if int(pid) == self.process.pid:
+                        self.became = run_id
                 case ["ended", run_id, status] if run_id in self._workers:
                     self._workers.pop(run_id).returncode = int(status)
 

@@ -111,6 +111,17 @@ def test_the_standby_starts_what_it_is_told_and_tells_how_that_ended(db, new_run
     assert standby.pid is None
 
 
+def test_a_standby_that_hangs_is_ended_with_the_first_run_that_it_does_not_start(db, new_run, tiny, work, until):
+    standby = Standby(work("--standby", text=False))
+    until(lambda: standby.pid and standby.forks, "a standby that forks")
+    os.kill(standby.process.pid, signal.SIGSTOP)
+    worker = standby.launch(new_run(tiny()), 1, "")
+    assert worker.poll() is None and standby.can_launch
+    worker.kill()
+    until(lambda: standby.process.poll() == -signal.SIGKILL, "the end of the standby")
+    assert worker.is_orphan and not standby.can_launch
+
+
 def test_workers_outlive_their_standby_and_are_then_nobodys(db, new_run, endless, work, tmp_path, until):
     run_id = new_run(endless())
     standby = Standby(work("--standby", text=False))
