@@ -14,7 +14,7 @@ import { extremes, stripOf } from "./values.js";
 /** @type {Record<string, string>} */
 const WHAT = {
   stream_rms: "size of the stream (rms)",
-  grad_stream: "gradient at the stream (nats per unit)",
+  grad_relative: "gradient, relative to the stream (nats)",
   sublayer_share: "what sublayers add (of the stream)",
 };
 const NOTHING_YET = "Nothing recorded yet; the first probe comes with the first step.";

@@ -26,7 +26,7 @@ CLIPPED, CLIPPED_ROWS = 0.9, 20
 DEAD, SATURATED = 0.3, 0.9
 JUMPY, STUCK = 0.03, 1e-5
 IDLE, OVERWRITES = 0.03, 1.5
-OUTLIERS = 30.0
+OUTLIERS = 0.25
 LENS_NATS, LENS_LATE = 0.05, 0.5
 AT_FLOOR = 0.02
 NAMED = 3  # heads and layers in one sentence
@@ -213,17 +213,18 @@ def _dead(history: History) -> str | None:
 
 
 def _saturated(history: History) -> str | None:
-    worst = max(((value, layer) for _, layer, value in history.layers("saturation")), default=(0.0, 0))
+    worst = max(((value, layer) for _, layer, value in history.layers("flat_units")), default=(0.0, 0))
     if history.config.model.units_die or worst[0] <= SATURATED:
         return None
-    return f"{_percent(worst[0])} of the activations in layer {worst[1]} lie where the function is flat: little is learnt through them."
+    return f"{_percent(worst[0])} of the activations in layer {worst[1]} lie in the function's flat tail: little is learnt through them."
 
 
 def _outliers(history: History) -> str | None:
-    worst = max(((value, passed) for passed, value in history.stream("stream_kurtosis")), default=(0.0, 0))
+    worst = max(((value, passed) for passed, value in history.stream("stream_outliers")), default=(0.0, 0))
     if worst[0] <= OUTLIERS:
         return None
-    return f"A few channels of the stream carry far larger numbers than the rest {_place(worst[1])} (excess kurtosis {worst[0]:.0f})."
+    share = f"{_percent(worst[0])} of the largest possible kurtosis"
+    return f"A few channels of the stream carry far larger numbers than the rest {_place(worst[1])} ({share})."
 
 
 # Heads.
@@ -359,8 +360,8 @@ RULES = (
     ),
     Rule("dead-units", f"over {DEAD:.0%} of a layer's hidden units are 0 on every token", "diagram", "dead_units", 3, _dead),
     Rule(
-        "saturated-units", f"over {SATURATED:.0%} of a layer's activations have hardly any slope",
-        "diagram", "saturation", 3, _saturated,
+        "saturated-units", f"over {SATURATED:.0%} of a layer's activations lie in the flat tail of the function",
+        "diagram", "flat_units", 3, _saturated,
     ),
     Rule("induction-heads", f"a head's induction score is {INDUCTION:g} or more", "heads", "attn_induction", 2, _induction),
     Rule("attention-sink", f"half of the heads or more put over {SINK:.0%} on the first token", "heads", "attn_first", 2, _sinks),
@@ -377,7 +378,10 @@ RULES = (
     ),
     Rule("overwrites", f"a sublayer after layer 1 adds over {OVERWRITES:g} times the stream", "diagram", "sublayer_share", 2, _overwrites),
     Rule("idle-layers", f"all sublayers of a layer add under {IDLE:.0%} of the stream", "diagram", "sublayer_share", 2, _idle),
-    Rule("outlier-channels", f"excess kurtosis over {OUTLIERS:g} somewhere in the stream", "diagram", "stream_kurtosis", 2, _outliers),
+    Rule(
+        "outlier-channels", f"kurtosis over {OUTLIERS:.0%} of the largest possible somewhere in the stream",
+        "diagram", "stream_outliers", 2, _outliers,
+    ),
     Rule("stream-grows", f"the stream ends over {GROWS:g} times as large as the embedding", "diagram", "stream_rms", 1, _grows),
     Rule("embedding-kept", f"the stream's cosine with the embedding ends over {KEPT:g}", "diagram", "stream_cosine", 1, _kept),
     Rule(

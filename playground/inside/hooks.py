@@ -25,16 +25,34 @@ class Trace:
     """The tensors of one forward pass, in the order of computation.
 
     `stream`: the residual stream, the embedding first, then after each sublayer (after each block where
-    attention and MLP work side by side), (B, T, C); `before` and `change` by "attn" and "mlp": per layer the
-    stream that a sublayer's result is added to, and what is added, (B, T, C); `hidden`: per layer what went
+    attention and MLP work side by side), (B, T, C); `before`, `change` and `sum` by "attn" and "mlp": per layer the
+    stream that a sublayer's result is added to, what is added, and what that gives, (B, T, C); `hidden`: per layer what went
     into the MLP's activation function and what came out, 2 x (B, T, F); `maps`: attention, (B, H, T, T).
     """
 
     stream: list[Tensor] = field(default_factory=list)
     before: dict[str, list[Tensor]] = field(default_factory=lambda: {"attn": [], "mlp": []})
     change: dict[str, list[Tensor]] = field(default_factory=lambda: {"attn": [], "mlp": []})
+    sum: dict[str, list[Tensor]] = field(default_factory=lambda: {"attn": [], "mlp": []})
     hidden: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     maps: list[Tensor] = field(default_factory=list)
+
+    def detach(self) -> None:
+        """Let go of the graph that gradients are computed by."""
+        self.stream = [x.detach() for x in self.stream]
+        for part in (self.before, self.change, self.sum):
+            part.update({name: [x.detach() for x in tensors] for name, tensors in part.items()})
+
+
+@dataclass
+class Gradients:
+    """Gradients of the mean loss over the T - 1 predictions, (B, T, C): `stream` for each entry of a trace's stream; by "attn" and
+    "mlp" per layer the two ways on which the gradient at the addition y = keep x + f(x) goes on to x: `skip`, keep ∂L/∂y, and
+    `through`, J_fᵀ ∂L/∂y. Both are empty without residuals."""
+
+    stream: list[Tensor]
+    skip: dict[str, list[Tensor]] = field(default_factory=dict)
+    through: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -70,6 +88,10 @@ def _watch(block: Block, trace: Trace) -> Iterator[RemovableHandle]:
             yield branch.register_forward_hook(_keep_output(trace.stream))
         yield (block if block.parallel else branch).register_forward_pre_hook(_keep_before(trace.before[name]))
         yield branch.norm_out.register_forward_hook(_keep_change(branch, trace.change[name]))
+        if block.parallel:
+            yield block.register_forward_hook(_keep_output(trace.sum[name]))
+        else:
+            yield branch.norm_after.register_forward_pre_hook(_keep_before(trace.sum[name]))
     if block.attn is not None:
         yield block.attn.f.attend.register_forward_hook(keep_map)
     if block.mlp is not None:
@@ -85,7 +107,7 @@ def _keep_output(place: list[Tensor]):
 
 def _keep_before(place: list[Tensor]):
     def keep(module: nn.Module, inputs: tuple) -> None:
-        place.append(inputs[0].detach())
+        place.append(inputs[0])
 
     return keep
 
@@ -95,7 +117,7 @@ def _keep_change(branch: Branch, place: list[Tensor]):
     gain = branch.gain
 
     def keep(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        place.append(output.detach() if gain is None else (gain * output).detach())
+        place.append(output if gain is None else gain * output)
 
     return keep
 
@@ -112,25 +134,39 @@ def evaluating(model: GPT) -> Iterator[None]:
 
 
 def traced(model: GPT, tokens: np.ndarray) -> Trace:
-    """The trace of one forward pass in eval mode on (T,) ids, without gradients."""
+    """The trace of one forward pass in eval mode on (T,) or (B, T) ids, without gradients."""
     with torch.no_grad(), evaluating(model), tracing(model) as trace:
-        model(as_ids(model, tokens)[None])
+        model(torch.atleast_2d(as_ids(model, tokens)))
     return trace
 
 
-def traced_with_gradients(model: GPT, tokens: np.ndarray) -> tuple[Trace, list[Tensor]]:
-    """As `traced`, and for each entry of `stream` the gradient of the mean loss over the T - 1 predictions with respect to it.
-
-    The parameters' own gradients are left alone. Needs two tokens at least.
-    """
+def traced_with_gradients(model: GPT, tokens: np.ndarray) -> tuple[Trace, Gradients]:
+    """As `traced`, and the gradients. The parameters' own gradients are left alone. Needs two tokens at least."""
     ids = as_ids(model, tokens)
     with torch.enable_grad(), evaluating(model), tracing(model) as trace:
         loss = F.cross_entropy(model(ids[None])[0, :-1].float(), ids[1:])
-        gradients = torch.autograd.grad(loss, trace.stream, allow_unused=True)
-    trace.stream = [x.detach() for x in trace.stream]
-    return trace, [torch.zeros_like(x) if g is None else g for x, g in zip(trace.stream, gradients, strict=True)]
+        sums = [x for tensors in trace.sum.values() for x in tensors]
+        at = _gradients(loss, [*trace.stream, *sums])
+        found = Gradients(at[: len(trace.stream)])
+        if model.config.residual:
+            by_sum = iter(at[len(trace.stream) :])
+            for name, changes in trace.change.items():
+                keeps = [branch.keep for block in model.blocks if (branch := getattr(block, name)) is not None]
+                arrives = [next(by_sum) for _ in changes]
+                found.skip[name] = [keep * dy for keep, dy in zip(keeps, arrives, strict=True)]
+                found.through[name] = [
+                    _gradients(change, [x], dy)[0] for change, x, dy in zip(changes, trace.before[name], arrives, strict=True)
+                ]
+    trace.detach()
+    return trace, found
+
+
+def _gradients(of: Tensor, at: list[Tensor], arriving: Tensor | None = None) -> list[Tensor]:
+    """∂of/∂x for each x, times the gradient that arrives at `of` where it is no scalar; zeros where `of` does not depend on x."""
+    found = torch.autograd.grad(of, at, arriving, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g.detach() for x, g in zip(at, found, strict=True)]
 
 
 def as_ids(model: GPT, tokens: np.ndarray) -> Tensor:
-    """(T,) int64 where the model is."""
+    """The ids as int64 where the model is."""
     return torch.from_numpy(tokens.astype(np.int64)).to(model.wte.weight.device)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +21,35 @@ from torch import Tensor
 from models.config import CompleteModel, ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
-from models.mlp import build_activation
-from playground.inside.hooks import Trace, as_ids, evaluating, traced, traced_with_gradients
+from models.mlp import FUNCTIONS
+from playground.config.run import CompleteRun
+from playground.data.tokenizers import Tokenizer
+from playground.inside.hooks import Gradients, Trace, as_ids, evaluating, traced, traced_with_gradients
 from playground.inside.quantities import FLAT_SLOPE, QUANTILES, Probe, Values
 
-N_TOP, N_BINS, MAX_INDUCTION = 5, 41, 32
+N_TOP, N_BINS = 5, 41
+MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how often that is tried
+TAIL_AT_MOST, TAIL_STEP = 20.0, 1e-4
+FEWEST_CHANNELS = 8  # with fewer even one channel alone is no outlier
 
 
-def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None) -> Probe[Tensor]:
+class Repeats(NamedTuple):
+    """From what sequences are made on which induction is scored: token ids that stand for something (all, where None), and the longest
+    sequence that the model was trained on (its context, where None)."""
+
+    tokens: np.ndarray | None = None
+    longest: int | None = None
+
+    @classmethod
+    def of(cls, config: CompleteRun, tokenizer: Tokenizer) -> Repeats:
+        """Of a task only its letters and numbers: what separates them stands where it stands for a reason."""
+        if not config.data.is_task:
+            return cls(longest=config.width)
+        words = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+        return cls(np.array([i for i, word in enumerate(words) if word.isalnum()], dtype=np.int64), config.width)
+
+
+def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None, repeats: Repeats | None = None) -> Probe[Tensor]:
     """The probe of a model on (T,) tokens; `step_taken` is what was measured of the last training step."""
     if len(tokens) > 1:
         trace, gradients = traced_with_gradients(model, tokens)
@@ -35,10 +57,12 @@ def measure(model: GPT, tokens: np.ndarray, step_taken: Values | None = None) ->
         trace, gradients = traced(model, tokens), None
     with torch.no_grad(), evaluating(model):
         values, tensors = {}, {"tokens": torch.from_numpy(tokens.astype(np.int64)), "attention": attention_tensor(trace)}
-        _stream(model.config, trace, gradients, values, tensors)
+        _stream(model.config, trace, values, tensors)
+        if gradients is not None:
+            _gradients(model.config, trace, gradients, values, tensors)
         _sublayers(trace, values)
         _hidden(model.config, trace, values, tensors)
-        _attention(model, trace, values)
+        _attention(model, trace, repeats or Repeats(), values)
         _lens(model, trace, tokens, values, tensors)
         for name, module in model.named_modules():
             gain = getattr(module, "weight", None)
@@ -69,19 +93,37 @@ def _placed(config: ModelConfig, numbers: list[float]) -> dict[str, list]:
     return by_node
 
 
-def _stream(config: ModelConfig, trace: Trace, gradients: list[Tensor] | None, values: Values, tensors: dict) -> None:
+def _stream(config: ModelConfig, trace: Trace, values: Values, tensors: dict) -> None:
     x = _precise(torch.stack([each[0] for each in trace.stream]))  # (S, T, C)
     tensors["stream_rms"] = x.square().mean(-1).sqrt().float().cpu()
     values["stream_rms"] = _placed(config, x.square().mean((1, 2)).sqrt().tolist())
     tiny = torch.finfo(x.dtype).tiny
     values["stream_cosine"] = _placed(config, F.cosine_similarity(x, x[:1], dim=-1, eps=tiny).mean(-1).tolist())
-    centred = x - x.mean(-1, keepdim=True)
-    variance = centred.square().mean(-1)  # (S, T)
-    values["stream_kurtosis"] = _placed(config, (centred.pow(4).mean(-1) / variance.square() - 3).mean(-1).tolist())
-    if gradients is not None:
-        g = _precise(torch.stack([each[0] for each in gradients]))
-        tensors["grad_stream"] = g.square().sum(-1).sqrt().float().cpu()
-        values["grad_stream"] = _placed(config, g.square().sum((1, 2)).sqrt().tolist())
+    if x.size(-1) >= FEWEST_CHANNELS:
+        centred = x - x.mean(-1, keepdim=True)
+        kurtosis = centred.pow(4).mean(-1) / centred.square().mean(-1).square()  # (S, T)
+        values["stream_outliers"] = _placed(config, ((kurtosis - 3) / (largest_kurtosis(x.size(-1)) - 3)).mean(-1).tolist())
+
+
+def largest_kurtosis(n: int) -> float:
+    """The kurtosis of n numbers of which one alone differs from the rest: no n numbers have a larger one."""
+    return n - 2 + 1 / (n - 1)
+
+
+def _gradients(config: ModelConfig, trace: Trace, gradients: Gradients, values: Values, tensors: dict) -> None:
+    g, x = (_precise(torch.stack([each[0] for each in tensors])) for tensors in (gradients.stream, trace.stream))  # (S, T, C)
+    lengths = g.square().sum(-1).sqrt()  # (S, T)
+    tensors["grad_stream"] = lengths.float().cpu()
+    values["grad_relative"] = _placed(config, (lengths * x.square().mean(-1).sqrt()).square().sum(-1).sqrt().tolist())
+    values["grad_stream"] = _placed(config, lengths.square().sum(-1).sqrt().tolist())
+    shares, cosines = {}, {}
+    for name, skips in gradients.skip.items():
+        pairs = [(_precise(skip[0]), _precise(through[0])) for skip, through in zip(skips, gradients.through[name], strict=True)]
+        if pairs:
+            shares[name] = [(through.norm() / skip.norm()).item() for skip, through in pairs]
+            cosines[name] = [((through * skip).sum() / (through.norm() * skip.norm())).item() for skip, through in pairs]
+    if shares:
+        values["grad_branch"], values["grad_branch_cosine"] = shares, cosines
 
 
 def _precise(x: Tensor) -> Tensor:
@@ -109,25 +151,28 @@ def _hidden(config: ModelConfig, trace: Trace, values: Values, tensors: dict) ->
         numbers = after[0].float()  # (T, F)
         every = numbers.flatten()
         spread.append(np.quantile(every.cpu().numpy(), QUANTILES).tolist())
-        flat.append((slope(config, before) < FLAT_SLOPE).float().mean().item())
+        flat.append((before < flat_below(config.function)).float().mean().item())
         dead.append((numbers == 0).all(0).float().mean().item())
         low, high = every.min().item(), every.max().item()
         counts.append(torch.histc(every, N_BINS, low, high).cpu() if math.isfinite(high - low) else torch.zeros(N_BINS))
         ranges.append(torch.tensor([low, high]))
-    values["hidden_quantiles"], values["saturation"] = {"mlp": spread}, {"mlp": flat}
+    values["hidden_quantiles"], values["flat_units"] = {"mlp": spread}, {"mlp": flat}
     if config.units_die:
         values["dead_units"] = {"mlp": dead}
     tensors["hidden_counts"], tensors["hidden_range"] = torch.stack(counts), torch.stack(ranges)
 
 
-def slope(config: ModelConfig, before: Tensor) -> Tensor:
-    """The absolute slope of the MLP's activation function at its inputs `before`; same shape."""
+@cache
+def flat_below(name: str) -> float:
+    """Where the flat tail of an activation function ends: left of it the slope is nowhere as steep as FLAT_SLOPE. What is flat around a
+    minimum, such as GELU's at -0.75, is none: a small push leads out of it."""
+    z = torch.arange(-TAIL_AT_MOST, TAIL_AT_MOST, TAIL_STEP, dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
-        z = before.float().requires_grad_()
-        return torch.autograd.grad(build_activation(config)(z).sum(), z)[0].abs()
+        (slopes,) = torch.autograd.grad(FUNCTIONS[name]()(z).sum(), z)
+    return z[(slopes.abs() >= FLAT_SLOPE).nonzero()[0, 0]].item()
 
 
-def _attention(model: GPT, trace: Trace, values: Values) -> None:
+def _attention(model: GPT, trace: Trace, repeats: Repeats, values: Values) -> None:
     if not trace.maps:
         return
     maps = torch.stack([each[0] for each in trace.maps])  # (L, H, T, T)
@@ -137,9 +182,11 @@ def _attention(model: GPT, trace: Trace, values: Values) -> None:
         values["attn_previous"] = {"attn": maps.diagonal(-1, -2, -1).mean(-1).tolist()}
         values["attn_first"] = {"attn": maps[..., 1:, 0].mean(-1).tolist()}
         values["attn_self"] = {"attn": maps[..., 1:, 1:].diagonal(0, -2, -1).mean(-1).tolist()}
-    half = min(MAX_INDUCTION, model.config.block_size // 2)
-    if half > 1:
-        values["attn_induction"] = {"attn": induction(model, half).tolist()}
+    drawn = repeated(model.config, repeats)
+    if drawn is not None:
+        scores = induction(model, drawn)  # (N, L, H)
+        values["attn_induction"] = {"attn": scores.mean(0).tolist()}
+        values["attn_induction_error"] = {"attn": (scores.std(0) / math.sqrt(len(scores))).tolist()}
 
 
 def entropy(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
@@ -153,12 +200,22 @@ def distance(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
     return (maps * (places[:, None] - places).clamp(min=0)).sum(-1).mean(-1)
 
 
-def induction(model: GPT, half: int) -> Tensor:  # -> (L, H)
-    """The mean weight that a head puts on the token after the earlier occurrence of the present one, in
-    a sequence of `half` random tokens that is repeated once. Olsson et al. 2022, arXiv:2209.11895."""
-    once = np.random.default_rng(0).integers(model.config.vocab_size, size=half)
-    maps = torch.stack([each[0] for each in traced(model, np.concatenate([once, once])).maps])  # (L, H, 2 half, 2 half)
-    return maps.diagonal(1 - half, -2, -1)[..., 1:].mean(-1)
+def repeated(config: ModelConfig, repeats: Repeats) -> np.ndarray | None:  # -> (N, 2 n)
+    """Sequences of n different random tokens, said twice; None where not even two tokens can be repeated."""
+    tokens = np.arange(config.vocab_size) if repeats.tokens is None else repeats.tokens
+    longest = config.block_size if repeats.longest is None else min(config.block_size, repeats.longest)
+    n, rng = min(MAX_INDUCTION, longest // 2, len(tokens)), np.random.default_rng(0)
+    if n < 2:
+        return None
+    once = np.stack([rng.choice(tokens, n, replace=False) for _ in range(INDUCTION_SEQUENCES)])
+    return np.concatenate([once, once], axis=1)
+
+
+def induction(model: GPT, drawn: np.ndarray) -> Tensor:  # (N, 2 n) -> (N, L, H)
+    """The mean weight that a head puts on the token after the earlier occurrence of the present one, in each of these sequences of
+    different tokens that are said twice. Olsson et al. 2022, arXiv:2209.11895."""
+    maps = torch.stack(traced(model, drawn).maps, 1)  # (N, L, H, 2 n, 2 n)
+    return maps.diagonal(1 - drawn.shape[1] // 2, -2, -1)[..., 1:].mean(-1).cpu()
 
 
 def _lens(model: GPT, trace: Trace, tokens: np.ndarray, values: Values, tensors: dict) -> None:

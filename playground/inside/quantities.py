@@ -79,9 +79,27 @@ QUANTITIES = {
             "Veit et al. 2016, arXiv:1605.06431", scale="log",
         ),
         Quantity(
+            "grad_relative", "gradient, relative to the stream", GRADIENTS, "node", "stream", "nats",
+            "√ Σ (‖∂L/∂x‖ · rms(x))², summed over tokens",
+            "How much the loss depends on a change of the stream here in proportion to its size. A plain gradient is larger wherever "
+            "the stream is smaller; this one can be compared between layers. If it shrinks from layer to layer towards the embedding, "
+            "gradients vanish; if it grows, they explode.", scale="log",
+        ),
+        Quantity(
             "grad_stream", "gradient at the stream", GRADIENTS, "node", "stream", "nats per unit", "‖∂L/∂x‖ on the probe text",
-            "How strongly the loss depends on the stream here. If it shrinks towards the embedding, gradients vanish; if it grows, they "
-            "explode.", "Xiong et al. 2020, arXiv:2002.04745", scale="log",
+            "How strongly the loss depends on the stream here, per unit. It is larger wherever the stream is smaller, which is no illness: "
+            "to compare layers take the relative one.", "Xiong et al. 2020, arXiv:2002.04745", scale="log",
+        ),
+        Quantity(
+            "grad_branch", "gradient through the sublayer", GRADIENTS, "node", "sublayer", "of the skip's",
+            "‖J_fᵀ g‖ / ‖a g‖ with g = ∂L/∂y, y = a x + f(x)",
+            "At each addition the gradient goes on in two ways: past the sublayer, unchanged, and through it. Well under 1 the skip "
+            "carries it; over 1 the sublayer does.", "He et al. 2016, arXiv:1603.05027", scale="log",
+        ),
+        Quantity(
+            "grad_branch_cosine", "the two ways of the gradient, alike", GRADIENTS, "node", "sublayer", "cosine", "cos(J_fᵀ g, a g)",
+            "Whether the gradient that comes through the sublayer points where the one past it does: near 1 they add up, below 0 they "
+            "work against each other.", top=1.0,
         ),
         Quantity(
             "grad_params", "gradient of the weights", GRADIENTS, "node", "parameters", "nats per unit", "‖∂L/∂w‖ of the last training step",
@@ -94,10 +112,10 @@ QUANTITIES = {
             "more training is unstable, with much less it hardly learns.", "You et al. 2020, arXiv:1904.00962", scale="log",
         ),
         Quantity(
-            "stream_kurtosis", "outlier channels", ACTIVATIONS, "node", "stream", "excess kurtosis",
-            "mean ((x − mean)⁴) / std⁴ − 3 over channels, mean over tokens",
-            "Whether a few channels of the stream carry much larger numbers than the rest: 0 for a bell curve, large with outliers.",
-            "Bondarenko et al. 2023, arXiv:2306.12929",
+            "stream_outliers", "outlier channels", ACTIVATIONS, "node", "stream", "of the largest possible",
+            "(kurtosis − 3) / (C − 5 + 1 / (C − 1)) over the C channels, mean over tokens",
+            "Whether a few channels of the stream carry much larger numbers than the rest: 0 for a bell curve, 1 where a single channel "
+            "carries everything.", "Bondarenko et al. 2023, arXiv:2306.12929", top=1.0,
         ),
         Quantity(
             "hidden_quantiles", "hidden units, spread", ACTIVATIONS, "quantile", "mlp", "activation",
@@ -111,8 +129,10 @@ QUANTITIES = {
             "Lu et al. 2019, arXiv:1903.06733", top=1.0,
         ),
         Quantity(
-            "saturation", "saturated units", ACTIVATIONS, "node", "mlp", "of the activations", f"share with |slope| < {FLAT_SLOPE}",
-            "Activations where the function is flat: nothing is learnt through them at this token.", "Glorot and Bengio 2010", top=1.0,
+            "flat_units", "saturated units", ACTIVATIONS, "node", "mlp", "of the activations",
+            f"share in the tail where |slope| < {FLAT_SLOPE}",
+            "Activations far out in the function's flat tail: nothing is learnt through them at this token. Around a minimum the slope is "
+            "small too, but a small push leads out of it.", "Glorot and Bengio 2010", top=1.0,
         ),
         Quantity(
             "attn_entropy", "entropy", HEADS, "head", "attention", "nats", "−Σ a log a, mean over the queries",
@@ -136,9 +156,14 @@ QUANTITIES = {
         ),
         Quantity(
             "attn_induction", "induction", HEADS, "head", "attention", "of the weight",
-            "mean a(i, i − n + 1) over the second copy of n random tokens",
+            "mean a(i, i − n + 1) over the second copy of n different random tokens, in 20 sequences",
             "On random tokens that are repeated: how much a head looks at what came after the same token the first time. With it a model "
             "copies what it has seen once.", "Olsson et al. 2022, arXiv:2209.11895", top=1.0, decisive=INDUCTION,
+        ),
+        Quantity(
+            "attn_induction_error", "induction, standard error", HEADS, "head", "attention", "of the weight",
+            "standard deviation / √20 of the induction score over its sequences",
+            "How far the induction score may lie from its mean over all such sequences.",
         ),
         Quantity(
             "attn_distance", "distance", HEADS, "head", "attention", "tokens", "Σ a(i, j) (i − j), mean over i",

@@ -51,11 +51,8 @@ def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int,
 
     Computed in this process from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
     """
-    from playground.inside.measures import measure
-
     step = sampler.newest(root, run_id) if step is None else step
-    loaded = sampler.load(root, run_id, step)
-    found = measure(deepcopy(loaded.model), probe_tokens(loaded, text))
+    found = _measured(sampler.load(root, run_id, step), text)
     return step, Probe(found.values, {name: tensor.numpy() for name, tensor in found.tensors.items()})
 
 
@@ -69,7 +66,6 @@ def reprobe(
 ) -> None:
     """Probe every checkpoint of a run with this text and keep the probes, as the run itself would have. Ends early when
     `wanted` says no; each computation goes through `turn`. Raises as `sample` does, and OSError."""
-    from playground.inside.measures import measure
     from playground.training.probes import publish_probe
 
     folder, there = RunFolder(root, run_id), sampler.steps(root, run_id)
@@ -82,7 +78,7 @@ def reprobe(
                 loaded = sampler.load(root, run_id, step)
             except CheckpointError:  # the run, which goes on, has thinned it out meanwhile
                 continue
-            publish_probe(folder.path, step, turn(lambda at=loaded: measure(deepcopy(at.model), probe_tokens(at, text))), text)
+            publish_probe(folder.path, step, turn(lambda at=loaded: _measured(at, text)), text)
 
 
 def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> dict:
@@ -130,6 +126,12 @@ def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
     if not len(ids):
         raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character")])
     return ids
+
+
+def _measured(loaded: Loaded, text: str) -> Probe[Any]:
+    from playground.inside.measures import Repeats, measure
+
+    return measure(deepcopy(loaded.model), probe_tokens(loaded, text), repeats=Repeats.of(loaded.config, loaded.tokenizer))
 
 
 def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None) -> dict:

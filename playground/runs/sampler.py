@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.knobs import ConfigError, Knobs, Problem, knob, parse
+from playground.config.run import CompleteRun
 from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
 from playground.runs.folder import RunFolder
@@ -61,6 +62,7 @@ class Token:
 class Loaded:
     model: Any
     tokenizer: Tokenizer
+    config: CompleteRun
 
 
 def sample(root: Path, run_id: str, step: int | None, prompt: str, config: SampleConfig) -> Iterator[Token]:
@@ -150,8 +152,9 @@ def _load(root: Path, run_id: str, step: int, stamp: int) -> Loaded:
     from playground.training.checkpoints import load_model
 
     folder = RunFolder(root, run_id)
-    model = load_model(folder.read_config().model, paths.weights(folder.checkpoints, step))
-    return Loaded(model, tokenizers.load(folder.tokenizer.read_text()))
+    config = folder.read_config()
+    model = load_model(config.model, paths.weights(folder.checkpoints, step))
+    return Loaded(model, tokenizers.load(folder.tokenizer.read_text()), config)
 
 
 def _listing(there: list[int]) -> str:

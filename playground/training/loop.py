@@ -162,6 +162,7 @@ class Loop:
         self.diverged: str | None = None
         self.being_saved: BeingSaved | None = None
         self.saves_aside = state.device.type == "cuda"  # a CPU would only train slower meanwhile, with twice the memory
+        self.repeats = measures.Repeats.of(self.config, self.tokenizer)
         self.probe_text, self.probe_tokens = self._first_probe()
         self.asked_probe_text = self.probe_text
         self.last_saved = self.last_probed = -1
@@ -384,7 +385,7 @@ class Loop:
         if self.step_taken is not None:
             watched, norm = self.step_taken
             taken = watched.values(float(norm))
-        probe = measures.measure(self.state.model, self.probe_tokens, taken)
+        probe = measures.measure(self.state.model, self.probe_tokens, taken, self.repeats)
         probes.publish_probe(self.folder, step, probe, self.probe_text)
         self.n_probes += 1
         self.link.emit(

@@ -195,7 +195,7 @@ def test_a_new_activation_reaches_the_whole_run(monkeypatch, new_state, dies):
     losses = steps(state)
     assert losses[-1] < losses[0]
     seen = measure(state.model, np.arange(6) % state.config.model.vocab_size)
-    assert ("dead_units" in seen.values) == dies and "saturation" in seen.values
+    assert ("dead_units" in seen.values) == dies and "flat_units" in seen.values
 
 
 def test_a_new_optimizer_is_an_entry_and_a_builder(monkeypatch, new_state):

@@ -86,9 +86,9 @@ PAIRS = {
         history({"dead_units": {"mlp": [0.1, 0.2, 0.3]}}),
     ),
     "saturated-units": (
-        "95% of the activations in layer 1 lie where the function is flat: little is learnt through them.",
-        history({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "gelu"}),
-        history({"saturation": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "relu"}),
+        "95% of the activations in layer 1 lie in the function's flat tail: little is learnt through them.",
+        history({"flat_units": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "gelu"}),
+        history({"flat_units": {"mlp": [0.95, 0.2, 0.3]}}, **{"model.activation": "relu"}),
     ),
     "induction-heads": (
         "Layer 2, head 3 is an induction head (0.81): it copies what followed the same token before. "
@@ -137,9 +137,9 @@ PAIRS = {
         history({"sublayer_share": {"attn": [0.3, 0.02, 0.01], "mlp": [0.3, 0.03, 0.03]}}),
     ),
     "outlier-channels": (
-        "A few channels of the stream carry far larger numbers than the rest after layer 2 (excess kurtosis 31).",
-        history(stream("stream_kurtosis", 0.1, 3, 31, 20)),
-        history(stream("stream_kurtosis", 0.1, 3, 30, 20)),
+        "A few channels of the stream carry far larger numbers than the rest after layer 2 (26% of the largest possible kurtosis).",
+        history(stream("stream_outliers", 0.01, 0.1, 0.26, 0.2)),
+        history(stream("stream_outliers", 0.01, 0.1, 0.25, 0.2)),
     ),
     "stream-grows": (
         "The stream grows 9 times from the embedding to layer 3. Pre-norm never rescales the stream.",

@@ -12,7 +12,7 @@ from models.config import ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
 from models.knobs import parse
-from playground.inside.measures import measure, parameter_nodes, watching_step
+from playground.inside.measures import Repeats, flat_below, largest_kurtosis, measure, parameter_nodes, repeated, watching_step
 from playground.inside.quantities import FLAT_SLOPE, QUANTILES, QUANTITIES
 
 SMALL = {"n_layer": 3, "n_head": 2, "n_embd": 16, "block_size": 12, "vocab_size": 17, "dropout": 0.1}
@@ -170,7 +170,7 @@ def test_what_has_all_but_vanished_is_still_measured():
     exact = measure(model.double(), tokens).values
     gradient = values["grad_stream"]["embedding"][0]
     assert 0 < gradient < 1e-10 and gradient == pytest.approx(exact["grad_stream"]["embedding"][0], rel=1e-2)
-    for name in ("stream_cosine", "stream_kurtosis"):
+    for name in ("stream_cosine", "stream_outliers"):
         assert values[name]["mlp"] == pytest.approx(exact[name]["mlp"], rel=1e-2, abs=1e-3)
 
 
@@ -188,8 +188,18 @@ def test_size_likeness_and_outliers_of_the_stream(case):
     start = stream[0]
     cosines = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x, start, strict=True)] for x in stream]
     close(places(model, moment.values["stream_cosine"]), np.mean(cosines, axis=1))
-    kurtosis = [[((row - row.mean()) ** 4).mean() / row.var() ** 2 - 3 for row in x] for x in stream]
-    close(places(model, moment.values["stream_kurtosis"]), np.mean(kurtosis, axis=1))
+    kurtosis = [[((row - row.mean()) ** 4).mean() / row.var() ** 2 for row in x] for x in stream]
+    alone = np.eye(stream[0].shape[-1])[0]
+    largest = ((alone - alone.mean()) ** 4).mean() / alone.var() ** 2
+    close(places(model, moment.values["stream_outliers"]), (np.mean(kurtosis, axis=1) - 3) / (largest - 3))
+
+
+@pytest.mark.parametrize("n", [8, 16, 128, 768])
+def test_one_channel_alone_has_the_largest_kurtosis(n):
+    rng = np.random.default_rng(0)
+    rows = [np.eye(n)[0], -5 * np.eye(n)[1] + 2, *rng.normal(size=(50, n)), *rng.standard_t(1, size=(50, n))]
+    found = [((row - row.mean()) ** 4).mean() / row.var() ** 2 for row in rows]
+    assert found[:2] == pytest.approx([largest_kurtosis(n)] * 2) and max(found) <= largest_kurtosis(n) * (1 + 1e-9)
 
 
 def test_the_gradient_at_every_place_by_autograd_from_there(case):
@@ -204,6 +214,46 @@ def test_the_gradient_at_every_place_by_autograd_from_there(case):
         (gradient,) = torch.autograd.grad(loss, leaf)
         close(places(model, moment.values["grad_stream"])[place], gradient.norm(), atol=1e-6)
         close(moment.tensors["grad_stream"][place], gradient.norm(dim=-1), atol=1e-6)
+        relative = [g.norm().item() * row.square().mean().sqrt().item() for g, row in zip(gradient, start, strict=True)]
+        close(places(model, moment.values["grad_relative"])[place], math.sqrt(sum(each**2 for each in relative)), atol=1e-6)
+
+
+def test_a_stream_of_another_size_has_another_gradient_but_the_same_relative_one():
+    """Twice as large weights of the embedding, under pre-norm: the loss is the same function of the stream's direction."""
+    found = []
+    for scale in (1.0, 2.0):
+        model = build({"n_layer": 1, "sublayers": "mlp", "residual": False, "tie_weights": False, "bias": False})
+        with torch.no_grad():
+            for table in (model.wte, model.wpe):
+                table.weight.mul_(scale)
+        found.append(measure(model, np.array([3, 1, 4, 1, 5])).values)
+    raw, relative = ([values[name]["embedding"][0] for values in found] for name in ("grad_stream", "grad_relative"))
+    assert raw[0] == pytest.approx(2 * raw[1], rel=2e-2) and relative[0] == pytest.approx(relative[1], rel=2e-2)
+
+
+def test_the_two_ways_of_the_gradient_at_each_addition(case):
+    model, tokens, seen, moment = case
+    if not model.config.residual:
+        assert not {"grad_branch", "grad_branch_cosine"} & moment.values.keys()
+        return
+    rest, keep = list(stages(model)), (2 * model.config.n_layer) ** 0.25 if model.config.residual_gain == "deepnorm" else 1.0
+    per_stage = 2 if model.config.parallel else 1
+    layers = {"attn": 0, "mlp": 0}
+    for i, (name, x, _) in enumerate(seen.changes):
+        stage, layer = i // per_stage, layers[name]
+        layers[name] += 1
+        branch = getattr(model.blocks[layer], name)
+        changes = [change for _, _, change in seen.changes[stage * per_stage : (stage + 1) * per_stage]]
+        y = (keep * x + sum(changes)).detach().requires_grad_()
+        out = branch.norm_after(y)
+        for later in rest[stage + 1 :]:
+            out = later(out)
+        (g,) = torch.autograd.grad(F.cross_entropy(logits_of(model, out)[:-1], torch.from_numpy(tokens[1:])), y)
+        leaf = x.detach().clone().requires_grad_()
+        norm_in = model.blocks[layer].attn.norm_in if model.config.parallel and model.blocks[layer].one_norm else branch.norm_in
+        (through,) = torch.autograd.grad(sublayer(name, branch, norm_in(leaf), None), leaf, g)
+        close(moment.values["grad_branch"][name][layer], through.norm() / (keep * g).norm())
+        close(moment.values["grad_branch_cosine"][name][layer], F.cosine_similarity(through.flatten(), g.flatten(), 0), atol=2e-3)
 
 
 def test_the_share_of_each_sublayer(case):
@@ -220,17 +270,13 @@ def test_the_share_of_each_sublayer(case):
 def test_hidden_units(case):
     model, _, seen, moment = case
     if not seen.hidden:
-        assert not {"hidden_quantiles", "saturation", "dead_units"} & moment.values.keys() and "hidden_counts" not in moment.tensors
+        assert not {"hidden_quantiles", "flat_units", "dead_units"} & moment.values.keys() and "hidden_counts" not in moment.tensors
         return
     name = {"swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_tanh"}.get(model.config.activation, model.config.activation)
     for layer, (z, hidden) in enumerate(zip(seen.before_activation, seen.hidden, strict=True)):
         numbers = hidden.detach().double().numpy()
         close(moment.values["hidden_quantiles"]["mlp"][layer], [np.quantile(numbers, q) for q in QUANTILES])
-        z = z.detach().double().numpy()
-        step = 1e-5
-        slopes = np.abs(activation(name, z + step) - activation(name, z - step)) / (2 * step)
-        near = np.abs(slopes - FLAT_SLOPE) < 1e-4  # either side of the line is right
-        assert abs(moment.values["saturation"]["mlp"][layer] - (slopes < FLAT_SLOPE).mean()) <= near.mean() + 1e-3
+        close(moment.values["flat_units"]["mlp"][layer], (z.detach().numpy() < TAILS[name]).mean(), atol=2e-3)
         counts, (low, high) = moment.tensors["hidden_counts"][layer], moment.tensors["hidden_range"][layer].tolist()
         assert counts.sum() == numbers.size
         close([low, high], [numbers.min(), numbers.max()])
@@ -240,7 +286,23 @@ def test_hidden_units(case):
     assert ("dead_units" in moment.values) == (model.config.activation in ("relu", "relu2"))
 
 
+# Where the slope of each function, coming from the left, is 0.05 steep for the first time.
+TAILS = {"relu": 0.0, "relu2": 0.025, "gelu": -2.34861, "gelu_tanh": -2.35516, "silu": -4.08256}
+
+
+@pytest.mark.parametrize("name", list(TAILS))
+def test_the_flat_tail_ends_where_the_slope_begins(name):
+    def steep(z: float) -> float:
+        return abs(float(activation(name, np.array(z + 1e-6)) - activation(name, np.array(z - 1e-6)))) / 2e-6
+
+    end = flat_below(name)
+    assert end == pytest.approx(TAILS[name], abs=2e-4)
+    assert steep(end + 2e-3) >= FLAT_SLOPE and all(steep(z) < FLAT_SLOPE for z in np.linspace(-12, end - 2e-3, 200))
+
+
 def activation(name: str, z: np.ndarray) -> np.ndarray:
+    if name == "gelu_tanh":
+        return 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
     if name in ("relu", "relu2"):
         return np.maximum(z, 0) ** (2 if name == "relu2" else 1)
     return z / (1 + np.exp(-z)) if name == "silu" else np.vectorize(lambda v: v * 0.5 * (1 + math.erf(v / math.sqrt(2))))(z)
@@ -273,13 +335,19 @@ def test_induction_on_random_tokens_that_are_said_twice(case):
     if not seen.maps:
         assert "attn_induction" not in moment.values
         return
-    n = model.config.block_size // 2
-    once = np.random.default_rng(0).integers(model.config.vocab_size, size=n)
-    maps = direct(model, np.concatenate([once, once])).maps
-    for layer, heads in enumerate(maps):
-        for head, a in enumerate(heads):
-            wanted = np.mean([a[i, i - n + 1].item() for i in range(n, 2 * n)])
-            close(moment.values["attn_induction"]["attn"][layer][head], wanted)
+    n, rows = model.config.block_size // 2, repeated(model.config, Repeats())
+    assert rows.shape == (20, 2 * n) and all(len(set(row[:n])) == n and (row[:n] == row[n:]).all() for row in rows)
+    maps = [torch.stack(direct(model, row).maps).detach().numpy() for row in rows]  # (L, H, 2 n, 2 n) of each
+    scores = np.array([[[np.mean([a[i, i - n + 1] for i in range(n, 2 * n)]) for a in heads] for heads in each] for each in maps])
+    close(moment.values["attn_induction"]["attn"], scores.mean(0))
+    close(moment.values["attn_induction_error"]["attn"], scores.std(0, ddof=1) / math.sqrt(20))
+
+
+def test_what_is_repeated_stands_for_something_and_is_no_longer_than_what_was_trained():
+    config = parse(ModelConfig, SMALL)
+    rows = repeated(config, Repeats(np.array([2, 5, 7, 11]), 7))
+    assert rows.shape == (20, 6) and set(rows.flatten()) <= {2, 5, 7, 11}
+    assert repeated(config, Repeats(np.array([4]))) is None and repeated(config, Repeats(longest=3)) is None
 
 
 def test_the_logit_lens(case):
@@ -390,7 +458,7 @@ def test_a_part_whose_weights_are_all_zero_has_no_ratio():
 def test_a_single_token_can_be_looked_at():
     moment = measure(build({}), np.array([5]))
     assert moment.tensors["attention"].tolist() == [[[[1.0]], [[1.0]]]] * 3
-    assert not {"grad_stream", "lens_loss", "attn_previous"} & moment.values.keys()
+    assert not {"grad_stream", "grad_relative", "grad_branch", "lens_loss", "attn_previous"} & moment.values.keys()
     assert moment.values["attn_entropy"]["attn"] == [[0.0, 0.0]] * 3
 
 
