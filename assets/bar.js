@@ -102,7 +102,7 @@ export function progress(root) {
     parts.time.textContent = duration(status.seconds);
     parts.left.textContent = status.state === "running" ? duration(status.left_s) : "–";
     parts.train.textContent = number(status.train_loss, 3);
-    parts.val.textContent = number(status.final_val_loss ?? status.val_loss, 3);
+    parts.val.textContent = number(status.val_loss ?? status.eval_loss, 3);
     const bits = /** @type {HTMLElement} */ (parts.bits.parentElement);
     bits.hidden = status.is_task;
     parts.bits.textContent = number(newest(run, "validation", "bits_per_byte"), 3);

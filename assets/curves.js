@@ -7,6 +7,7 @@
 import { css, h, head, onTheme, select } from "./dom.js";
 import { exportButtons } from "./export.js";
 import { number } from "./format.js";
+import { translucent } from "./palette.js";
 import { growing, layout, levelLine, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { along, AXES, AXIS_OPTIONS, movingAverage, newest } from "./series.js";
 
@@ -59,16 +60,28 @@ function smoothColumn(kind, name, weight) {
 }
 
 /**
- * Losses on held-out data: of the whole text, or of a part of it.
+ * Results on held-out data: on the sample, or on the whole of it.
+ * @param {"validation" | "accuracy"} kind
+ * @param {string} name
  * @param {boolean} whole
  */
-const validations = (whole) => (/** @type {Run} */ run, /** @type {number} */ start) => {
-  const all = run.series.validation;
+const judged = (kind, name, whole) => (/** @type {Run} */ run, /** @type {number} */ start) => {
+  const all = run.series[kind];
   if (!all) return NONE;
   /** @type {Columns} */
   const columns = {};
-  for (const [name, values] of Object.entries(all)) columns[name] = values.filter((_, i) => all.whole[i] === whole);
-  return { x: along(run, columns, axis).slice(start), y: columns.loss.slice(start) };
+  for (const [each, values] of Object.entries(all)) columns[each] = values.filter((_, i) => all.whole[i] === whole);
+  return { x: along(run, columns, axis).slice(start), y: columns[name].slice(start) };
+};
+
+/**
+ * One edge of the band in which the loss on the whole held-out text lies with a probability of 95%.
+ * @param {number} way -1 for the lower one, 1 for the upper one
+ */
+const edge = (way) => (/** @type {Run} */ run, /** @type {number} */ start) => {
+  const { x, y } = judged("validation", "loss", false)(run, start);
+  const errors = judged("validation", "error", false)(run, start).y;
+  return { x, y: y.map((loss, i) => (loss === null ? null : loss + way * 2 * (errors[i] ?? 0))) };
 };
 
 /* ---- panels ---- */
@@ -156,15 +169,24 @@ export function loss(root) {
         hoverinfo: "skip",
       },
       { columns: smoothed, name: "training", line: { color: train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
+      { columns: edge(-1), name: "held out, lower", line: { width: 0 }, hoverinfo: "skip" },
       {
-        columns: validations(true),
+        columns: edge(1),
+        name: "held out, upper",
+        line: { width: 0 },
+        fill: "tonexty",
+        fillcolor: translucent(val, 0.22),
+        hoverinfo: "skip",
+      },
+      {
+        columns: judged("validation", "loss", true),
         name: "whole held-out text",
         mode: "markers",
         marker: { size: 12, symbol: "star", color: val, line: { color: css("--body-text-color"), width: 1 } },
         hovertemplate: "%{y:.3f}",
       },
       {
-        columns: validations(false),
+        columns: judged("validation", "loss", false),
         name: "held out",
         mode: "lines+markers",
         line: { color: val, width: 2.2 },
@@ -211,7 +233,11 @@ function lossLegend() {
     { class: "pg-legend" },
     h("span", { style: "--c:var(--pg-train)" }, "training, smoothed"),
     h("span", { style: "--c:color-mix(in srgb, var(--pg-train) 45%, transparent)" }, "training, each point"),
-    h("span", { style: "--c:var(--pg-val)" }, "held out, a part (star: all of it, at the end)"),
+    h(
+      "span",
+      { style: "--c:var(--pg-val)" },
+      "held out, a sample; band: where all of it lies (95%); star: all of it, at the end",
+    ),
     h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"),
     floor,
   );
@@ -344,7 +370,7 @@ export function accuracy(root) {
   /** @returns {Source[]} */
   const sources = () => [
     {
-      columns: column("accuracy", "token"),
+      columns: judged("accuracy", "token", false),
       name: "tokens",
       mode: "lines+markers",
       line: { color: css("--pg-tokens"), width: 2 },
@@ -352,7 +378,7 @@ export function accuracy(root) {
       hovertemplate: "%{y:.1%}",
     },
     {
-      columns: column("accuracy", "answer"),
+      columns: judged("accuracy", "answer", false),
       visible: exact(),
       name: "answers",
       mode: "lines+markers",

@@ -204,7 +204,7 @@ function card(id, act) {
 
   /** @param {Carded} run */
   function say(run) {
-    const loss = run.final_val_loss ?? run.val_loss;
+    const loss = run.val_loss ?? run.eval_loss;
     setText(name, run.name);
     setText(by, [run.by ? `by ${run.by}` : "", run.private ? "private" : ""].filter(Boolean).join(", "));
     setText(state, cardState(run));

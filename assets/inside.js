@@ -169,7 +169,8 @@ export function inside(root) {
     return a?.listing?.steps ?? [];
   }
   function showTime() {
-    time.show(Boolean(a?.run.status && isActive(a.run.status.state)), a?.probe?.step);
+    const status = a?.run.status;
+    time.show(Boolean(status && isActive(status.state)), a?.probe?.step, status?.next_look);
   }
   /**
    * The text on which a side is looked at, where it is not the one that the run records.

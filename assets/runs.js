@@ -22,7 +22,7 @@ const ROOM_MS = 10_000;
  */
 
 /** @param {Listed} run */
-const lossOf = (run) => run.final_val_loss ?? run.best_val_loss;
+const lossOf = (run) => run.val_loss ?? run.eval_loss;
 /** @param {Listed} run */
 const steps = (run) => (run.max_steps ? `${number(run.step)} of ${number(run.max_steps)}` : number(run.step));
 /** @param {Listed} run */
@@ -48,7 +48,7 @@ const COLUMNS = [
     key: "val",
     label: "held-out loss, nats per token",
     value: (r) => lossOf(r) ?? Infinity,
-    show: (r) => number(lossOf(r), 3),
+    show: (r) => (r.val_loss === null && r.eval_loss !== null ? "≈ " : "") + number(lossOf(r), 3),
     right: true,
   },
   {
@@ -347,7 +347,7 @@ function overlay() {
  * What of a run makes its curve another.
  * @param {Listed} run
  */
-const changing = ({ id, name, step, final_val_loss }) => [id, name, step, final_val_loss];
+const changing = ({ id, name, step, val_loss }) => [id, name, step, val_loss];
 
 /**
  * Whoever has more than their share of the disk is offered what to delete; nothing is taken.

@@ -8,9 +8,9 @@
  *   id: string, name: string, by: string, private: boolean, state: string, wanted: string | null,
  *   reason: string | null, source: string, is_task: boolean, probe_text: string | null, step: number, seconds: number,
  *   max_steps: number | null, max_seconds: number | null, left_s: number | null, train_loss: number | null,
- *   val_loss: number | null, best_val_loss: number | null, final_val_loss: number | null,
+ *   eval_loss: number | null, best_eval_loss: number | null, val_loss: number | null,
  *   tokens_per_s: number | null, n_params: number, vocab_size: number | null, flops_per_token: number | null,
- *   place?: number | null, starts_in_s?: number | null, log?: string,
+ *   next_look?: number | null, place?: number | null, starts_in_s?: number | null, log?: string,
  * }} Status
  */
 /**

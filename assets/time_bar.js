@@ -58,8 +58,9 @@ export function timeBar(root, { steps, step, go }) {
   /**
    * @param {boolean} running
    * @param {number | undefined} shown the step that is seen now
+   * @param {number | null | undefined} next the step that is looked at next
    */
-  function show(running, shown) {
+  function show(running, shown, next) {
     const all = steps();
     const now = step();
     const i = Math.max(0, now === null ? all.length - 1 : all.findLastIndex((each) => each <= now));
@@ -67,7 +68,8 @@ export function timeBar(root, { steps, step, go }) {
     slider.value = String(i);
     slider.disabled = play.disabled = all.length < 2;
     const words = `step ${number(now === null ? (shown ?? all[i]) : all[i])}`;
-    at.textContent = all.length ? words + (now === null && running ? ", live" : "") : "";
+    const wait = typeof next === "number" ? `; waiting for the look at step ${number(next)}` : "";
+    at.textContent = all.length ? words + (now === null && running ? wait : "") : "";
     live.textContent = running ? "Live" : "Last";
     live.classList.toggle("pg-on", now === null);
     slider.setAttribute("aria-valuetext", at.textContent);

@@ -105,7 +105,9 @@ def trained(tmp_path_factory, tiny):
     db.create()
     run_id = create_run(db, Settings(root), tiny(), HOST, state=store.STARTING, name="tiny")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)  # looks whenever it may, also on a busy machine
+        patch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)  # writes whenever it may, also on a busy machine
+        patch.setattr("playground.config.looks.PROBE_SHARE", 1e6)  # looks as often as it is told to
+        patch.setattr("playground.config.looks.VALIDATION_SHARE", 1e6)
         outcome = worker.execute(root, run_id, torch.get_num_threads(), worker.Interruption())
     assert outcome.state == "finished", outcome
     return root, run_id

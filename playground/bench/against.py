@@ -134,7 +134,7 @@ def _same(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Ag
     """nanoGPT's recipe in a worker, as the page would train it, in the precision chosen for this machine."""
     run, tokens_per_s = _trained(settings, source, PRESETS[recipe.same].config)
     found.our_tokens_per_s.append(tokens_per_s)
-    found.our_loss.append(float("nan") if run.final_val_loss is None else run.final_val_loss)
+    found.our_loss.append(float("nan") if run.val_loss is None else run.val_loss)
 
 
 def _same_in_float32(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:

@@ -64,7 +64,7 @@ def measure(settings: Settings, source: str) -> Figures:
         note(f"{preset}: {found.recorded_ms[preset]:.2f} ms a step, {found.eager_ms[preset]:.2f} ms kernel by kernel")
         run, _ = run_in_worker(config, settings)
         note(f"{preset}: {steps:,} steps in {run.seconds:.2f} s")
-        found.run_s[preset], found.val_loss[preset] = run.seconds, run.final_val_loss
+        found.run_s[preset], found.val_loss[preset] = run.seconds, run.val_loss
         found.steps_share[preset] = steps * found.recorded_ms[preset] / 1000 / run.seconds
     small = _of("nanogpt-cpu", source, **{"model.dropout": 0.0})
     for n in SEVERAL:

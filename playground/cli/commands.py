@@ -193,7 +193,7 @@ def _all_runs(settings: Settings) -> Callable[[Store], list[Run]]:
 
 def _row(run: Run) -> dict:
     names = (
-        "name", "state", "reason", "cause", "step", "train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s", "seconds",
+        "name", "state", "reason", "cause", "step", "train_loss", "eval_loss", "best_eval_loss", "val_loss", "tokens_per_s", "seconds",
         "n_params", "parent", "preset", "threads", "device", "created_at", "started_at", "ended_at",
     )  # fmt: skip
     config = run.readable_config
@@ -204,13 +204,15 @@ def _row(run: Run) -> dict:
 def _table(settings: Settings, rows: list[dict]) -> str:
     if not rows:
         return f"no runs in {settings.root} yet; start one with python -m playground train"
-    lines = [f"{'run':10}  {'state':11}  {'step':>9}  {'train loss':>10}  {'val loss':>8}  {'tokens/s':>9}  name"]
+    lines = [f"{'run':10}  {'state':11}  {'step':>9}  {'train loss':>10}  {'held out':>8}  {'tokens/s':>9}  name"]
     for row in rows:
-        train, best, speed = (
-            "-" if row[key] is None else format(row[key], form)
-            for key, form in (("train_loss", ".4f"), ("val_loss", ".4f"), ("tokens_per_s", ",.0f"))
+        train, val, sample, speed = (
+            None if row[key] is None else format(row[key], form)
+            for key, form in (("train_loss", ".4f"), ("val_loss", ".4f"), ("eval_loss", ".3f"), ("tokens_per_s", ",.0f"))
         )
-        lines.append(f"{row['run_id']}  {row['state']:11}  {row['step']:>9,}  {train:>10}  {best:>8}  {speed:>9}  {row['name']}")
+        held_out = val or (f"~{sample}" if sample else "-")  # while it trains, from a sample
+        numbers = f"{row['step']:>9,}  {train or '-':>10}  {held_out:>8}  {speed or '-':>9}"
+        lines.append(f"{row['run_id']}  {row['state']:11}  {numbers}  {row['name']}")
     return "\n".join(lines)
 
 

@@ -45,7 +45,7 @@ class Bar:
     """The progress of a run on a terminal."""
 
     def __init__(self, run: Run, enabled: bool):
-        self.bar, self.whole_val_loss, self.val_loss = None, None, None
+        self.bar, self.eval_loss = None, None
         train = run.config.train
         self.by_steps = train.max_steps is not None
         if enabled:
@@ -57,13 +57,12 @@ class Bar:
 
     def __call__(self, event: Any) -> None:
         """Update the bar. Errors are ignored, because a terminal that was closed must not end the training."""
-        if event.kind == "validation":
-            self.val_loss = event.loss
-            self.whole_val_loss = event.loss if event.whole else None
+        if event.kind == "validation" and not event.whole:
+            self.eval_loss = event.loss
         if self.bar is not None and event.kind == "progress":
             with contextlib.suppress(OSError, ValueError):
-                val = "" if self.val_loss is None else f", val {self.val_loss:.3f}"
-                self.bar.set_description_str(f"loss {event.loss:.3f}{val} nats, {event.tokens_per_s:,.0f} tokens/s", refresh=False)
+                held_out = "" if self.eval_loss is None else f", held out {self.eval_loss:.3f}"
+                self.bar.set_description_str(f"loss {event.loss:.3f}{held_out} nats, {event.tokens_per_s:,.0f} tokens/s", refresh=False)
                 self.bar.update((event.step if self.by_steps else event.seconds) - self.bar.n)
 
     def close(self) -> None:
@@ -109,11 +108,10 @@ def train(settings: Settings, db: Store, run_ids: list[str], *, as_json: bool, b
         signal.signal(number, signal.default_int_handler)
     ended = [db.run(run_id) for run_id in run_ids]
     for run in ended:
-        val_loss = bars[run.id].whole_val_loss
         if as_json:
-            print(json.dumps(_result(run, outcomes.get(run.id), val_loss, time.monotonic() - began)))
+            print(json.dumps(_result(run, outcomes.get(run.id), time.monotonic() - began)))
         else:
-            print(_summary(settings, run, val_loss))
+            print(_summary(settings, run))
     return 0 if all(run.state in GOOD_ENDS for run in ended) else 1
 
 
@@ -128,7 +126,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _result(run: Run, outcome: Any, val_loss: float | None, elapsed_s: float) -> dict:
+def _result(run: Run, outcome: Any, elapsed_s: float) -> dict:
     result = {
         "run_id": run.id,
         "name": run.name,
@@ -138,8 +136,9 @@ def _result(run: Run, outcome: Any, val_loss: float | None, elapsed_s: float) ->
         "steps": run.step,
         "n_params": run.n_params,
         "train_loss": run.train_loss,
-        "val_loss": val_loss,
-        "best_val_loss": run.best_val_loss,
+        "val_loss": run.val_loss,
+        "eval_loss": run.eval_loss,
+        "best_eval_loss": run.best_eval_loss,
         "tokens_per_s": run.tokens_per_s if outcome is None else outcome.tokens_per_s,
         "seconds": run.seconds,
         "elapsed_s": round(elapsed_s, 3),
@@ -149,15 +148,15 @@ def _result(run: Run, outcome: Any, val_loss: float | None, elapsed_s: float) ->
     return {name: finite(value) for name, value in result.items()}
 
 
-def _summary(settings: Settings, run: Run, val_loss: float | None) -> str:
+def _summary(settings: Settings, run: Run) -> str:
     """How the run ended, in words, and the commands for what can be done with it next."""
     folder = RunFolder(settings.root, run.id)
     lines = [f"run {run.id} ({run.name}) is {run.state}: {run.reason}"]
     lines.append(f"  {run.step:,} steps in {run.seconds:.1f} s of training, {run.n_params:,} parameters")
     if run.train_loss is not None:
         lines.append(f"  training loss    {run.train_loss:.4f} nats per token")
-    if val_loss is not None:
-        lines.append(f"  validation loss  {val_loss:.4f} nats per token, over the whole held-out text")
+    if run.val_loss is not None:
+        lines.append(f"  held-out loss    {run.val_loss:.4f} nats per token, over the whole held-out text")
     lines.append(f"  kept in {folder.path}")
     if folder.checkpoint_steps():
         lines.append(f"  sample from it:  {command(settings, 'sample', run.id)}")

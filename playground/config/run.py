@@ -63,7 +63,8 @@ class TrainConfig(Knobs, frozen=True):
     )  # fmt: skip
     eval_interval: int = knob(
         200, ge=1, le=1_000_000, group=RECORDING, label="validate every", unit="steps",
-        help="The held-out loss is measured on a fixed span this often, and on the whole held-out text at the end.",
+        help="The held-out loss is measured on a fixed sample this often (less often where that would cost over 3% of the training), and on "
+        "the whole held-out text at the end.",
     )  # fmt: skip
     checkpoint_interval: int = knob(
         200, ge=1, le=1_000_000, group=RECORDING, label="checkpoint every", unit="steps",
@@ -84,7 +85,8 @@ class ProbeConfig(Knobs, frozen=True):
     )  # fmt: skip
     interval: int = knob(
         20, ge=1, le=1_000_000, group=RECORDING, label="probe every", unit="steps at least",
-        help="Attention and activations are recorded this often, or less often where that would cost over 1% of the time.",
+        help="Attention and activations are recorded after 1, 2, 5, 10, 20, 50 … steps and then this often, or less often where that "
+        "would cost over 2% of the training.",
     )  # fmt: skip
     sample_tokens: int = knob(
         100, ge=0, le=1000, group=RECORDING, label="live sample", unit="tokens",

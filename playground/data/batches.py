@@ -105,25 +105,39 @@ class Several(Source):
 
 
 class Chunk(NamedTuple):
-    """Some held-out sequences: `inputs` and `targets` (B, T); `answers` (B, T) bool says where the answer of a task is."""
+    """Some held-out sequences: `inputs` and `targets` (B, T); `answers` (B, T) bool says where the answer of a task is, `groups` (B, T)
+    to which passage or example of the held-out sample each token belongs."""
 
     inputs: Tensor
     targets: Tensor
     answers: Tensor | None = None
+    groups: Tensor | None = None
 
 
-def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.device, at_most: int | None = None) -> Iterator[Chunk]:
+def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.device, groups: np.ndarray | None = None) -> Iterator[Chunk]:
     """Non-overlapping windows in order, (B, T) inputs and targets; a rest shorter than a window is left out.
 
-    With `at_most`, only that many of them, spread evenly from one end to the other.
+    With `groups` (N,), only the windows that hold a token of a group, of which alone those tokens are scored.
     """
-    n_windows = (len(ids) - 1) // block_size
-    count = n_windows if at_most is None else min(at_most, n_windows)
-    starts = (2 * np.arange(count) + 1) * n_windows // (2 * max(1, count)) * block_size  # (N,): the middle of each of `count` equal parts
-    for first in range(0, count, batch_size):
+    n_windows = max(0, len(ids) - 1) // block_size
+    starts = np.arange(n_windows) * block_size
+    if groups is not None:
+        scored = groups[1 : n_windows * block_size + 1].reshape(n_windows, block_size) >= 0
+        starts = starts[scored.any(1)]
+    for first in range(0, len(starts), batch_size):
         places = starts[first : first + batch_size, None] + np.arange(block_size + 1)  # (B, T + 1)
-        chunk = torch.from_numpy(ids[places].astype(np.int64)).to(device)
-        yield Chunk(chunk[:, :-1], chunk[:, 1:])
+        tokens = ids[places].astype(np.int64)
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        if groups is None:
+            yield Chunk(*_on(device, inputs, targets))
+        else:
+            of = groups[places[:, 1:]].astype(np.int64)
+            inputs, targets, of = _on(device, inputs, np.where(of >= 0, targets, UNSCORED), of)
+            yield Chunk(inputs, targets, groups=of)
+
+
+def _on(device: torch.device, *arrays: np.ndarray) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
 
 
 def targets_of(tokens: np.ndarray, scored: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from models.config import ModelConfig
-from playground.data import corpora, examples, tokenizers
+from playground.data import corpora, examples, sample, tokenizers
 from playground.data.config import DataConfig
 from playground.data.errors import CorpusError
 from playground.data.tasks import Examples, Task
@@ -90,11 +90,22 @@ class TextData:
 
         return Windows(self.train, batch_size, width, seed, device)
 
-    def chunks(self, width: int, device, at_most: int | None = None) -> Iterator:
-        """The held-out windows, or `at_most` of them, always the same."""
+    def chunks(self, width: int, device) -> Iterator:
+        """All held-out windows."""
         from playground.data.batches import windows
 
-        return windows(self.held_out, width, max(1, 8192 // width), device, at_most)
+        return windows(self.held_out, width, max(1, 8192 // width), device)
+
+    def sample(self, width: int, device, every: int = 1) -> Iterator:
+        """Those that hold a passage of the held-out sample (or every so many-th one), of which alone they are scored."""
+        from playground.data.batches import windows
+
+        passages = sample.passages(self.tokenizer.n_bytes[self.held_out])
+        return windows(self.held_out, width, max(1, 8192 // width), device, np.where(passages % every == 0, passages, sample.NONE))
+
+    def n_scored(self, width: int) -> int:
+        """Tokens by which the whole held-out part is judged."""
+        return (len(self.held_out) - 1) // width * width
 
     def sized_chunks(self, width: int, device, at_most: int | None = None) -> dict[int, Iterator]:
         return {}
@@ -137,9 +148,23 @@ class TaskData:
         tokens, targets = self.train.tokens[:, : width + 1], self._targets(self.train)[:, :width]
         return Rows(tokens, np.ascontiguousarray(targets), batch_size, seed, device)
 
-    def chunks(self, width: int, device, at_most: int | None = None) -> Iterator:
-        """The held-out examples, or the first `at_most` of them."""
-        yield from self._chunks(self.held_out, device, at_most)
+    def chunks(self, width: int, device) -> Iterator:
+        """All held-out examples."""
+        return self._chunks(self.held_out, device)
+
+    def sample(self, width: int, device, every: int = 1) -> Iterator:
+        """Those of the held-out sample (or a part of them as large), each of which is a group of its own."""
+        import torch
+
+        first = 0
+        for chunk in self._chunks(self.held_out, device, sample.EXAMPLES // every):
+            of = torch.arange(first, first + len(chunk.inputs), device=device)[:, None].expand_as(chunk.inputs)
+            first += len(of)
+            yield chunk._replace(groups=of)
+
+    def n_scored(self, width: int) -> int:
+        """Tokens by which the whole held-out part is judged."""
+        return int(scored(self.held_out, self.stride, self.scored)[:, 1:].sum())
 
     def sized_chunks(self, width: int, device, at_most: int | None = None) -> dict[int, Iterator]:
         """Unseen examples of each size, as far as they fit into `width` tokens and the one after them."""
@@ -168,7 +193,7 @@ class TaskData:
 
         return targets_of(drawn.tokens, scored(drawn, self.stride, self.scored))
 
-    def _chunks(self, drawn: Examples, device, at_most: int | None) -> Iterator:
+    def _chunks(self, drawn: Examples, device, at_most: int | None = None) -> Iterator:
         import torch
 
         from playground.data.batches import Chunk

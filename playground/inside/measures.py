@@ -22,13 +22,13 @@ from models.config import CompleteModel, ModelConfig
 from models.gpt import GPT
 from models.graph import graph, stream_nodes
 from models.mlp import FUNCTIONS
+from playground.config.looks import INDUCTION_SEQUENCES, MAX_INDUCTION
 from playground.config.run import CompleteRun
 from playground.data.tokenizers import Tokenizer
 from playground.inside.hooks import Gradients, Trace, as_ids, evaluating, traced, traced_with_gradients
 from playground.inside.quantities import FLAT_SLOPE, QUANTILES, Probe, Values
 
 N_TOP, N_BINS = 5, 41
-MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how often that is tried
 TAIL_AT_MOST, TAIL_STEP = 20.0, 1e-4
 FEWEST_CHANNELS = 8  # with fewer even one channel alone is no outlier
 
@@ -200,7 +200,7 @@ def distance(maps: Tensor) -> Tensor:  # (…, T, T) -> (…)
     return (maps * (places[:, None] - places).clamp(min=0)).sum(-1).mean(-1)
 
 
-def repeated(config: ModelConfig, repeats: Repeats) -> np.ndarray | None:  # -> (N, 2 n)
+def repeated(config: CompleteModel, repeats: Repeats) -> np.ndarray | None:  # -> (N, 2 n)
     """Sequences of n different random tokens, said twice; None where not even two tokens can be repeated."""
     tokens = np.arange(config.vocab_size) if repeats.tokens is None else repeats.tokens
     longest = config.block_size if repeats.longest is None else min(config.block_size, repeats.longest)
@@ -249,28 +249,49 @@ def read_out(model: GPT, x: Tensor) -> Tensor:  # (T, C) -> (T, V)
 
 @dataclass
 class StepTaken:
-    """What one optimizer step did to each part of the model; `cost_s` is the time that measuring it took."""
+    """What one optimizer step did to each part of the model; measuring it took `cost_s` seconds, and `cpu_s` of computing."""
 
     config: CompleteModel
     squares: dict[str, list[float]] = field(default_factory=dict)  # by parameter: squared norms of its gradient, weight and change
     cost_s: float = 0.0
+    cpu_s: float = 0.0
 
     def values(self, norm_before_clipping: float) -> Values:
         """Gradient norms as they were before clipping, and updates relative to the weights."""
         clipped = math.sqrt(sum(gradient for gradient, _, _ in self.squares.values()))
         unclip = norm_before_clipping / clipped if clipped > 0 else 1.0
-        sums: dict[tuple[str, int], list[float]] = {}
-        nodes = parameter_nodes(self.config)
-        for name, squares in self.squares.items():
-            place = next(node for prefix, node in nodes.items() if name.startswith(prefix))
-            sums[place] = [a + b for a, b in zip(sums.get(place, [0.0] * 3), squares, strict=True)]
-        norms: dict[str, list[float | None]] = {}
-        ratios: dict[str, list[float | None]] = {}
-        for (node, layer), (gradient, weight, change) in sums.items():
-            length = self.config.n_layer if node not in ("embedding", "embd_norm", "norm", "head") else 1
-            norms.setdefault(node, [None] * length)[layer] = unclip * math.sqrt(gradient)
-            ratios.setdefault(node, [None] * length)[layer] = math.sqrt(change / weight) if weight > 0 else None
-        return {"grad_params": norms, "update_ratio": ratios}
+        sums = by_place(self.config, self.squares)
+        return {
+            "grad_params": _over_layers(self.config, {place: unclip * math.sqrt(gradient) for place, (gradient, _, _) in sums.items()}),
+            "update_ratio": _over_layers(
+                self.config, {place: math.sqrt(change / weight) if weight > 0 else None for place, (_, weight, change) in sums.items()}
+            ),
+        }
+
+
+def by_place(config: CompleteModel, by_parameter: dict[str, list[float]]) -> dict[tuple[str, int], list[float]]:
+    """By node and layer, the sums over its parameters of each of their numbers."""
+    nodes, sums = parameter_nodes(config), {}
+    for name, numbers in by_parameter.items():
+        place = next(node for prefix, node in nodes.items() if name.startswith(prefix))
+        sums[place] = [a + b for a, b in zip(sums.get(place, [0.0] * len(numbers)), numbers, strict=True)]
+    return sums
+
+
+def _over_layers(config: CompleteModel, numbers: dict[tuple[str, int], float | None]) -> dict[str, list]:
+    values: dict[str, list] = {}
+    for (node, layer), number in numbers.items():
+        length = config.n_layer if node not in ("embedding", "embd_norm", "norm", "head") else 1
+        values.setdefault(node, [None] * length)[layer] = number
+    return values
+
+
+def first_gradient(model: GPT, loss: Callable[[], Tensor]) -> Values:
+    """The gradient norms of the first training step, before it is taken. The parameters are left without gradients, as they were."""
+    loss().backward()
+    squares = {name: [p.grad.float().square().sum().item()] for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return {"grad_params": _over_layers(model.config, {k: math.sqrt(v) for k, (v,) in by_place(model.config, squares).items()})}
 
 
 @contextmanager
@@ -282,9 +303,10 @@ def watching_step(model: GPT, optimizer: torch.optim.Optimizer) -> Iterator[Step
 
     def timed(observe: Callable[[], None]):
         def hook(*_) -> None:
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             observe()
             taken.cost_s += time.perf_counter() - start
+            taken.cpu_s += time.process_time() - cpu
 
         return hook
 

@@ -12,8 +12,8 @@ from models.knobs import flat
 from playground.runs.store import Row, Run, Store
 
 COLUMNS = (
-    "run_id", "step", "tokens", "seconds", "train_loss", "val_loss", "val_bits_per_byte", "val_tokens", "whole_split", "token_accuracy",
-    "answer_accuracy", "grad_norm", "lr", "tokens_per_s",
+    "run_id", "step", "tokens", "seconds", "train_loss", "eval_loss", "eval_error", "val_loss", "bits_per_byte", "held_out_tokens",
+    "whole_split", "token_accuracy", "answer_accuracy", "grad_norm", "lr", "tokens_per_s",
 )  # fmt: skip
 KINDS = ("progress", "validation", "accuracy")
 
@@ -21,8 +21,9 @@ KINDS = ("progress", "validation", "accuracy")
 def metrics(db: Store, run_ids: Sequence[str]) -> pd.DataFrame:
     """Training points, validations and accuracies of some runs in the order they were recorded.
 
-    Losses in nats per token, `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of
-    these three kinds; the columns of the other two are empty.
+    Losses in nats per token: `eval_loss` on the held-out sample, with its standard error as an estimate of the whole split, on which
+    `val_loss` is. `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of these three kinds; the columns
+    of the other two are empty.
     """
     rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -33,10 +34,12 @@ def _tidy(run_id: str, row: Row) -> dict:
     if row.kind == "progress":
         values = {name: body[name] for name in ("tokens", "seconds", "grad_norm", "lr", "tokens_per_s")} | {"train_loss": body["loss"]}
     elif row.kind == "validation":
-        values = {"seconds": body["seconds"], "val_loss": body["loss"], "val_tokens": body["n_tokens"], "whole_split": body["whole"]}
-        values["val_bits_per_byte"] = body.get("bits_per_byte")
+        values = {"seconds": body["seconds"], "held_out_tokens": body["n_tokens"], "whole_split": body["whole"]}
+        values |= {"bits_per_byte": body.get("bits_per_byte"), "val_loss" if body["whole"] else "eval_loss": body["loss"]}
+        values |= {} if body["whole"] else {"eval_error": body.get("error")}
     else:
         values = {"seconds": body["seconds"], "token_accuracy": body["token"], "answer_accuracy": body["answer"]}
+        values["whole_split"] = body.get("whole")
     return {"run_id": run_id, "step": row.step, **values}
 
 
@@ -71,8 +74,8 @@ def _lines(rows: Iterable[tuple]) -> str:
 
 
 RESULTS = (
-    "id", "name", "state", "preset", "n_params", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
-    "final_val_loss",
+    "id", "name", "state", "preset", "n_params", "step", "seconds", "tokens_per_s", "train_loss", "eval_loss",
+    "best_eval_loss", "val_loss",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import orjson
 from safetensors import SafetensorError, safe_open
 
 from models.knobs import ConfigError, Problem
+from playground.config.looks import MAX_PROBE_TOKENS
 from playground.data import dataset, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.tokenizers import Tokenizer
@@ -26,7 +27,7 @@ from playground.runs.folder import RunFolder
 from playground.runs.sampler import Loaded
 from playground.training.errors import CheckpointError
 
-ABLATION_TOKENS, ABLATION_HELD_OUT = 60, 1024
+ABLATION_TOKENS, ABLATION_EVERY = 60, 4  # tokens of a sample; of the held-out sample every fourth passage or example
 
 Turn = Callable[[Callable[[], Any]], Any]  # schedules a function: calls it when its turn comes and returns its result
 
@@ -120,8 +121,6 @@ def worth(root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_
 
 def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
     """(T,) ids of a probe text, cut to the longest that is probed. Raises ConfigError."""
-    from playground.training.probes import MAX_PROBE_TOKENS
-
     ids = loaded.tokenizer.encode(text, "probe.text")[: min(MAX_PROBE_TOKENS, loaded.model.config.block_size)]
     if not len(ids):
         raise ConfigError([Problem("probe.text", "the probe text is empty; write at least one character")])
@@ -190,7 +189,7 @@ def _held_out(root: Path, run_id: str) -> list | None:
         data = dataset.load(config.data, root)
     except (CorpusError, OSError):
         return None
-    chunks = data.chunks(config.width, device("cpu"), max(1, ABLATION_HELD_OUT // config.width))
+    chunks = data.sample(config.width, device("cpu"), ABLATION_EVERY)
     return [(chunk.inputs, chunk.targets) for chunk in chunks]
 
 

@@ -113,6 +113,12 @@ MIGRATIONS = (
         WHEN why LIKE '% by its owner' THEN 'owner'
         ELSE '' END;
     """,
+    # `eval_loss` is on the held-out sample, `val_loss` on the whole held-out split, once at the end.
+    """
+    ALTER TABLE runs RENAME COLUMN val_loss TO eval_loss;
+    ALTER TABLE runs RENAME COLUMN best_val_loss TO best_eval_loss;
+    ALTER TABLE runs RENAME COLUMN final_val_loss TO val_loss;
+    """,
 )
 
 
@@ -183,9 +189,9 @@ class Run:
     seconds: float
     tokens_per_s: float | None
     train_loss: float | None
+    eval_loss: float | None
+    best_eval_loss: float | None
     val_loss: float | None
-    best_val_loss: float | None
-    final_val_loss: float | None
     private: bool = False
     turn_at: float | None = None
     why: str = ""
@@ -455,7 +461,7 @@ class Store:
             db.execute(
                 "UPDATE runs SET state='running', reason='', cause='', generation=generation+1, step=?, threads=?, device=?,"
                 " started_at=coalesce(started_at, ?), turn_at=?, ended_at=NULL, probe_text=coalesce(probe_text, ?),"
-                " val_loss=?, best_val_loss=?, final_val_loss=NULL WHERE id=?",
+                " eval_loss=?, best_eval_loss=?, val_loss=NULL WHERE id=?",
                 (step, threads, device, now := _now(db), now, probe_text, *_validations(db, run_id), run_id),
             )
 
@@ -636,10 +642,18 @@ def _version(db: sqlite3.Connection) -> int:
     return db.execute("PRAGMA user_version").fetchone()[0]
 
 
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """Of a database that is not yet brought up to date, with the columns' names of today."""
+    if "final_val_loss" not in row:
+        return row
+    losses = {"eval_loss": row.pop("val_loss"), "best_eval_loss": row.pop("best_val_loss"), "val_loss": row.pop("final_val_loss")}
+    return row | losses
+
+
 def _run(row: sqlite3.Row) -> Run:
     """Of a row that an earlier version wrote, or a later one: missing columns have their defaults, unknown ones are ignored."""
-    fields = {name: value for name, value in dict(row).items() if name in _COLUMNS}
-    for name in ("train_loss", "val_loss", "best_val_loss", "final_val_loss", "tokens_per_s"):
+    fields = {name: value for name, value in _renamed(dict(row)).items() if name in _COLUMNS}
+    for name in ("train_loss", "eval_loss", "best_eval_loss", "val_loss", "tokens_per_s"):
         if isinstance(fields[name], str):
             fields[name] = _NOT_FINITE[fields[name]]
     return Run(**{**fields, "config_json": row["config"], "private": bool(fields.get("private"))})

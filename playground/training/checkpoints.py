@@ -29,14 +29,14 @@ KEEP_STATES = 2
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What is known of a checkpoint. Losses in nats per token, `seconds` of training."""
+    """What is known of a checkpoint. Losses in nats per token, `eval_loss` on the held-out sample; `seconds` of training."""
 
     step: int
     tokens: int
     seconds: float
     warmup_ended_s: float
     train_loss: float | None
-    val_loss: float | None
+    eval_loss: float | None
     digest: str
     torch: str
     threads: int
@@ -80,7 +80,7 @@ class Checkpoints:
         infos = []
         for step in paths.checkpoint_steps(self.folder):
             with contextlib.suppress(FileNotFoundError):
-                infos.append(CheckpointInfo(**json.loads(self.info_path(step).read_text())))
+                infos.append(_info(json.loads(self.info_path(step).read_text())))
         return infos
 
     def newest_to_resume(self) -> CheckpointInfo | None:
@@ -104,7 +104,7 @@ class Checkpoints:
         infos = self.list()
         for info in infos[:-KEEP_STATES]:
             self.state_path(info.step).unlink(missing_ok=True)
-        scored = [(info.val_loss, info.step) for info in infos if info.val_loss is not None]
+        scored = [(info.eval_loss, info.step) for info in infos if info.eval_loss is not None]
         best = [min(scored)[1]] if scored else []
         kept = evenly([info.step for info in infos], KEEP_WEIGHTS, always=[*best, *(info.step for info in infos[-KEEP_STATES:])])
         for info in infos:
@@ -115,6 +115,13 @@ class Checkpoints:
         """The json first, so that a half-removed checkpoint no longer exists."""
         for path in (self.info_path(step), self.state_path(step), self.weights_path(step)):
             path.unlink(missing_ok=True)
+
+
+def _info(known: dict) -> CheckpointInfo:
+    """Of a checkpoint's JSON; earlier versions called the loss by another name."""
+    if "val_loss" in known:
+        known["eval_loss"] = known.pop("val_loss")
+    return CheckpointInfo(**known)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

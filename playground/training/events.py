@@ -7,8 +7,8 @@ the run's first step (pauses left out), losses are in nats per token.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import ClassVar
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class Validation(Event):
-    """Held-out loss over `n_tokens` tokens; `whole` where that is the whole held-out split.
+    """Held-out loss over `n_tokens` tokens: of the held-out sample, or of the `whole` split.
 
-    `bits_per_byte` is the same loss per UTF-8 byte of text, which does not depend on how the text is cut into tokens.
+    `bits_per_byte` is the same loss per UTF-8 byte of text, which does not depend on how the text is cut into tokens; `error` the
+    standard error of `loss` as an estimate of that of the whole split; `by_group` the nats of each passage, or example, of the sample.
     """
 
     kind: ClassVar[str] = "validation"
@@ -51,12 +52,14 @@ class Validation(Event):
     whole: bool
     seconds: float
     bits_per_byte: float | None = None
+    error: float = 0.0
+    by_group: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Accuracy(Event):
     """Of a task, on unseen examples. `token`: share of the answers' tokens that are the model's likeliest token; `answer`: share of
-    answers all of whose tokens are; `by_size[i]`: the same as `answer`, among examples of `sizes[i]` units."""
+    answers all of whose tokens are; `by_size[i]`: the same as `answer`, among examples of `sizes[i]` units. `whole` as of `Validation`."""
 
     kind: ClassVar[str] = "accuracy"
     token: float
@@ -65,6 +68,7 @@ class Accuracy(Event):
     sizes: list[int]
     by_size: list[float | None]
     seconds: float
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,11 @@ class Probed(Event):
 
 @dataclass(frozen=True)
 class Checkpoint(Event):
-    """The checkpoint of this step has been published."""
+    """The checkpoint of this step has been published; the losses are those of the curves there."""
 
     kind: ClassVar[str] = "checkpoint"
     train_loss: float | None
-    val_loss: float | None
+    eval_loss: float | None
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,17 @@ class Notice(Event):
 KINDS: dict[str, type[Event]] = {
     cls.kind: cls for cls in (Progress, Validation, Accuracy, Answers, Facts, Sample, Probed, Checkpoint, Notice)
 }
+
+
+def defaults(kind: str) -> dict[str, Any]:
+    """Of the fields that events of earlier versions may lack; none of a kind that is not known."""
+    empty: dict[str, Any] = {}
+    for each in fields(KINDS[kind]) if kind in KINDS else ():
+        if each.default is not MISSING:
+            empty[each.name] = each.default
+        elif each.default_factory is not MISSING:
+            empty[each.name] = each.default_factory()
+    return empty
 
 
 def from_json(kind: str, step: int, body: str) -> Event:

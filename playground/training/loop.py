@@ -17,11 +17,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from models.decoding import generate
+from playground.config.looks import MAX_PROBE_TOKENS, VALIDATION_SHARE, looks
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.inside import measures
+from playground.inside.quantities import Values
 from playground.system.files import text_hash
 from playground.training import paths, probes
 from playground.training.checkpoints import CheckpointInfo, Checkpoints
@@ -39,15 +40,14 @@ from playground.training.events import (
     Validation,
 )
 from playground.training.outcome import Cause, Outcome
-from playground.training.state import Step, TrainState
+from playground.training.state import FEW_EXAMPLES, Score, Step, TrainState
 
 SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
-PROBE_SHARE, SAMPLE_SHARE, VALIDATION_SHARE = 0.01, 0.01, 0.007
-TASK_VALIDATION_SHARE, FEW_EXAMPLES = 0.03, 32  # a task is watched for its accuracy, at every size
-EARLY_CREDIT_S = 0.08
-SAMPLE_CREDIT = 3  # times the credit: samples change most in the first half minute
+SAMPLE_SHARE = 0.01
+EARLY_CREDIT_S = 0.24  # samples change most in the first half minute
 EARLY_SAMPLES, EARLY_REST = 3, 5  # so that soon after its start a run has written something that is not noise, also on a slow machine
 N_ANSWERS = 8
+USUAL_SHARE = 0.05  # of the computing time, that looking at a model takes at most in runs of a thousand steps
 UNFINISHED = ("paused", "interrupted", "queued")  # states of a run that is not over
 WRITER = ThreadPoolExecutor(1, "checkpoints")  # writes those of all runs of this process
 CALMER = "try a lower learning rate or more warm-up"
@@ -101,7 +101,27 @@ class Ending(NamedTuple):
     reason: str
 
 
-class Pacer:
+class Cost:
+    """What an activity has cost so far: `spent` seconds of the clock, and `cpu_s` seconds of computing, all threads together. On a busy
+    machine the second alone says what it takes away from training."""
+
+    def __init__(self, clock=time.perf_counter):
+        self.clock, self.spent, self.cpu_s = clock, 0.0, 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        start, cpu = self.clock(), time.process_time()
+        try:
+            yield
+        finally:
+            self.add(self.clock() - start, time.process_time() - cpu)
+
+    def add(self, seconds: float, cpu_s: float) -> None:
+        self.spent += seconds
+        self.cpu_s += cpu_s
+
+
+class Pacer(Cost):
     """Spaces an activity out so that it takes at most `share` of the time, by its measured cost.
 
     A credit of a few seconds lets the first ones happen early, when most changes. However dear they are, the first `early` ones happen
@@ -109,9 +129,9 @@ class Pacer:
     """
 
     def __init__(self, share: float, credit_s: float = 0.0, early: int = 0, clock=time.perf_counter):
-        self.share, self.credit_s, self.early, self.clock = share, credit_s, early, clock
-        self.began, self.spent, self.last_cost, self.before = clock(), 0.0, 0.0, 0.0
-        self.times, self.ended = 0, self.began
+        super().__init__(clock)
+        self.share, self.credit_s, self.early = share, credit_s, early
+        self.times, self.last_cost, self.began, self.ended = 0, 0.0, clock(), clock()
 
     def due(self) -> bool:
         now = self.clock()
@@ -119,20 +139,9 @@ class Pacer:
             return True
         return self.spent + self.last_cost <= self.credit_s + self.share * (now - self.began)
 
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        start = self.clock()
-        try:
-            yield
-        finally:
-            self.ended = self.clock()
-            self.last_cost, self.before = self.before + self.ended - start, 0.0
-            self.spent += self.last_cost
-            self.times += 1
-
-    def add(self, seconds: float) -> None:
-        """Count time spent before the next `measured` block as a part of it."""
-        self.before += seconds
+    def add(self, seconds: float, cpu_s: float) -> None:
+        super().add(seconds, cpu_s)
+        self.last_cost, self.ended, self.times = seconds, self.clock(), self.times + 1
 
 
 class BeingSaved(NamedTuple):
@@ -143,33 +152,33 @@ class BeingSaved(NamedTuple):
 
 
 class Loop:
-    """Runs a `TrainState` to its end. `folder` is the run's own; `share` is the run's part of the process, and scales the time
-    that it may spend on probes and samples."""
+    """Runs a `TrainState` to its end. `folder` is the run's own; `share` is the run's part of the process, and scales what it may
+    spend on probes and samples."""
 
     def __init__(self, state: TrainState, folder: Path, link: Link | None = None, *, observe: bool = True, share: float = 1.0):
         self.state, self.folder, self.link, self.observe = state, folder, link or NoLink(), observe
         self.config = state.config
         self.checkpoints = Checkpoints(paths.checkpoints(folder))
         self.data, self.tokenizer = state.data, state.data.tokenizer
-        self.validation_share = TASK_VALIDATION_SHARE if self.data.is_task else VALIDATION_SHARE
-        self.probing = Pacer(share * PROBE_SHARE, share * EARLY_CREDIT_S)
-        self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S * SAMPLE_CREDIT, early=EARLY_SAMPLES if share == 1 else 0)
-        self.validating = Pacer(self.validation_share, EARLY_CREDIT_S)  # not scaled by `share`: runs are compared by their held-out loss
+        self.looks = looks(self.config, state.n_validated, round(1 / share))
+        self.sampling = Pacer(share * SAMPLE_SHARE, share * EARLY_CREDIT_S, early=EARLY_SAMPLES if share == 1 else 0)
         self.sync_every_s = min(SYNC_EVERY_S / share, MAX_SYNC_S)
-        self.recording, self.saving = Pacer(1.0), Pacer(1.0)
+        self.recording, self.probing, self.validating, self.judging, self.saving = (Cost() for _ in range(5))
+        self.cpu_s = 0.0  # of all that this process has computed until the run ended
         self.train_loss: float | None = None
-        self.val_loss: float | None = None
+        self.eval_loss: float | None = None  # on the held-out sample
+        self.val_loss: float | None = None  # on the whole held-out split, at the end
         self.diverged: str | None = None
         self.being_saved: BeingSaved | None = None
         self.saves_aside = state.device.type == "cuda"  # a CPU would only train slower meanwhile, with twice the memory
         self.repeats = measures.Repeats.of(self.config, self.tokenizer)
         self.probe_text, self.probe_tokens = self._first_probe()
         self.asked_probe_text = self.probe_text
-        self.last_saved = self.last_probed = -1
+        self.last_saved = self.last_probed = self.last_judged = -1
         self.n_probes = 0
         self.told = False
         self.probes_now = True  # whether a probe follows the next step, which is then measured; step 0 is always probed
-        self.step_taken: tuple[measures.StepTaken, Tensor] | None = None
+        self.step_taken: Values | None = None
 
     def run(self) -> Outcome:
         """Train until the end. Raises OSError where a checkpoint cannot be written."""
@@ -188,10 +197,12 @@ class Loop:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.began_s, self.began_tokens, self.curve = state.seconds, state.tokens, Curve(state)
         self.clock_zero = time.perf_counter() - state.seconds
-        self.last_sync = 0.0
+        self.last_sync, self.began_cpu_s = 0.0, time.process_time()
         wanted = Orders()
         if self.observe and state.steps_done == 0:
             self._introduce()
+            with self.probing.measured():
+                self.step_taken = measures.first_gradient(state.model, state.first_batch_loss)
             self._look()
             self._save()
         while (ending := self._ending(wanted)) is None:
@@ -205,14 +216,12 @@ class Loop:
         """One training step; watched where a probe follows it."""
         state, self.step_taken = self.state, None
         next_step = state.steps_done + 1
-        self.probes_now = self.observe and (
-            next_step == self.config.train.max_steps or (next_step % self.config.probe.interval == 0 and self.probing.due())
-        )
+        self.probes_now = self.observe and self.looks.probed(next_step)
         if self.probes_now:
             with measures.watching_step(state.model, state.optimizer) as taken:
                 step = yield True
-            self.step_taken = taken, step.norm
-            self.probing.add(taken.cost_s)
+            self.step_taken = taken.values(float(step.norm))
+            self.probing.add(taken.cost_s, taken.cpu_s)
         else:
             step = yield False
         self.curve.add(step)
@@ -223,6 +232,10 @@ class Loop:
         if known is not None:
             told = {each.name: getattr(known, each.name) for each in fields(Facts) if hasattr(known, each.name)}
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
+        asked, every = self.config.train.eval_interval, self.looks.judged_every
+        if every != asked:
+            why = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training"
+            self.link.emit(Notice(0, f"the held-out loss is measured every {every:,} steps: {why}"))
         self._answer()
 
     def _ending(self, wanted: Orders) -> Ending | None:
@@ -249,12 +262,13 @@ class Loop:
         self._receive(AT_MOST_COMING)
         if step == 1 or step % train.log_interval == 0:
             self._record()
-        looks = step % self.config.probe.interval == 0 and (self.probes_now or self.sampling.due())
-        if looks or step % train.eval_interval == 0 or step % train.checkpoint_interval == 0:
+        looks = self.probes_now or (step % self.config.probe.interval == 0 and self._writes_now())
+        judges = self.looks.judged(step)
+        if looks or judges or step % train.checkpoint_interval == 0:
             self._check_weights()
         if self.diverged is not None:
             return wanted
-        if step % train.eval_interval == 0 and self.validating.due():
+        if judges:
             self._validate()
         if looks:
             self._look()
@@ -274,7 +288,6 @@ class Loop:
         """Record what is left, evaluate the whole held-out split if the run is over, save."""
         state = self.state
         seconds, tokens = state.seconds - self.began_s, state.tokens - self.began_tokens
-        validation_s = self.validating.spent
         if self.observe:
             self._record()
             self._receive()
@@ -282,9 +295,12 @@ class Loop:
             if self.diverged is not None:
                 ending = Ending("diverged", Cause.DIVERGED, self.diverged)
             else:
+                self.cpu_s = time.process_time() - self.began_cpu_s
                 if ending.state not in UNFINISHED:
-                    self._validate(whole=True)
+                    self._validate()
                     self._look(always=True)
+                    self._judge()
+                    self._tell_cost()
                 self._save()
             self._saved(wait=True)
             self.link.sync()
@@ -293,15 +309,29 @@ class Loop:
             step=state.steps_done,
             seconds=state.seconds,
             train_loss=self.train_loss,
+            eval_loss=self.eval_loss,
             val_loss=self.val_loss,
             tokens_per_s=tokens / max(seconds, 1e-9),
-            recording_s=self.recording.spent + self.probing.spent + self.sampling.spent,
-            validation_s=validation_s,
-            final_validation_s=self.validating.spent - validation_s,
+            recording_s=sum(each.spent for each in self._looking),
+            validation_s=self.validating.spent,
+            final_validation_s=self.judging.spent,
             checkpoint_s=self.saving.spent,
             probing_s=self.probing.spent,
             n_probes=self.n_probes,
+            looking_cpu_s=sum(each.cpu_s for each in self._looking),
+            cpu_s=self.cpu_s,
         )
+
+    @property
+    def _looking(self) -> tuple[Cost, ...]:
+        return self.recording, self.probing, self.sampling
+
+    def _tell_cost(self) -> None:
+        """Say what looking has cost, where it was more than usual."""
+        spent = sum(each.cpu_s for each in self._looking)
+        if spent > USUAL_SHARE * self.cpu_s:
+            words = f"looking at the model took {spent / self.cpu_s:.0%} of this run's computing time"
+            self.link.emit(Notice(self.state.steps_done, f"{words}; in long runs it is at most {USUAL_SHARE:.0%}"))
 
     def _record(self) -> None:
         """One point of the curves, which `_receive` takes in once it is there."""
@@ -331,35 +361,49 @@ class Loop:
         if self.diverged is None:
             self.diverged = f"a weight was no longer a finite number after step {self.state.steps_done}; {CALMER}"
 
-    def _validate(self, whole: bool = False) -> None:
-        """The held-out loss, on a fixed span that costs about a hundredth of the training between two, or on the whole."""
-        state = self.state
-        span = max(self.config.width, int(3 * self.validation_share * self.config.train.eval_interval * self.config.tokens_per_step))
+    def _validate(self) -> None:
+        """A point of the held-out curve: the loss on the held-out sample."""
+        if self.state.steps_done == self.last_judged:
+            return
+        self.last_judged = self.state.steps_done
         with self.validating.measured():
-            score = state.held_out(None if whole else span)
-            by_size = state.by_size(None if whole else FEW_EXAMPLES)
+            score, by_size = self.state.on_sample(), self.state.by_size(FEW_EXAMPLES)
+        self.eval_loss = score.loss
+        self._tell_score(score, by_size, whole=False)
+
+    def _judge(self) -> None:
+        """The loss on the whole held-out split, once at the end."""
+        with self.judging.measured():
+            score, by_size = self.state.held_out(), self.state.by_size()
         self.val_loss = score.loss
+        self._tell_score(score, by_size, whole=True)
+
+    def _tell_score(self, score: Score, by_size: dict[int, Score], whole: bool) -> None:
+        step, seconds = self.state.steps_done, self.state.seconds
         self.link.emit(
             Validation(
-                state.steps_done,
+                step,
                 loss=score.loss,
                 n_tokens=score.n_tokens,
                 whole=whole,
-                seconds=state.seconds,
+                seconds=seconds,
                 bits_per_byte=score.bits_per_byte,
+                error=score.error,
+                by_group=[round(nats, 4) for nats in score.by_group],
             )
         )
         if score.token_accuracy is not None and score.answer_accuracy is not None:
             self._answer()
             self.link.emit(
                 Accuracy(
-                    state.steps_done,
+                    step,
                     token=score.token_accuracy,
                     answer=score.answer_accuracy,
                     n_examples=score.n_examples,
                     sizes=list(by_size),
                     by_size=[each.answer_accuracy for each in by_size.values()],
-                    seconds=state.seconds,
+                    seconds=seconds,
+                    whole=whole,
                 )
             )
 
@@ -370,22 +414,24 @@ class Loop:
             self.link.emit(Answers(self.state.steps_done, prompts=list(asked), expected=list(right), given=list(given)))
 
     def _look(self, always: bool = False) -> None:
-        """Probe and sample, each only as often as its cost allows."""
+        """Probe where that is due, and write where its cost allows it."""
         if self.state.steps_done != self.last_probed and (always or self.probes_now):
             with self.probing.measured(), self.state.evaluation_weights():
                 self._probe()
-        writes = self.config.probe.sample_tokens and not self.data.exact
-        if writes and (always or self.sampling.due()):
+        if self._writes and (always or self._writes_now()):
             with self.sampling.measured(), self.state.evaluation_weights():
                 self._sample()
 
+    @property
+    def _writes(self) -> bool:
+        return self.config.probe.sample_tokens > 0 and not self.data.exact
+
+    def _writes_now(self) -> bool:
+        return self._writes and self.sampling.due()
+
     def _probe(self) -> None:
         step = self.last_probed = self.state.steps_done
-        taken = None
-        if self.step_taken is not None:
-            watched, norm = self.step_taken
-            taken = watched.values(float(norm))
-        probe = measures.measure(self.state.model, self.probe_tokens, taken, self.repeats)
+        probe = measures.measure(self.state.model, self.probe_tokens, self.step_taken, self.repeats)
         probes.publish_probe(self.folder, step, probe, self.probe_text)
         self.n_probes += 1
         self.link.emit(
@@ -436,7 +482,7 @@ class Loop:
             self.link.flush()
         with self.saving.measured():
             self.last_saved = self.state.steps_done
-            snapshot = self.state.snapshot(self.train_loss, self.val_loss, copy=self.saves_aside)
+            snapshot = self.state.snapshot(self.train_loss, self.eval_loss, copy=self.saves_aside)
             if self.saves_aside:
                 self.being_saved = BeingSaved(snapshot.info, WRITER.submit(self.checkpoints.save, snapshot))
             else:
@@ -453,7 +499,7 @@ class Loop:
         self._tell_of(being_saved.info)
 
     def _tell_of(self, info: CheckpointInfo) -> None:
-        self.link.emit(Checkpoint(info.step, train_loss=info.train_loss, val_loss=info.val_loss))
+        self.link.emit(Checkpoint(info.step, train_loss=info.train_loss, eval_loss=info.eval_loss))
 
     def _sync(self) -> Orders:
         with self.recording.measured():
@@ -489,4 +535,4 @@ class Loop:
         return text, self._cut(self.tokenizer.encode(text, "probe.text"))
 
     def _cut(self, tokens: np.ndarray) -> np.ndarray:
-        return tokens[: min(probes.MAX_PROBE_TOKENS, self.config.model.block_size)]
+        return tokens[: min(MAX_PROBE_TOKENS, self.config.model.block_size)]

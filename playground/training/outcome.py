@@ -50,9 +50,10 @@ class Outcome:
     """How a run ended: `state` is finished, paused, stopped or diverged, or queued where it goes on at its next turn; `cause` is for
     programs and `reason` for people.
 
-    Losses in nats per token; of `seconds`, `recording_s` went into probes, samples and recording, `validation_s` and
-    `checkpoint_s` likewise, and `final_validation_s` after them into the whole held-out split; `probing_s` is that of the
-    `n_probes` probes alone.
+    Losses in nats per token: `eval_loss` on the held-out sample, `val_loss` on the whole held-out split, once at the end. Of `seconds`,
+    `recording_s` went into probes, samples and recording, `validation_s` and `checkpoint_s` likewise, and `final_validation_s` after them
+    into the whole held-out split; `probing_s` is that of the `n_probes` probes alone. `looking_cpu_s` is what `recording_s` is, in
+    seconds of computing (all threads together), out of `cpu_s`.
     """
 
     state: str
@@ -63,12 +64,15 @@ class Outcome:
     train_loss: float | None
     val_loss: float | None
     tokens_per_s: float = 0.0
+    eval_loss: float | None = None
     recording_s: float = 0.0
     validation_s: float = 0.0
     final_validation_s: float = 0.0
     checkpoint_s: float = 0.0
     probing_s: float = 0.0
     n_probes: int = 0
+    looking_cpu_s: float = 0.0
+    cpu_s: float = 0.0
 
     def publish(self, path: Path) -> None:
         """Write it as one JSON object, NaN and infinity as Python's json does. Raises OSError."""

@@ -17,7 +17,6 @@ from playground.inside.quantities import PROBE_BUDGET_MB, Probe
 from playground.system.files import evenly, publish, text_hash
 from playground.training import paths
 
-MAX_PROBE_TOKENS = 64
 BUDGET_BYTES, KEEP_PROBES = PROBE_BUDGET_MB * 2**20, 200
 
 

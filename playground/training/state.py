@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from models.gpt import GPT
 from models.linear import accelerate
 from playground.config.run import CompleteRun
+from playground.data import sample
 from playground.data.batches import UNSCORED, Chunk
 from playground.data.dataset import Data
 from playground.inside.hooks import evaluating
@@ -38,12 +39,15 @@ from playground.training.devices import autocast, choose_dtype, seed_draws, set_
 from playground.training.optim import Schedule, build_optimizer, set_rate
 from playground.training.optimizers import Averaging
 
+FEW_EXAMPLES = 32  # of each size, in the validations of a task while it trains
+
 
 @dataclass(frozen=True)
 class Score:
     """How well a model does on held-out data: `loss` in nats per token over `n_tokens` scored tokens, and as bits per UTF-8 byte
     of the text they stand for; of a task, the share of the answers' tokens that are the model's likeliest token, and of answers all
-    of whose tokens are (so that greedy decoding would give exactly this answer)."""
+    of whose tokens are (so that greedy decoding would give exactly this answer). On the held-out sample also the standard `error` of
+    `loss` as an estimate of that on the whole split, and the nats of each passage or example, by which runs can be compared in pairs."""
 
     loss: float
     n_tokens: int
@@ -51,6 +55,8 @@ class Score:
     token_accuracy: float | None = None
     answer_accuracy: float | None = None
     n_examples: int = 0
+    error: float = 0.0
+    by_group: tuple[float, ...] = ()
 
 
 class Step(NamedTuple):
@@ -129,14 +135,35 @@ class TrainState:
         """Mean loss in nats per token."""
         return F.cross_entropy(self._logits(inputs).view(-1, self.config.model.vocab_size), targets.reshape(-1))
 
+    def first_batch_loss(self) -> Tensor:  # -> ()
+        """The loss on the batch of the next step, which leaves that step as it would have been."""
+        at = self.batches.state
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            loss = self.loss(*self.batches.next())
+        self.batches.state = at
+        return loss
+
     def _logits(self, inputs: Tensor) -> Tensor:  # (B, T) -> (B, T, V)
         with self.precision:
             return self.model(inputs)
 
-    def held_out(self, max_tokens: int | None = None) -> Score:
-        """The score on the whole held-out part, or on at most about `max_tokens` tokens spread over it, always the same ones."""
-        width = self.config.width
-        return self._score(self.data.chunks(width, self.device, None if max_tokens is None else max(1, max_tokens // width)))
+    def held_out(self) -> Score:
+        """The score on the whole held-out part."""
+        return self._score(self.data.chunks(self.config.width, self.device))
+
+    def on_sample(self) -> Score:
+        """The score on the held-out sample, which is the same for all runs on the same data."""
+        return self._score(self.sample)
+
+    @cached_property
+    def sample(self) -> list[Chunk]:
+        return list(self.data.sample(self.config.width, self.device))
+
+    @property
+    def n_validated(self) -> int:
+        """Tokens that go through the model in each validation while it trains."""
+        sized = self.data.sized_chunks(self.config.model.block_size, self.device, FEW_EXAMPLES)
+        return sum(chunk.inputs.numel() for chunks in (self.sample, *sized.values()) for chunk in chunks)
 
     def by_size(self, at_most: int | None = None) -> dict[int, Score]:
         """Of a task: the score on (`at_most` so many) unseen examples of each size that the context holds, also beyond those trained on."""
@@ -162,19 +189,26 @@ class TrainState:
     @torch.no_grad()
     def _score(self, chunks: Iterable[Chunk]) -> Score:
         nats, tokens, n_bytes, right, asked, solved, examples = torch.zeros(7, dtype=torch.float64)
+        groups = torch.zeros(2, max(sample.PASSAGES, sample.EXAMPLES), dtype=torch.float64)  # nats and tokens of each
         with self.evaluation_weights(), evaluating(self.model):
-            for inputs, targets, answers in chunks:
+            for inputs, targets, answers, of in chunks:
                 logits = self._logits(inputs)
                 scored = targets != UNSCORED
-                nats += F.cross_entropy(logits.view(-1, logits.size(-1)).float(), targets.reshape(-1), reduction="sum").cpu().double()
+                losses = F.cross_entropy(logits.view(-1, logits.size(-1)).float(), targets.reshape(-1), reduction="none").cpu().double()
+                nats += losses.sum()
                 tokens += scored.sum().cpu()
                 n_bytes += self.n_bytes[targets[scored]].sum().cpu()
+                if of is not None:
+                    counted = scored.flatten().cpu()
+                    pairs = torch.stack([losses, counted.double()])[:, counted]
+                    groups.index_add_(1, of.flatten().cpu()[counted], pairs)
                 if answers is not None:
                     hits = logits.argmax(-1) == targets  # (B, T)
                     right += (hits & answers).sum().cpu()
                     asked += answers.sum().cpu()
                     solved += (hits | ~answers).all(1).sum().cpu()
                     examples += len(targets)
+        by_group = groups[:, groups[1] > 0].numpy()
         return Score(
             loss=(nats / tokens).item(),
             n_tokens=int(tokens),
@@ -182,9 +216,11 @@ class TrainState:
             token_accuracy=(right / asked).item() if asked else None,
             answer_accuracy=(solved / examples).item() if examples else None,
             n_examples=int(examples),
+            error=sample.standard_error(by_group[0], by_group[1], self.data.n_scored(self.config.width)) if by_group.size else 0.0,
+            by_group=tuple(by_group[0].tolist()),
         )
 
-    def snapshot(self, train_loss: float | None, val_loss: float | None, copy: bool = False) -> Snapshot:
+    def snapshot(self, train_loss: float | None, eval_loss: float | None, copy: bool = False) -> Snapshot:
         """What a checkpoint holds, from which `restore` goes on exactly. On a CPU its tensors are those that train on, unless `copy`."""
         state = {"batches": self.batches.state, "rng.cpu": torch.get_rng_state(), **optimizer_tensors(self.optimizer)}
         if self.device.type == "mps":
@@ -195,7 +231,7 @@ class TrainState:
             seconds=self.seconds,
             warmup_ended_s=self.schedule.warmup_ended_s,
             train_loss=train_loss,
-            val_loss=val_loss,
+            eval_loss=eval_loss,
             digest=self.config.digest,
             torch=torch.__version__,
             threads=torch.get_num_threads(),
@@ -207,9 +243,9 @@ class TrainState:
             weights, state = ({name: tensor.clone() for name, tensor in tensors.items()} for tensors in (weights, state))
         return Snapshot(info, weights, state, metadata)
 
-    def save(self, checkpoints: Checkpoints, train_loss: float | None, val_loss: float | None) -> None:
+    def save(self, checkpoints: Checkpoints, train_loss: float | None, eval_loss: float | None) -> None:
         """Publish a checkpoint. Raises OSError on a full disk."""
-        checkpoints.save(self.snapshot(train_loss, val_loss))
+        checkpoints.save(self.snapshot(train_loss, eval_loss))
 
     def restore(self, checkpoints: Checkpoints, info: CheckpointInfo) -> None:
         """Go back to a checkpoint of this very config; raises CheckpointError."""

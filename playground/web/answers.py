@@ -20,12 +20,14 @@ from playground.runs import frames, lookup, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store
 from playground.system.files import text_hash
+from playground.training.events import defaults
 from playground.web import plots
 from playground.web.computing import Computing
 from playground.web.errands import Errands
 from playground.web.status import training_flops
 
 MAX_EVENTS = 20_000
+NOT_SHOWN = ("by_group",)  # what a page draws nothing of
 GONE = orjson.dumps({"gone": True})
 
 
@@ -42,8 +44,9 @@ def delta(db: Store, status: Callable[[Run], dict], run_id: str, generation: int
     for row in rows:
         columns = events.setdefault(row.kind, {"step": []})
         columns["step"].append(row.step)
-        for name, value in row.body.items():
-            columns.setdefault(name, []).append(value)
+        for name, value in (defaults(row.kind) | row.body).items():
+            if name not in NOT_SHOWN:
+                columns.setdefault(name, []).append(value)
     return orjson.dumps(
         {
             "run": status(run),

@@ -23,8 +23,8 @@ class YAxis(NamedTuple):
 
 
 Y_AXES = {
-    "loss": YAxis("val_loss", "loss (nats per token)", "%{y:.3f} nats per token, held out"),
-    "bits": YAxis("val_bits_per_byte", "held-out loss (bits per byte)", "%{y:.3f} bits per byte, held out"),
+    "loss": YAxis("eval_loss", "loss (nats per token)", "%{y:.3f} nats per token, held out"),
+    "bits": YAxis("bits_per_byte", "held-out loss (bits per byte)", "%{y:.3f} bits per byte, held out"),
     "accuracy": YAxis("answer_accuracy", "answers right (share)", "%{y:.1%} of answers right"),
 }
 

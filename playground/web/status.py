@@ -13,6 +13,7 @@ from typing import NamedTuple
 from models.config import flops_per_token
 from models.knobs import differences
 from playground.config import estimate
+from playground.config.looks import looks
 from playground.config.presets import PRESETS
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
@@ -24,8 +25,8 @@ from playground.workers import queueing
 from playground.workers.supervisor import queue_of
 
 TOLD = (
-    "id", "name", "state", "wanted", "reason", "cause", "step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss",
-    "final_val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at", "private",
+    "id", "name", "state", "wanted", "reason", "cause", "step", "seconds", "tokens_per_s", "train_loss", "eval_loss", "best_eval_loss",
+    "val_loss", "n_params", "parent", "preset", "threads", "device", "probe_text", "created_at", "private",
 )  # fmt: skip
 
 QUEUE_FRESH_S, NAMES_FRESH_S = 0.5, 1.0
@@ -51,6 +52,8 @@ def of_run(run: Run, root: Path, names: Mapping[str, str], queue: Callable[[], Q
     only called if the run waits."""
     status = {name: getattr(run, name) for name in TOLD} | {"by": names.get(run.owner, "")}
     status |= _of_config(run.readable_config) | {"left_s": seconds_left(run)}
+    if run.state in store.ACTIVE and run.readable_config is not None:
+        status["next_look"] = looks(run.readable_config).next_probe(run.step)
     if run.state == store.QUEUED:
         status["place"], status["starts_in_s"] = queue().get(run.id, (None, None))
     if run.state in (store.INTERRUPTED, store.FAILED):

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class StoreLink:
 
         self.db, self.run_id, self.interruption, self.listener = db, run.id, interruption, listener
         self.buffer = Buffer(db, run.id)
-        self.best = run.best_val_loss
+        self.best = run.best_eval_loss
         self.last = Orders()
         self.not_recorded = ""  # how the run ended, where that could not be recorded
 
@@ -88,10 +88,10 @@ class StoreLink:
             case "progress":
                 return {"step": event.step, "seconds": event.seconds, "train_loss": event.loss, "tokens_per_s": event.tokens_per_s}
             case "validation" if event.whole:
-                return {"final_val_loss": event.loss}
+                return {"val_loss": event.loss}
             case "validation":
                 self.best = event.loss if self.best is None or not self.best <= event.loss else self.best
-                return {"val_loss": event.loss, "best_val_loss": self.best}
+                return {"eval_loss": event.loss, "best_eval_loss": self.best}
         return {}
 
 
@@ -204,7 +204,7 @@ class Work:
             loop.set_probe(run.probe_text)
         threads, device = torch.get_num_threads(), state.device.type
         self.db.begin(run.id, step=state.steps_done, threads=threads, device=device, probe_text=loop.probe_text)
-        self.link.best = self.db.run(run.id).best_val_loss
+        self.link.best = self.db.run(run.id).best_eval_loss
         if newest is not None:
             self._go_on(loop, newest)
         return loop
@@ -213,9 +213,9 @@ class Work:
         """Restore the losses known at the checkpoint. Emit its event if the process died between saving it and recording that."""
         from playground.training.events import Checkpoint
 
-        loop.train_loss, loop.val_loss = newest.train_loss, newest.val_loss
+        loop.train_loss, loop.eval_loss = newest.train_loss, newest.eval_loss
         if newest.step not in [row.step for row in self.db.events(self.run.id, kinds=[Checkpoint.kind])]:
-            self.link.emit(Checkpoint(newest.step, train_loss=newest.train_loss, val_loss=newest.val_loss))
+            self.link.emit(Checkpoint(newest.step, train_loss=newest.train_loss, eval_loss=newest.eval_loss))
 
     def record_end(self, end: Outcome | Exception) -> Outcome:
         """Record in a file and in the store how the run ended, given its Outcome or an error; returns the Outcome."""
@@ -246,7 +246,8 @@ class Work:
         except (StoreBusy, OSError):
             now = self.run
         cause, reason = cause_of(error), explain(error)
-        return Outcome(store.FAILED, cause, reason, now.step, now.seconds, now.train_loss, now.val_loss, now.tokens_per_s or 0.0)
+        ended = Outcome(store.FAILED, cause, reason, now.step, now.seconds, now.train_loss, now.val_loss)
+        return replace(ended, tokens_per_s=now.tokens_per_s or 0.0, eval_loss=now.eval_loss)
 
 
 def _log_traceback(folder: RunFolder, error: Exception) -> None:

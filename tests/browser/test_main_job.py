@@ -252,7 +252,7 @@ def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_
     with page.expect_download() as metrics:
         page.get_by_role("link", name="metrics (CSV)").click()
     rows = list(csv.DictReader(io.StringIO(Path(metrics.value.path()).read_text())))
-    assert any(r["train_loss"] for r in rows) and any(r["val_loss"] for r in rows)
+    assert any(r["train_loss"] for r in rows) and any(r["val_loss"] for r in rows) and any(r["eval_loss"] for r in rows)
 
     before = open_run(page)
     page.click("#run-further")

@@ -106,6 +106,8 @@ def link_of(monkeypatch):
     a busy machine."""
     monkeypatch.setattr("playground.training.loop.SYNC_EVERY_S", 0.0)
     monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 1000.0)
+    monkeypatch.setattr("playground.config.looks.PROBE_SHARE", 1e6)
+    monkeypatch.setattr("playground.config.looks.VALIDATION_SHARE", 1e6)
     return Script
 
 

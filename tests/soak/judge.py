@@ -21,7 +21,7 @@ from tests.soak.house import App
 TRACEBACK = b"Traceback (most recent call last)"
 SQLITE = b"SQLite format 3\x00"
 LIVE_MARKUP = re.compile(rf"<(script|img|svg|iframe|b|a)\b[^&\n]{{0,40}}{MARK}".encode())
-PROGRESS = ("step", "seconds", "tokens_per_s", "train_loss", "val_loss", "best_val_loss")
+PROGRESS = ("step", "seconds", "tokens_per_s", "train_loss", "eval_loss", "best_eval_loss")
 MOST_TOLD = 40
 
 

@@ -333,8 +333,8 @@ class Room:
             worker.execute(calm.root, same, run.threads, worker.Interruption())
             problems = evidence.differences(RunFolder(self.root, run_id), RunFolder(calm.root, same))
             problems += evidence.curve_problems(self.db, run_id, evidence.curve(db, same))
-            if run.final_val_loss != db.run(same).final_val_loss:
-                problems.append(f"{run_id} ended at {run.final_val_loss}, undisturbed at {db.run(same).final_val_loss}")
+            if run.val_loss != db.run(same).val_loss:
+                problems.append(f"{run_id} ended at {run.val_loss}, undisturbed at {db.run(same).val_loss}")
             self.tally.blame(problems)
             self.tally.checks["runs that ended"] += 1
             self.tally.checks["of them bit-identical to the undisturbed run, with the same curve"] += not problems

@@ -77,7 +77,7 @@ def test_train_answers_in_json(begin, root):
         assert result[number] > 0, number
     run = Store(root).run(result["run_id"])
     assert run.config.model.n_embd == 16
-    assert (run.owner, run.n_params, run.final_val_loss) == ("host", result["n_params"], result["val_loss"])
+    assert (run.owner, run.n_params, run.val_loss) == ("host", result["n_params"], result["val_loss"])
     assert RunFolder(root, run.id).read_config().model.n_layer == 1
 
 
@@ -314,7 +314,7 @@ def test_runs_are_listed(command, copied):
     assert [(row["run_id"], row["name"], row["state"], row["step"], row["max_steps"]) for row in rows] == [
         (run_id, "tiny", "finished", 60, 60)
     ]
-    wanted = {"train_loss", "val_loss", "best_val_loss", "tokens_per_s", "seconds", "n_params", "created_at"}
+    wanted = {"train_loss", "val_loss", "best_eval_loss", "tokens_per_s", "seconds", "n_params", "created_at"}
     assert all(rows[0][name] > 0 for name in wanted)
     assert "owner" not in rows[0]
     assert run_id in command("runs").out
@@ -359,7 +359,7 @@ def test_a_task_is_trained_from_the_command_line(command, root):
     result = done.json
     assert (result["state"], result["steps"]) == ("finished", 40) and 0 < result["val_loss"] < 3
     run = Store(root).run(result["run_id"])
-    assert run.final_val_loss == result["val_loss"] and run.config.data.source == "task:copy"
+    assert run.val_loss == result["val_loss"] and run.config.data.source == "task:copy"
     kinds = [event.kind for event in Store(root).events(run.id)]
     assert kinds[0] == "facts" and {"validation", "accuracy", "answers"} <= set(kinds)
     assert json.loads(RunFolder(root, run.id).tokenizer.read_text())["model"]["vocab"].keys() == {*"abcdef", ">", "."}

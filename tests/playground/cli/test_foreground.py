@@ -43,7 +43,7 @@ def test_each_of_several_runs_is_told_of_by_itself(tmp_path, tiny, capsys, as_js
     told = [json.loads(line) for line in said.splitlines()]
     assert [each["run_id"] for each in told] == ids
     for each, run in zip(told, runs, strict=True):
-        assert (each["state"], each["steps"], each["val_loss"]) == ("finished", 12, run.final_val_loss) and each["tokens_per_s"] > 0
+        assert (each["state"], each["steps"], each["val_loss"]) == ("finished", 12, run.val_loss) and each["tokens_per_s"] > 0
     assert len({each["val_loss"] for each in told}) == 3
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.knobs import parse
-from playground.data import corpora, dataset, tales
+from playground.data import corpora, dataset, sample, tales
 from playground.data.batches import UNSCORED
 from playground.data.config import DataConfig
 from playground.data.corpora import CorpusError, add_text
@@ -419,7 +419,7 @@ def _twins(data, line):
 @pytest.mark.parametrize("config", TASKS, ids=lambda config: config.source)
 def test_held_out_chunks_are_every_example_once_with_its_answer_marked(shared, config):
     data, seen = load(config, shared), []
-    for inputs, targets, answers in data.chunks(1, CPU):
+    for inputs, targets, answers, _ in data.chunks(1, CPU):
         for line, wanted, answer in zip(inputs, targets, answers, strict=True):
             i = len(seen)
             end, places = int(data.held_out.ends[i]), answer_places(data, config, i)
@@ -429,7 +429,7 @@ def test_held_out_chunks_are_every_example_once_with_its_answer_marked(shared, c
             assert line[: end - 1].tolist() == data.held_out.tokens[i, : end - 1].tolist()
             seen.append(tuple(data.held_out.tokens[i, :end].tolist()))
     assert len(seen) == len(set(seen)) == data.about.n_held_out == len(data.held_out)
-    assert sum(len(chunk.inputs) for chunk in data.chunks(1, CPU, 5)) == 5
+    assert sum(len(chunk.inputs) for chunk in data.sample(1, CPU)) == min(sample.EXAMPLES, len(seen))
     trained = {tuple(data.train.tokens[i, : data.train.ends[i]].tolist()) for i in range(len(data.train))}
     assert trained.isdisjoint(seen)
 

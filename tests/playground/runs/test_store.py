@@ -173,12 +173,12 @@ def test_a_writer_waits_for_its_turn_and_says_when_it_gave_up(db, outside):
 def test_beginning_again_drops_what_lies_beyond(db):
     validations = [Validation(step, loss=loss, n_tokens=10, whole=False, seconds=0.0) for step, loss in ((1, 3.0), (2, 2.0), (4, 1.0))]
     last = Validation(5, loss=0.5, n_tokens=10, whole=True, seconds=0.0)
-    db.append(ID, [*validations, *map(progress, range(1, 6)), last], {"val_loss": 1.0, "best_val_loss": 1.0, "final_val_loss": 0.5})
+    db.append(ID, [*validations, *map(progress, range(1, 6)), last], {"eval_loss": 1.0, "best_eval_loss": 1.0, "val_loss": 0.5})
     newest = db.events(ID)[-1].id
     db.begin(ID, step=3, threads=2, device="cpu", probe_text="x")
     run = db.run(ID)
     assert (run.state, run.generation, run.step, run.threads, run.probe_text) == (store.RUNNING, 1, 3, 2, "x")
-    assert (run.val_loss, run.best_val_loss, run.final_val_loss) == (2.0, 2.0, None)
+    assert (run.eval_loss, run.best_eval_loss, run.val_loss) == (2.0, 2.0, None)
     assert max(row.step for row in db.events(ID)) == 3
     db.append(ID, [progress(4)], {})
     assert db.events(ID)[-1].id > newest

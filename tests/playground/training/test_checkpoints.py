@@ -27,13 +27,13 @@ from playground.training.checkpoints import (
 )
 
 
-def info(step, val_loss=None):
-    return CheckpointInfo(step, step * 32, step / 10, 0.0, 2.5, val_loss, "digest", torch.__version__, 1)
+def info(step, eval_loss=None):
+    return CheckpointInfo(step, step * 32, step / 10, 0.0, 2.5, eval_loss, "digest", torch.__version__, 1)
 
 
-def save_one(checkpoints, step, val_loss=None):
+def save_one(checkpoints, step, eval_loss=None):
     weights, state = {"w": torch.full((2,), float(step))}, {"s": torch.tensor([step])}
-    checkpoints.save(Snapshot(info(step, val_loss), weights, state, {"step": str(step)}))
+    checkpoints.save(Snapshot(info(step, eval_loss), weights, state, {"step": str(step)}))
 
 
 def save_run(state, folder, steps=3):
@@ -56,7 +56,7 @@ def test_what_was_saved_comes_back(tmp_path):
 
 def test_nan_losses_survive_the_file(tmp_path):
     save_one(Checkpoints(tmp_path), 1, float("nan"))
-    assert Checkpoints(tmp_path).list()[0].val_loss != Checkpoints(tmp_path).list()[0].val_loss
+    assert Checkpoints(tmp_path).list()[0].eval_loss != Checkpoints(tmp_path).list()[0].eval_loss
 
 
 def test_the_json_is_published_last_and_removed_first(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def test_a_long_run_comes_near_the_floor_and_not_below_it(name, tmp_path):
     state.model.eval()
     losses = []
     with torch.no_grad():
-        for inputs, targets, _ in data.chunks(config.width, torch.device("cpu")):
+        for inputs, targets, *_ in data.chunks(config.width, torch.device("cpu")):
             each = F.cross_entropy(state.model(inputs).transpose(1, 2), targets, reduction="none", ignore_index=UNSCORED)
             losses.append(each[targets != UNSCORED])
     nats = torch.from_numpy(data.held_out.nats[scored(data.held_out, data.stride, config.data.scored)])

@@ -18,7 +18,7 @@ from playground.inside.measures import measure
 from playground.inside.quantities import PROBE_BUDGET_MB, Probe
 from playground.system.files import text_hash
 from playground.training.checkpoints import Checkpoints, load_model
-from playground.training.events import Notice, Probed
+from playground.training.events import Notice, Probed, Progress
 from playground.training.loop import Loop, Orders
 from playground.training.probes import probe_path, publish_probe, recorded_steps, thin
 
@@ -104,16 +104,27 @@ def test_the_first_probe_of_a_task_is_an_example_it_never_trains_on(new_state, t
     assert loop.probe_text.startswith("".join(state.data.prompts(1)[0]).strip()[:1])
 
 
-def test_every_probe_follows_a_step_that_was_watched_also_where_time_is_short(new_state, run_loop, tmp_path, monkeypatch):
-    monkeypatch.setattr("playground.training.loop.EARLY_CREDIT_S", 0.0)
-    monkeypatch.setattr("playground.training.loop.PROBE_SHARE", 0.3)
-    state, watched = new_state({"train.max_steps": 400, "probe.interval": 1, "probe.sample_tokens": 0}), []
+def test_every_probe_follows_a_step_that_was_watched(new_state, run_loop, tmp_path, monkeypatch):
+    state, watched = new_state({"train.max_steps": 400, "probe.interval": 70, "probe.sample_tokens": 0}), []
     step = state.step
     monkeypatch.setattr(state, "step", lambda how: watched.append(how) or step(how))
     probes = run_loop(state, tmp_path)[1].of(Probed)
-    assert 3 < len(probes) < 300, "paced"
+    assert [event.step for event in probes] == [0, 1, 2, 5, 10, 20, 50, 70, 100, 140, 200, 210, 280, 350, 400]
     assert all("update_ratio" in event.values for event in probes if event.step > 0)
-    assert sum(watched) == len(probes) - 1, "and no step is watched for nothing"
+    assert sum(watched) == len(probes) - 1, "no step is watched for nothing"
+
+
+def test_before_the_first_step_its_gradient_is_known_and_the_step_as_it_would_have_been(new_state, run_loop, tmp_path):
+    """With dropout, so that a draw too many would show."""
+    changes = {"model.dropout": 0.2, "train.max_steps": 1, "optim.grad_clip": None}
+    alone = new_state(changes)
+    loss, norm, _ = alone.step()
+    _, link = run_loop(new_state(changes), tmp_path)
+    before, after = link.of(Probed)
+    together = math.sqrt(sum(g**2 for layers in before.values["grad_params"].values() for g in layers if g is not None))
+    assert together == pytest.approx(norm.item(), rel=1e-3) == link.of(Progress)[0].grad_norm
+    assert link.of(Progress)[0].loss == loss.item()
+    assert before.values["grad_params"] == after.values["grad_params"] and "update_ratio" not in before.values
 
 
 def test_at_most_64_tokens_are_looked_at(new_state, tmp_path):
@@ -128,17 +139,17 @@ def test_a_first_probe_text_with_unknown_characters_is_refused_by_name(new_state
 def test_the_probe_text_can_be_changed_while_the_run_trains(new_state, run_loop, tmp_path):
     state = new_state({"probe.text": "green", "probe.interval": 4})
     _, link = run_loop(state, tmp_path, {6: Orders(probe_text="wall"), 13: Orders(probe_text="green")})
-    assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 13, 16, 20]
-    assert recorded_steps(tmp_path, text_hash("wall")) == [6, 8, 12]
-    assert [event.text_hash for event in link.of(Probed)] == [text_hash(text) for text in ["green"] * 2 + ["wall"] * 3 + ["green"] * 3]
+    assert recorded_steps(tmp_path, text_hash("green")) == [0, 1, 2, 4, 5, 13, 16, 20]
+    assert recorded_steps(tmp_path, text_hash("wall")) == [6, 8, 10, 12]
+    assert [event.text_hash for event in link.of(Probed)] == [text_hash(text) for text in ["green"] * 5 + ["wall"] * 4 + ["green"] * 3]
     assert load_file(probe_path(tmp_path, text_hash("wall"), 8))["attention"].shape == (2, 2, 4, 4)
 
 
 def test_a_new_text_with_unknown_characters_is_noticed_once_and_the_old_one_kept(new_state, run_loop, tmp_path):
     _, link = run_loop(new_state({"probe.text": "green", "probe.interval": 4}), tmp_path, {6: Orders(probe_text="Ωx")})
-    (notice,) = link.of(Notice)
+    notice = next(event for event in link.of(Notice) if event.step > 0)
     assert notice.step == 6 and "'Ω'" in notice.text and "probe.text" in notice.text
-    assert recorded_steps(tmp_path, text_hash("green")) == [0, 4, 8, 12, 16, 20]
+    assert recorded_steps(tmp_path, text_hash("green")) == [0, 1, 2, 4, 5, 8, 10, 12, 16, 20]
     assert not (tmp_path / "probes" / text_hash("Ωx")).exists()
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from models.decoding import generate
+from playground.data import sample
 from playground.data.dataset import About
 from playground.training.events import Accuracy, Answers, Facts, Sample, Validation
 
@@ -75,8 +76,7 @@ def test_the_share_of_right_answers_is_that_of_greedy_decoding(halfway):
     right = [greedy(halfway, prompt, len(answer)) == answer for prompt, answer in rows(examples)]
     assert 0.05 < np.mean(right) < 0.98, "the test says something only where some are right and some are wrong"
     assert halfway.held_out().answer_accuracy == np.mean(right)
-    first = halfway.data.held_out[slice(20)]
-    assert halfway.held_out(max_tokens=20 * halfway.config.width).answer_accuracy == np.mean(right[: len(first)])
+    assert halfway.on_sample().answer_accuracy == np.mean(right[: sample.EXAMPLES])
 
 
 def test_accuracy_by_size_equals_greedy_decoding_also_beyond_what_was_trained_on(halfway):

@@ -2,11 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from models import linear
+from playground.data import sample
+from playground.inside.hooks import evaluating
 from playground.training.checkpoints import Checkpoints, set_weights
 from playground.training.events import Validation
 
@@ -93,20 +96,25 @@ def test_held_out_loss_is_the_mean_over_all_whole_windows(new_state):
     assert state.model.training
 
 
-def test_a_span_of_the_held_out_text_is_spread_over_it(new_state):
+def test_the_held_out_sample_is_a_part_of_the_whole_split_scored_as_in_it(new_state):
+    """Token by token: each passage's nats are the sum of the losses that the whole split gives its tokens."""
     state = new_state()
     for _ in range(10):
         state.step()
-    wanted = window_losses(state)
-    n = len(wanted)
-    score = state.held_out(max_tokens=4 * 8 + 3)
-    loss, count = score.loss, score.n_tokens
-    chosen = [wanted[(2 * i + 1) * n // 8] for i in range(4)]
-    assert count == 4 * 8
-    assert loss == pytest.approx(sum(chosen) / 4, abs=1e-6)
-    assert loss != pytest.approx(sum(wanted[:4]) / 4, abs=1e-6)
-    assert state.held_out(max_tokens=10**9) == state.held_out()
-    assert state.held_out(max_tokens=1).n_tokens == 8
+    held_out, of = state.data.held_out, sample.passages(state.data.tokenizer.n_bytes[state.data.held_out])
+    width, nats = state.config.width, []
+    with torch.no_grad(), evaluating(state.model):
+        for start in range(0, (len(held_out) - 1) // width * width, width):
+            ids = torch.from_numpy(held_out[start : start + width + 1].astype(np.int64))
+            logs = state.model(ids[None, :-1])[0].log_softmax(-1)
+            nats += (-logs.gather(1, ids[1:, None])[:, 0]).tolist()
+    nats, of = np.array(nats), of[1 : len(nats) + 1]
+    score = state.on_sample()
+    assert score.n_tokens == (of >= 0).sum() < len(nats)
+    assert score.loss == pytest.approx(nats[of >= 0].mean(), abs=1e-6)
+    assert score.by_group == pytest.approx([nats[of == p].sum() for p in range(of.max() + 1)], abs=1e-4)
+    assert state.held_out().loss == pytest.approx(nats.mean(), abs=1e-6)
+    assert abs(score.loss - nats.mean()) < 4 * score.error and score.error > 0
 
 
 @pytest.mark.parametrize("of_task", [False, True])
@@ -139,7 +147,7 @@ def test_a_schedule_free_run_validates_and_saves_the_averaged_weights(new_state,
 
     checkpoints, other = Checkpoints(tmp_path / "checkpoints"), new_state({"model.dropout": 0.0})
     info = checkpoints.newest_to_resume()
-    assert info.step == state.steps_done and info.val_loss == pytest.approx(loss_averaged, rel=0.05)
+    assert info.step == state.steps_done and info.eval_loss == pytest.approx(loss_averaged, rel=0.05)
     set_weights(other.model, checkpoints.weights(info.step), "the checkpoint")
     saved = dict(other.model.named_parameters())
     assert saved.keys() == averaged.keys()

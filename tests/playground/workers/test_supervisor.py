@@ -56,7 +56,7 @@ def test_a_run_from_its_start_to_its_end(house, tiny):
     assert house.db.run(run_id).name.startswith("my <b>first</b> run xxx")
     run = house.wait(run_id, store.FINISHED)
     assert (run.step, run.generation, run.owner, run.threads) == (60, 1, ALICE.id, 1)
-    assert run.final_val_loss is not None
+    assert run.val_loss is not None
     assert house.checkpoints(run_id) == [0, 20, 40, 60]
     kinds = {row.kind for row in house.db.events(run_id)}
     assert kinds >= {"progress", "validation", "probe", "sample", "checkpoint"}
@@ -79,7 +79,7 @@ def test_pause_resume_stop(house, started):
     house.supervisor.stop(run_id, ALICE)
     stopped = house.wait(run_id, store.STOPPED)
     assert stopped.step == house.checkpoints(run_id)[-1] > paused.step
-    assert stopped.final_val_loss is not None
+    assert stopped.val_loss is not None
     assert stopped.reason == "stopped by its owner"
 
 
@@ -109,7 +109,7 @@ def test_killed_and_resumed_equals_undisturbed(house, tiny):
     assert run.generation == 2
     assert same(weights(house, whole), weights(house, broken))
     assert not same(weights(house, whole), weights(house, whole, kept))
-    assert run.final_val_loss == house.db.run(whole).final_val_loss
+    assert run.val_loss == house.db.run(whole).val_loss
     steps = [row.step for row in house.db.events(broken, kinds=["progress"])]
     assert [step for step in steps if step > 1] == list(range(50, 1501, 50))
 

@@ -194,8 +194,8 @@ def test_a_listener_hears_every_recorded_event(db, new_run, tiny, tmp_path):
     assert (run.train_loss, run.step, run.seconds >= last.seconds) == (last.loss, 60, True)
     wholes = [event.loss for event in heard if event.kind == "validation" and event.whole]
     parts = [event.loss for event in heard if event.kind == "validation" and not event.whole]
-    assert [run.final_val_loss] == wholes
-    assert run.best_val_loss == min(parts)
+    assert [run.val_loss] == wholes
+    assert run.best_eval_loss == min(parts)
 
 
 def test_a_diverging_run_says_so(db, new_run, tiny, tmp_path):
@@ -315,7 +315,7 @@ def test_several_runs_as_one_program_are_ordinary_runs_each_with_its_own_end(db,
     for run in runs:
         rows = db.events(run.id)
         assert [(event.kind, event.step) for event in seen[run.id]] == [(row.kind, row.step) for row in rows]
-        assert run.threads == 1 and run.final_val_loss is not None
+        assert run.threads == 1 and run.val_loss is not None
         assert (RunFolder(tmp_path, run.id).checkpoints / f"{run.step:06d}.json").exists()
     assert len({run.train_loss for run in runs}) == 3
     assert db.enqueue(ids[1], store.RESUMABLE)

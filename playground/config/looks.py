@@ -1,0 +1,80 @@
+"""At which steps a run is looked at and judged: by its config and data alone, so that all runs of a config can be compared step by step,
+on whatever machine they train. What it costs is counted in closed form and kept to a share of the training. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from models.config import flops_per_token
+from playground.config.run import CompleteRun
+
+MAX_PROBE_TOKENS = 64
+MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how often that is tried
+PROBE_SHARE, VALIDATION_SHARE = 0.02, 0.03  # of the FLOPs of training
+FEWEST_POINTS = 10  # that stretching leaves of the held-out curve of a run
+EARLY = (1, 2, 5)  # and ten times as many, and so on: most changes at the start
+TRAINING_PASSES, PROBE_PASSES = 3, 6  # in forward passes: a step; a probe of one text with its gradients and their two ways
+
+
+@dataclass(frozen=True)
+class Looks:
+    """`every` and `early` of the probes, `judged_every` of the held-out curve, in steps; `last` is the last step where it is known."""
+
+    every: int
+    judged_every: int
+    last: int | None
+
+    def probed(self, step: int) -> bool:
+        """Whether the model is probed after this step."""
+        return step % self.every == 0 or step == self.last or _is_early(step)
+
+    def judged(self, step: int) -> bool:
+        """Whether the held-out sample is scored after this step."""
+        return step > 0 and (step % self.judged_every == 0 or step == self.last)
+
+    def next_probe(self, step: int) -> int:
+        """The first step after this one that is probed."""
+        return next(later for later in range(step + 1, step + 1 + self.every) if self.probed(later))
+
+
+def looks(config: CompleteRun, n_validated: int = 0, n_together: int = 1) -> Looks:
+    """The schedule of a run in whose validations `n_validated` tokens go through the model. Of runs that train `n_together` as one
+    stacked model each is looked at by itself, while the steps of all take little longer than those of one: their probes are rarer."""
+    train, probe = config.train, config.probe
+    step_flops = TRAINING_PASSES * flops_per_token(config.model) * config.tokens_per_step
+    probe_steps = math.ceil(n_together * probe_flops(config) / (PROBE_SHARE * step_flops))
+    judge_steps = math.ceil(n_validated * flops_per_token(config.model) / (VALIDATION_SHARE * step_flops))
+    return Looks(
+        every=_multiple(probe.interval, probe_steps),
+        judged_every=_stretched(train.eval_interval, judge_steps, train.max_steps),
+        last=train.max_steps,
+    )
+
+
+def probe_flops(config: CompleteRun) -> int:
+    """Of one probe: the text with its gradients, the sequences by which induction is scored, the text read out after each layer."""
+    model = config.model
+    tokens = min(MAX_PROBE_TOKENS, model.block_size)
+    repeated = INDUCTION_SEQUENCES * min(2 * MAX_INDUCTION, model.block_size) if model.has_attention else 0
+    return (PROBE_PASSES * tokens + repeated) * flops_per_token(model) + 2 * tokens * model.n_layer * model.n_embd * model.vocab_size
+
+
+def _is_early(step: int) -> bool:
+    if step == 0:
+        return True
+    digits = str(step)
+    return int(digits[0]) in EARLY and not digits[1:].strip("0")
+
+
+def _multiple(interval: int, at_least: int) -> int:
+    return interval * max(1, math.ceil(at_least / interval))
+
+
+def _stretched(interval: int, at_least: int, max_steps: int | None) -> int:
+    """As many steps between two points as they cost, if that leaves a run enough of them."""
+    wanted = _multiple(interval, at_least)
+    if max_steps is None:
+        return wanted
+    return min(wanted, max(interval, max_steps // FEWEST_POINTS // interval * interval))
