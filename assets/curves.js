@@ -137,24 +137,30 @@ export function loss(root) {
     legend,
   );
 
-  /**
-   * The loss of a model that knows nothing, the logarithm of the vocabulary; and the best possible one, where the
-   * data come from a known definition. A floor of zero has no place on a logarithmic axis.
-   */
+  /** The reference lines; and the best possible loss, where the data come from a known definition. A floor of zero has
+   * no place on a logarithmic axis. */
   function levels() {
     if (!current?.status) return [];
     const floor = newest(current, "facts", "floor");
     const below = floor === 0 && logY.checked;
     showFloor(floor, below);
-    const { vocab_size } = current.status;
-    const lines = [];
-    if (vocab_size !== null) {
-      const line = { color: css("--body-text-color-subdued"), width: 1.2, dash: "dash" };
-      lines.push(levelLine(Math.log(vocab_size), line));
-    }
-    if (floor !== null && !below) lines.push(levelLine(floor, { color: css("--pg-floor"), width: 2, dash: "dot" }));
-    return lines;
+    const line = { color: css("--body-text-color-subdued"), width: 1.2, dash: "dash" };
+    const drawn = references(current).map(({ loss }) => levelLine(loss, line));
+    if (floor !== null && !below) drawn.push(levelLine(floor, { color: css("--pg-floor"), width: 2, dash: "dot" }));
+    return drawn;
   }
+  /** What the reference lines are called, at their right ends. */
+  const names = () =>
+    references(current).map(({ name, loss }) => ({
+      text: `${name}, ${loss.toFixed(2)}`,
+      xref: "paper",
+      x: 1,
+      xanchor: "right",
+      y: logY.checked ? Math.log10(loss) : loss,
+      yanchor: "bottom",
+      showarrow: false,
+      font: { size: 11, color: css("--body-text-color-subdued") },
+    }));
   const smoothed = smoothColumn("progress", "loss", () => Number(smooth.value));
   /** @returns {Source[]} */
   function sources() {
@@ -201,6 +207,7 @@ export function loss(root) {
     xaxis: { title: axisTitle(), ...scale(logX) },
     yaxis: { title: { text: "nats per token" }, ...scale(logY) },
     shapes: levels(),
+    annotations: names(),
     uirevision: `${axis}${logX.checked}${logY.checked}`,
   }));
   const again = drawnAgain(draw, () => current);
@@ -218,6 +225,28 @@ export function loss(root) {
     if (current && (reset || kinds.has("progress") || kinds.has("validation"))) draw(run, reset || kinds.has("facts"));
   }
   return { update };
+}
+
+const CLOSE_NATS = 0.05;
+
+/**
+ * What models reach that know only how frequent tokens are, the worst first: alone, or after the one or two before
+ * them. Those that are hardly better than the one before are left out.
+ * @param {Run | null} run
+ * @returns {{name: string, loss: number}[]}
+ */
+function references(run) {
+  const vocabulary = run?.status?.vocab_size;
+  if (!run || !vocabulary) return [];
+  const known = newest(run, "facts", "lines") || {};
+  let last = Math.log(vocabulary);
+  const drawn = [{ name: "chance", loss: last }];
+  for (const name of ["unigram", "bigram", "trigram"]) {
+    if (!(known[name] < last - CLOSE_NATS)) continue;
+    last = known[name];
+    drawn.push({ name, loss: last });
+  }
+  return drawn;
 }
 
 function lossLegend() {
@@ -238,7 +267,16 @@ function lossLegend() {
       { style: "--c:var(--pg-val)" },
       "held out, a sample; band: where all of it lies (95%); star: all of it, at the end",
     ),
-    h("span", { class: "pg-dashed", style: "--c:var(--body-text-color-subdued)" }, "guessing blindly"),
+    h(
+      "span",
+      {
+        class: "pg-dashed",
+        style: "--c:var(--body-text-color-subdued)",
+        title:
+          "counted on the training part with interpolated Witten-Bell smoothing, judged on all held-out tokens; chance: all tokens equally likely",
+      },
+      "what counting reaches: how frequent each token is (unigram), after the one before (bigram), after two (trigram)",
+    ),
     floor,
   );
   /** @param {number | null} level @param {boolean} below */

@@ -63,8 +63,8 @@ class TrainConfig(Knobs, frozen=True):
     )  # fmt: skip
     eval_interval: int = knob(
         200, ge=1, le=1_000_000, group=RECORDING, label="validate every", unit="steps",
-        help="The held-out loss is measured on a fixed sample this often (less often where that would cost over 3% of the training), and on "
-        "the whole held-out text at the end.",
+        help="The held-out loss is measured on a fixed sample this often, or less often where that would cost over 3% of the training; "
+        "and on the whole held-out text at the end.",
     )  # fmt: skip
     checkpoint_interval: int = knob(
         200, ge=1, le=1_000_000, group=RECORDING, label="checkpoint every", unit="steps",

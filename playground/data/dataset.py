@@ -12,20 +12,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from models.config import ModelConfig
-from playground.data import corpora, examples, sample, tokenizers
+from playground.data import corpora, examples, lines, sample, tokenizers
 from playground.data.config import DataConfig
 from playground.data.errors import CorpusError
 from playground.data.tasks import Examples, Task
 from playground.data.tasks.base import answered, scored
 from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
-from playground.system.files import making, sweep
+from playground.system.files import making, publish, sweep
 
 HELD_OUT = 0.1
 KEEP_PREPARED = 24
@@ -45,7 +46,7 @@ class About:
     `kind` is text or task; sizes in characters, UTF-8 bytes and tokens, of a task in examples (`n_train`, `n_held_out`)
     and tokens of the longest. `floor`: the best possible loss in nats per scored token of the held-out part, and
     `floor_bits` the same in bits per character; `ceiling`: how many of the held-out answers' tokens the best guess gets right;
-    None where unknown. `n_bytes_held_out`, `n_tokens_held_out`: to turn nats per token into bits per byte.
+    None where unknown. `lines`: the losses of models that know only how frequent tokens are, by name; see `lines.reference_losses`.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class About:
     exact: bool = False
     unit: str = ""
     trained_size: int | None = None
+    lines: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_task(self) -> bool:
@@ -216,7 +218,7 @@ def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Da
 
 
 def _load(config: DataConfig, folder: Path) -> Data:
-    about, tokenizer = _read_about(folder), _read_tokenizer(folder)
+    about, tokenizer = _read_about(config, folder), _read_tokenizer(folder)
     if config.task is None:
         return TextData(_mapped(folder / "train.npy"), _mapped(folder / "held_out.npy"), tokenizer, about)
     parts = {path.name: _load_examples(path) for path in folder.iterdir() if path.is_dir()}
@@ -231,7 +233,7 @@ def tokenizer(config: DataConfig, root: Path) -> Tokenizer:
 
 def about(config: DataConfig, root: Path) -> About:
     """What is known of the data, which is prepared first if it is not yet. Fetches nothing; raises CorpusError."""
-    return _prepared(config, root, _read_about)
+    return _prepared(config, root, partial(_read_about, config))
 
 
 def _prepared(config: DataConfig, root: Path, read: Callable[[Path], Read], progress: Progress | None = None) -> Read:
@@ -357,7 +359,7 @@ def _save(path: Path, values: np.ndarray) -> None:
 
 def _finish(folder: Path, tokenizer: Tokenizer, known: About) -> None:
     (folder / "tokenizer.json").write_text(tokenizer.to_json())
-    (folder / "about.json").write_text(json.dumps(asdict(known)))
+    (folder / "about.json").write_text(json.dumps({name: value for name, value in asdict(known).items() if name != "lines"}))
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     (folder / "files.json").write_text(json.dumps(sizes))
 
@@ -387,9 +389,26 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     return tokenizers.load((folder / "tokenizer.json").read_text())
 
 
-def _read_about(folder: Path) -> About:
+def _read_about(config: DataConfig, folder: Path) -> About:
     data = json.loads((folder / "about.json").read_text())
-    return About(**{**data, "shown": tuple(tuple(pair) for pair in data["shown"])})
+    data["shown"] = tuple(tuple(pair) for pair in data["shown"])
+    return About(**data, lines=_read_lines(config, folder, data["vocab_size"]))
+
+
+def _read_lines(config: DataConfig, folder: Path, vocab_size: int) -> dict[str, float]:
+    """The reference lines; counted once, also of data that an earlier version has prepared."""
+    path = folder / "lines.json"
+    with contextlib.suppress(FileNotFoundError):
+        return json.loads(path.read_text())
+    if (task := config.task) is None:
+        parts = [lines.of_text(_mapped(folder / f"{name}.npy"), vocab_size) for name in ("train", "held_out")]
+    else:
+        drawn = [_load_examples(folder / name) for name in ("train", "held_out")]
+        parts = [lines.of_examples(each, scored(each, task.stride, config.scored), vocab_size) for each in drawn]
+    found = lines.reference_losses(parts[0], parts[1], vocab_size)
+    with contextlib.suppress(OSError):  # counted again, then
+        publish(path, json.dumps(found).encode())
+    return found
 
 
 def _key(config: DataConfig, root: Path) -> str:

@@ -98,6 +98,7 @@ class Facts(Event):
     exact: bool
     unit: str
     trained_size: int | None
+    lines: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
