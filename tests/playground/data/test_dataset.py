@@ -273,11 +273,11 @@ def test_data_that_are_dropped_while_they_are_opened_are_prepared_again(tmp_path
     folder, read = prepare(COPY, tmp_path), dataset._read_about
     times = []
 
-    def read_late(path):
+    def read_late(config, path):
         times.append(path)
         if len(times) == 1:
             (folder / "about.json").unlink()
-        return read(path)
+        return read(config, path)
 
     monkeypatch.setattr(dataset, "_read_about", read_late)
     assert about(COPY, tmp_path).kind == "task" and len(times) == 2
