@@ -517,7 +517,8 @@ const probeText = (tokens) => [
 
 /**
  * @typedef {{
- *   name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null,
+ *   name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null, step: number,
+ *   initial: boolean,
  * }} Finding
  */
 
@@ -533,12 +534,13 @@ function findingList(follow) {
   let current = null;
   /** @param {Finding} finding */
   function line(finding) {
-    const { name, weight, rule, sentence } = finding;
+    const { name, weight, rule, sentence, step, initial } = finding;
+    const when = h("span", { class: "pg-when" }, `step ${number(step)}${initial ? ", initial state" : ""}`);
     const press = () => follow(finding);
     return h(
       "li",
       { "data-rule": name, "data-weight": weight },
-      h("button", { type: "button", title: `Rule: ${rule}`, onclick: press }, sentence),
+      h("button", { type: "button", title: `Rule: ${rule}`, onclick: press }, sentence, " ", when),
     );
   }
   /** Not more often than every few seconds. @param {Run} run */

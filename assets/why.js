@@ -12,6 +12,9 @@ export function whyNoValues({ name, where }, { probe, text }) {
     if (text) return "Only the training run itself measures this; a checkpoint looked at later does not tell.";
     return "This probe did not follow a step that was watched, such as the last one of a run that was stopped or ended by time; move the slider back.";
   }
+  if (name.startsWith("reads_")) {
+    return "Linear probes read the stream only now and then, because that is dear: before the first step, after 100, and at even steps. Curves shows all of them.";
+  }
   if (name === "dead_units") {
     return "Units of this activation function are never exactly 0, so none can die.";
   }

@@ -12,23 +12,31 @@ from playground.config.run import CompleteRun
 
 MAX_PROBE_TOKENS = 64
 MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how often that is tried
-PROBE_SHARE, VALIDATION_SHARE = 0.02, 0.03  # of the FLOPs of training
+PROBE_SHARE, READ_SHARE, VALIDATION_SHARE = 0.02, 0.005, 0.03  # of the FLOPs of training
+POSITIONS = 4096  # of held-out data, at which linear probes read the stream
 FEWEST_POINTS = 10  # that stretching leaves of the held-out curve of a run
+FIRST_READ = 100
 EARLY = (1, 2, 5)  # and ten times as many, and so on: most changes at the start
 TRAINING_PASSES, PROBE_PASSES = 3, 6  # in forward passes: a step; a probe of one text with its gradients and their two ways
 
 
 @dataclass(frozen=True)
 class Looks:
-    """`every` and `early` of the probes, `judged_every` of the held-out curve, in steps; `last` is the last step where it is known."""
+    """Steps between two probes, between two of them that also read the stream, and between two points of the held-out curve; `last` is
+    the last step where it is known."""
 
     every: int
+    read_every: int
     judged_every: int
     last: int | None
 
     def probed(self, step: int) -> bool:
         """Whether the model is probed after this step."""
         return step % self.every == 0 or step == self.last or _is_early(step)
+
+    def read(self, step: int) -> bool:
+        """Whether the probe after this step also tells what linear probes read in the stream."""
+        return step in (0, FIRST_READ, self.last) or step % self.read_every == 0
 
     def judged(self, step: int) -> bool:
         """Whether the held-out sample is scored after this step."""
@@ -45,9 +53,12 @@ def looks(config: CompleteRun, n_validated: int = 0, n_together: int = 1) -> Loo
     train, probe = config.train, config.probe
     step_flops = TRAINING_PASSES * flops_per_token(config.model) * config.tokens_per_step
     probe_steps = math.ceil(n_together * probe_flops(config) / (PROBE_SHARE * step_flops))
+    read_steps = math.ceil(n_together * reading_flops(config) / (READ_SHARE * step_flops))
     judge_steps = math.ceil(n_validated * flops_per_token(config.model) / (VALIDATION_SHARE * step_flops))
+    every = _multiple(probe.interval, probe_steps)
     return Looks(
-        every=_multiple(probe.interval, probe_steps),
+        every=every,
+        read_every=_multiple(every, read_steps),
         judged_every=_stretched(train.eval_interval, judge_steps, train.max_steps),
         last=train.max_steps,
     )
@@ -59,6 +70,13 @@ def probe_flops(config: CompleteRun) -> int:
     tokens = min(MAX_PROBE_TOKENS, model.block_size)
     repeated = INDUCTION_SEQUENCES * min(2 * MAX_INDUCTION, model.block_size) if model.has_attention else 0
     return (PROBE_PASSES * tokens + repeated) * flops_per_token(model) + 2 * tokens * model.n_layer * model.n_embd * model.vocab_size
+
+
+def reading_flops(config: CompleteRun) -> int:
+    """Of reading the stream at the embedding and after each layer: a forward pass, and two linear probes at each place."""
+    model, C = config.model, config.model.n_embd
+    at_a_place = POSITIONS * C * (C + model.vocab_size) + C**3
+    return POSITIONS * flops_per_token(model) + 4 * (model.n_layer + 1) * at_a_place
 
 
 def _is_early(step: int) -> bool:

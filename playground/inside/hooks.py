@@ -133,6 +133,18 @@ def evaluating(model: GPT) -> Iterator[None]:
         model.train(was_training)
 
 
+def layer_ends(model: GPT, ids: Tensor) -> list[Tensor]:  # (B, T) -> (L + 1) x (B, T, C)
+    """The stream at the embedding and after each layer, in one forward pass."""
+    kept: list[Tensor] = []
+    hooks = [module.register_forward_hook(_keep_output(kept)) for module in (model.dropout, *model.blocks)]
+    try:
+        model(ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return kept
+
+
 def traced(model: GPT, tokens: np.ndarray) -> Trace:
     """The trace of one forward pass in eval mode on (T,) or (B, T) ids, without gradients."""
     with torch.no_grad(), evaluating(model), tracing(model) as trace:

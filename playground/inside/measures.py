@@ -97,12 +97,19 @@ def _stream(config: ModelConfig, trace: Trace, values: Values, tensors: dict) ->
     x = _precise(torch.stack([each[0] for each in trace.stream]))  # (S, T, C)
     tensors["stream_rms"] = x.square().mean(-1).sqrt().float().cpu()
     values["stream_rms"] = _placed(config, x.square().mean((1, 2)).sqrt().tolist())
-    tiny = torch.finfo(x.dtype).tiny
-    values["stream_cosine"] = _placed(config, F.cosine_similarity(x, x[:1], dim=-1, eps=tiny).mean(-1).tolist())
+    values["stream_cosine"] = _placed(config, likeness(x, x[0]).tolist())
     if x.size(-1) >= FEWEST_CHANNELS:
         centred = x - x.mean(-1, keepdim=True)
         kurtosis = centred.pow(4).mean(-1) / centred.square().mean(-1).square()  # (S, T)
         values["stream_outliers"] = _placed(config, ((kurtosis - 3) / (largest_kurtosis(x.size(-1)) - 3)).mean(-1).tolist())
+
+
+def likeness(x: Tensor, first: Tensor) -> Tensor:  # (S, T, C), (T, C) -> (S,)
+    """The mean cosine of each token's x with its own embedding, less that with the embeddings of the others."""
+    tiny, T = torch.finfo(x.dtype).tiny, len(first)
+    cosines = F.normalize(x, dim=-1, eps=tiny) @ F.normalize(first, dim=-1, eps=tiny).T  # (S, T, T)
+    own = cosines.diagonal(0, -2, -1).sum(-1)
+    return own / T - (cosines.sum((1, 2)) - own) / max(1, T * (T - 1))
 
 
 def largest_kurtosis(n: int) -> float:

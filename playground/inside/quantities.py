@@ -69,9 +69,27 @@ QUANTITIES = {
             "back to the same size every time.", "Xiong et al. 2020, arXiv:2002.04745", scale="log",
         ),
         Quantity(
-            "stream_cosine", "likeness to the embedding", STREAM, "node", "stream", "cosine", "x·x₀ / (‖x‖ ‖x₀‖), mean over tokens",
-            "How much of the embedding's direction is left in the stream: 1 is all of it, 0 nothing. Residuals keep it, and without them "
-            "it is soon gone.", "He et al. 2016, arXiv:1512.03385", top=1.0,
+            "reads_token", "what is left of the token", STREAM, "node", "stream", "of the tokens",
+            "share of held-out tokens that a linear probe (LDA) reads in x",
+            "How many tokens can be read off the stream by a linear probe, fitted on one part of the held-out data and judged on another. "
+            "At the embedding it reads all that it has met; a probe that reads nothing still names the commonest token.",
+            "Alain and Bengio 2017, arXiv:1610.01644", top=1.0,
+        ),
+        Quantity(
+            "reads_previous", "the token before", STREAM, "node", "stream", "of the tokens",
+            "share of held-out positions whose previous token a linear probe (LDA) reads in x",
+            "How many times the token before can be read off the stream. Only attention can bring it there; what is read at the embedding "
+            "is guessed from the token itself.", "Alain and Bengio 2017, arXiv:1610.01644", top=1.0,
+        ),
+        Quantity(
+            "reads_majority", "the commonest token", STREAM, "node", "stream", "of the tokens", "share of the commonest token",
+            "What a probe that reads nothing gets right: the floor of the two before.", top=1.0,
+        ),
+        Quantity(
+            "stream_cosine", "likeness to the embedding", STREAM, "node", "stream", "cosine",
+            "mean cos(x(i), x₀(i)) − mean cos(x(i), x₀(j)) over j ≠ i",
+            "How much of the embedding's direction is left in the stream, beyond what any other token's would show. Small values do not "
+            "mean that the token is lost: see what a linear probe still reads.", "He et al. 2016, arXiv:1512.03385", top=1.0,
         ),
         Quantity(
             "sublayer_share", "share of the sublayer", STREAM, "node", "sublayer", "of the stream", "‖f(x)‖ / ‖x‖, mean over tokens",

@@ -21,7 +21,7 @@ import torch
 from models.decoding import generate
 from playground.config.looks import MAX_PROBE_TOKENS, VALIDATION_SHARE, looks
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
-from playground.inside import measures
+from playground.inside import measures, reading
 from playground.inside.quantities import Values
 from playground.system.files import text_hash
 from playground.training import paths, probes
@@ -171,6 +171,7 @@ class Loop:
         self.diverged: str | None = None
         self.being_saved: BeingSaved | None = None
         self.saves_aside = state.device.type == "cuda"  # a CPU would only train slower meanwhile, with twice the memory
+        self.reading_text = reading.reading_text(self.data, self.config.width)
         self.repeats = measures.Repeats.of(self.config, self.tokenizer)
         self.probe_text, self.probe_tokens = self._first_probe()
         self.asked_probe_text = self.probe_text
@@ -432,6 +433,8 @@ class Loop:
     def _probe(self) -> None:
         step = self.last_probed = self.state.steps_done
         probe = measures.measure(self.state.model, self.probe_tokens, self.step_taken, self.repeats)
+        if self.looks.read(step):
+            probe.values.update(measures.rounded(reading.read(self.state.model, *self.reading_text)))
         probes.publish_probe(self.folder, step, probe, self.probe_text)
         self.n_probes += 1
         self.link.emit(
