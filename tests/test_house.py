@@ -122,6 +122,7 @@ WITH_TORCH = (
     "playground.training",
     "playground.data.batches",
     "playground.inside.measures",
+    "playground.inside.reading",
     "playground.inside.ablation",
     "playground.inside.hooks",
 )
