@@ -143,7 +143,7 @@ export function loss(root) {
     if (!current?.status) return [];
     const floor = newest(current, "facts", "floor");
     const below = floor === 0 && logY.checked;
-    showFloor(floor, below);
+    showFloor(floor, below, newest(current, "facts", "data") === "text");
     const line = { color: css("--body-text-color-subdued"), width: 1.2, dash: "dash" };
     const drawn = references(current).map(({ loss }) => levelLine(loss, line));
     if (floor !== null && !below) drawn.push(levelLine(floor, { color: css("--pg-floor"), width: 2, dash: "dot" }));
@@ -254,7 +254,7 @@ function lossLegend() {
     class: "pg-dotted",
     style: "--c:var(--pg-floor)",
     title:
-      "the entropy of what cannot be predicted, on the very held-out tokens, all of them; on a part of them a loss may lie a little below by chance",
+      "the entropy of what cannot be predicted, on the very held-out tokens, all of them; on a sample of them a loss may lie a little below by chance. Of a text it counts what stories tell from their beginnings on: windows that begin in mid-story lack that, and no model can come quite down to it",
     hidden: true,
   });
   const legend = h(
@@ -279,11 +279,12 @@ function lossLegend() {
     ),
     floor,
   );
-  /** @param {number | null} level @param {boolean} below */
-  function showFloor(level, below) {
+  /** @param {number | null} level @param {boolean} below @param {boolean} isBound */
+  function showFloor(level, below, isBound) {
     floor.hidden = level === null;
     const where = below ? " (below a logarithmic axis)" : "";
-    floor.textContent = level === null ? "" : `best possible, ${Number(level).toFixed(3)}${where}`;
+    const what = isBound ? "lower bound" : "best possible";
+    floor.textContent = level === null ? "" : `${what}, ${Number(level).toFixed(3)}${where}`;
   }
   return { legend, showFloor };
 }

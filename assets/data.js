@@ -82,9 +82,9 @@ function aboutText(about) {
       about.floor === null
         ? null
         : fact(
-            "best possible loss",
+            "lower bound of the loss",
             `${nats(about.floor)}, ${about.floor_bits.toFixed(3)} bits per character`,
-            "the entropy of the grammar on the very held-out stories; no model can do better",
+            "the entropy of the grammar on the very held-out stories, each read from its beginning; windows that begin in mid-story lack what came before, so that no model comes quite down to it",
           ),
     ),
     h("pre", { class: "pg-preview", tabindex: "0", "aria-label": "beginning of the text" }, about.preview + more),

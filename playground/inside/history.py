@@ -86,10 +86,10 @@ class History:
         """(node, layer from 1, value) wherever there is one."""
         yield from layers_of(self.latest(quantity))
 
-    def layers_since_warmup(self, quantity: str) -> Iterator[tuple[int, str, int, float]]:
-        """(step, node, layer from 1, value) of every row after the warm-up."""
+    def layers_after(self, step: int, quantity: str) -> Iterator[tuple[int, str, int, float]]:
+        """(step, node, layer from 1, value) of every row after this step."""
         for row in self.measures:
-            if row.get("step", 0) > self.config.optim.warmup_steps:
+            if row.get("step", 0) > step:
                 for node, layer, value in layers_of((row.get("values") or {}).get(quantity) or {}):
                     yield row["step"], node, layer, value
 

@@ -24,12 +24,12 @@ SINK, SINK_HEADS = 0.9, 1 / 2
 COLLAPSED, COLLAPSED_HEADS = 0.1, 0.9
 OVERFIT_NATS, OVERFIT_SHARE, OVERFIT_AFTER = 0.02, 0.01, 3
 GAP_NATS, GAP_SHARE, GAP_ERRORS, GAP_POINTS = 0.1, 0.05, 3.0, 20
-BLIND, WORSE_NATS = 0.02, 0.05
+BLIND, WORSE_NATS, ABOVE_COUNTING = 0.02, 0.05, 0.05
 RISEN, RISEN_NATS = 1.3, 0.2
 FLAT_POINTS, FLAT_AFTER, FLAT_SHARE, FLAT_RATE = 40, 0.2, 0.002, 0.5
 CLIPPED, CLIPPED_ROWS = 0.9, 20
 DEAD, SATURATED = 0.3, 0.9
-JUMPY, STUCK = 0.03, 1e-4
+JUMPY, STUCK = 0.3, 3e-4
 IDLE, OVERWRITES = 0.03, 1.5
 OUTLIERS = 0.25
 LENS_NATS, LENS_LATE = 0.05, 0.5
@@ -103,8 +103,9 @@ def _clipped(history: History) -> str | None:
 
 
 def _jumpy(history: History) -> str | None:
-    # Gains of residual branches start at zero, so that any step is large beside them.
-    found = ((v, step, node, layer) for step, node, layer, v in history.layers_since_warmup("update_ratio") if not node.endswith("add"))
+    # During the warm-up too: what it makes of the weights then, no later step looks large beside. But not gains of residual branches:
+    # they start at zero.
+    found = ((v, step, node, layer) for step, node, layer, v in history.layers_after(0, "update_ratio") if not node.endswith("add"))
     value, step, node, layer = max(found, default=(0.0, 0, "", 0))
     if value <= JUMPY:
         return None
@@ -115,7 +116,7 @@ def _jumpy(history: History) -> str | None:
 
 
 def _stuck(history: History) -> str | None:
-    ratios = [value for _, _, _, value in history.layers_since_warmup("update_ratio")]
+    ratios = [value for _, _, _, value in history.layers_after(history.config.optim.warmup_steps, "update_ratio")]
     if not ratios or max(ratios) >= STUCK:
         return None
     return f"No step since the warm-up changed any weights by more than {max(ratios):.0e} of their size: try a higher learning rate."
@@ -335,17 +336,21 @@ def _worse(history: History) -> str | None:
 
 
 def _blind(history: History) -> str | None:
-    chance, level = history.line("chance"), history.level
-    if chance is None or level is None or level.loss < (1 - BLIND) * chance or _worse(history):
+    chance, unigram, level = history.line("chance"), history.line("unigram"), history.level
+    if chance is None or level is None or _worse(history):
         return None
-    return f"The loss is {level.loss:.2f} nats per token, that of guessing blindly ({chance:.2f}): it has learnt nothing yet."
+    if level.loss >= (1 - BLIND) * chance:
+        return f"The loss is {level.loss:.2f} nats per token, that of guessing blindly ({chance:.2f}): it has learnt nothing yet."
+    if unigram is not None and level.loss > (1 + ABOVE_COUNTING) * unigram:
+        return f"The loss is {level.loss:.2f} nats per token, and counting tokens reaches {unigram:.2f}: it does not even know these yet."
+    return None
 
 
 def _frequencies(history: History) -> str | None:
     unigram, chance, level = history.line("unigram"), history.line("chance"), history.level
     if unigram is None or chance is None or level is None or unigram > (1 - BLIND) * chance:
         return None
-    if history.is_below("unigram") is not False or level.loss >= (1 - BLIND) * chance:
+    if history.is_below("unigram") is not False or _blind(history) or _worse(history):
         return None
     return (
         f"It knows only how frequent each token is: its loss is {level.loss:.2f} nats per token, and counting tokens alone reaches "
@@ -394,7 +399,8 @@ def _at_floor(history: History) -> str | None:
     losses = [row["loss"] for row in history.validation if is_number(row.get("loss"))]
     if floor is None or not losses or losses[-1] - floor > AT_FLOOR:
         return None
-    return f"The held-out loss is within {max(0.0, losses[-1] - floor):.3f} nats per token of the best possible."
+    what = "the best possible" if history.config.data.is_task else "the lower bound of these stories"
+    return f"The held-out loss is within {max(0.0, losses[-1] - floor):.3f} nats per token of {what}."
 
 
 # The logit lens.
@@ -402,7 +408,7 @@ def _at_floor(history: History) -> str | None:
 
 def _early(history: History) -> str | None:
     losses, n = dict(history.stream("lens_loss")), history.config.model.n_layer
-    if n not in losses or n < 2:
+    if n not in losses or n < 2 or history.is_below("unigram") is False:
         return None
     enough = min(passed for passed, loss in losses.items() if loss <= losses[n] + LENS_NATS)
     if enough == n or (enough == 0 and losses[0] <= losses[n]):
@@ -413,7 +419,7 @@ def _early(history: History) -> str | None:
 
 def _late(history: History) -> str | None:
     losses, n = dict(history.stream("lens_loss")), history.config.model.n_layer
-    if n < 2 or any(passed not in losses for passed in (0, n - 1, n)):
+    if n < 2 or any(passed not in losses for passed in (0, n - 1, n)) or history.is_below("unigram") is False:
         return None
     drop, last = losses[0] - losses[n], losses[n - 1] - losses[n]
     if drop <= LENS_NATS or last <= LENS_LATE * drop:
@@ -441,12 +447,12 @@ RULES = (
         "train", "", 3, _worse,
     ),
     Rule(
-        "nothing-learnt", f"after the initial state the loss is within {BLIND:.0%} of the logarithm of the vocabulary",
-        "train", "", 3, _blind, True,
+        "nothing-learnt", f"after the initial state the loss is within {BLIND:.0%} of the logarithm of the vocabulary, or "
+        f"{ABOVE_COUNTING:.0%} above the unigram line", "train", "", 3, _blind, True,
     ),
     Rule(
-        "only-frequencies", "after the initial state the loss is not clearly below the unigram line, which lies below chance",
-        "train", "", 3, _frequencies, True,
+        "only-frequencies", f"after the initial state the loss is within {ABOVE_COUNTING:.0%} of the unigram line or not clearly below it, "
+        "and that line lies below chance", "train", "", 3, _frequencies, True,
     ),
     Rule(
         "unstable", f"the smoothed training loss is over {RISEN:g} times its lowest and {RISEN_NATS:g} nats above it; or a point after the "
@@ -454,7 +460,7 @@ RULES = (
         "train", "", 3, _unstable, True,
     ),
     Rule(
-        "updates-too-large", f"after the warm-up a step changed some part by over {JUMPY:.0%} of its weights",
+        "updates-too-large", f"a step changed some part by over {JUMPY:.0%} of its weights",
         "diagram", "update_ratio", 3, _jumpy,
     ),
     Rule(
