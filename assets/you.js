@@ -122,15 +122,28 @@ export function you(root, { props, trigger, watch }) {
     keepName(field);
     question.hidden = true;
   });
-  askPlace.append(question);
+  const forgets = forgetting();
+  askPlace.append(question, forgets);
 
   watch("value", show);
   show();
   /** @param {Run} run */
   function update(run) {
+    if (run.mine && document.documentElement.dataset.forgets) forgets.hidden = false;
     if (run.mine && run.status && !value().name && !value().host && !wasAsked()) question.hidden = false;
   }
   return { always: true, update };
+}
+
+/** Said where the browser keeps nothing: memory.js lets the page go on, but what is its owner's would be lost with it. */
+function forgetting() {
+  const words =
+    "This browser keeps nothing for this page. Your runs stay here when you close it, but they are yours again only with your key: copy it and keep it. ";
+  const copied = h("span", { role: "status", class: "pg-faint" });
+  const take = button("Copy key", async () => {
+    copied.textContent = (await copy(who().key || "", open)) ? " Copied." : "";
+  });
+  return h("div", { class: "pg-warning pg-forgets", hidden: true }, words, take, copied);
 }
 
 /** @param {HTMLElement[]} parts */

@@ -75,11 +75,11 @@ CASES = {
     ),
     "attention only": case({"model.sublayers": "attention"}),
     "MLP only": case({"model.sublayers": "mlp"}, must="no-context"),
-    "4 kB of text": case({"train.max_steps": 600}, must="over-fitting", text="4 kB"),
+    "4 kB of text": case({"model.n_embd": 128, "optim.lr": 3e-3}, must="over-fitting", text="4 kB"),
     "warm-up longer than the run": case({"optim.warmup_steps": 5000}, must="endless-warm-up", may="only-frequencies"),
     "solved induction": case(must="induction-heads best-possible", preset="induction"),
-    "a fresh model": case({"train.max_steps": 1}),
-    "a fresh post-norm model": case(POST | {"train.max_steps": 1}),
+    "a fresh model": case({"train.max_steps": 1}, may="endless-warm-up"),
+    "a fresh post-norm model": case(POST | {"train.max_steps": 1}, may="endless-warm-up"),
     "the default, 200 steps": case({"train.max_steps": 200, "probe.sample_tokens": 0}, preset="default"),
 }  # fmt: skip
 

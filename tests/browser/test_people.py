@@ -167,3 +167,24 @@ def test_the_hosts_handler_refuses_everybody_else(app, who):
         said = ask(app, "host-wall", [who], event)
         assert "only the host may do this" in said and '"success":false' in said.replace(" ", "")
     assert Store(app.root).limits().get("max_running") in (None, 2)
+
+
+REFUSES = """for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, {
+    configurable: true, get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); } });"""
+
+
+def test_a_browser_that_refuses_storage_can_train_and_is_told_to_keep_its_key(chromium, visit, app):
+    """As in a frame of another site whose cookies are blocked: the mere mention of localStorage throws."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    context.add_init_script(REFUSES)
+    page = visit(context=context)
+    run_id = train(page)
+    page.locator(".pg-forgets").wait_for()
+    assert "only with your key" in page.locator(".pg-forgets").inner_text()
+    page.click("#you-open")
+    key = page.locator("#you-key").input_value()
+    page.keyboard.press("Escape")
+    page.click("#stop")
+    page.wait_for_function(f"{STATE} == 'stopped'")
+    assert Visitor.from_key(key).id == Store(app.root).run(run_id).owner
+    context.close()
