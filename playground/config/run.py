@@ -86,7 +86,7 @@ class ProbeConfig(Knobs, frozen=True):
     interval: int = knob(
         20, ge=1, le=1_000_000, group=RECORDING, label="probe every", unit="steps at least",
         help="Attention and activations are recorded after 1, 2, 5, 10, 20, 50 … steps and then this often, or less often where that "
-        "would cost over 2% of the training.",
+        "would cost over 1% of the training.",
     )  # fmt: skip
     sample_tokens: int = knob(
         100, ge=0, le=1000, group=RECORDING, label="live sample", unit="tokens",
