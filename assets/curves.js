@@ -222,7 +222,8 @@ export function loss(root) {
   /** @param {Run} run @param {Change} change */
   function update(run, { reset, kinds }) {
     current = run.status ? run : null;
-    if (current && (reset || kinds.has("progress") || kinds.has("validation"))) draw(run, reset || kinds.has("facts"));
+    const redrawn = reset || kinds.has("facts"); // which bring the reference lines
+    if (current && (redrawn || kinds.has("progress") || kinds.has("validation"))) draw(run, redrawn);
   }
   return { update };
 }

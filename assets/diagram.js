@@ -134,7 +134,7 @@ function frame({ n_layer, n_distinct }, { first, last }) {
   const shared = s("text", { x: CENTRE, y: last + 15, class: "pg-note" }, "every layer uses the same weights");
   return [
     s("rect", box),
-    s("text", { x: WIDTH - 34, y: (first + last) / 2, class: "pg-times" }, `× ${n_layer}`),
+    s("text", { x: WIDTH - 2, y: (first + last) / 2, class: "pg-times" }, `× ${n_layer}`),
     ...(n_distinct === n_layer ? [] : [shared]),
   ];
 }

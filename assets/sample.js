@@ -31,7 +31,7 @@ export function sample(root, { props, watch }) {
   root.append(
     head(
       "What the model writes",
-      "Each token is shaded by its probability: bright were safe bets, dark were surprises. Point at one to see what else it could have been.",
+      "Each token is shaded by its probability: the stronger the shade, the safer the bet; plain ones were surprises. Point at one to see what else it could have been.",
       scale,
     ),
     empty,

@@ -10,6 +10,7 @@ import time
 
 FLOOR_S = 40.0
 LONGEST_S = 600.0  # below `timeout` in pyproject.toml, which doesn't say what was waited for
+PAGE_FLOOR_S = 90.0  # what a page waits for may be a whole run of a few hundred steps
 STARTS = 12  # in starts of a process with torch: most of what is waited for takes one to three, and a few steps of a tiny model
 
 # What a worker does before its first step; an optimizer imports much more of torch.
@@ -22,6 +23,11 @@ def patience_s() -> float:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", _START], check=True)
     return min(max(FLOOR_S, STARTS * (time.monotonic() - began)), LONGEST_S)
+
+
+def page_patience_s() -> float:
+    """Of a page in a browser."""
+    return max(PAGE_FLOOR_S, patience_s())
 
 
 def still(began: float) -> bool:

@@ -16,7 +16,7 @@ MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how
 # first two take about twice as much.
 PROBE_SHARE, READ_SHARE, VALIDATION_SHARE = 0.01, 0.005, 0.03
 POSITIONS = 4096  # of held-out data, at which linear probes read the stream
-FEWEST_POINTS = 10  # that stretching leaves of the held-out curve of a run
+FEWEST_POINTS, NEAREST = 10, 50  # points of the held-out curve of a run, but for fewer than so many steps from one to the next
 FIRST_READ = 100
 EARLY = (1, 2, 5)  # and ten times as many, and so on: most changes at the start
 TRAINING_PASSES, PROBE_PASSES = 3, 6  # in forward passes: a step; a probe of one text with its gradients and their two ways
@@ -61,7 +61,7 @@ def looks(config: CompleteRun, n_validated: int = 0, n_together: int = 1) -> Loo
     return Looks(
         every=every,
         read_every=_multiple(every, read_steps),
-        judged_every=_stretched(train.eval_interval, judge_steps, train.max_steps),
+        judged_every=_judged_every(train.eval_interval, judge_steps, train.max_steps),
         last=train.max_steps,
     )
 
@@ -92,9 +92,10 @@ def _multiple(interval: int, at_least: int) -> int:
     return interval * max(1, math.ceil(at_least / interval))
 
 
-def _stretched(interval: int, at_least: int, max_steps: int | None) -> int:
-    """As many steps between two points as they cost, if that leaves a run enough of them."""
+def _judged_every(interval: int, at_least: int, max_steps: int | None) -> int:
+    """As many steps between two points as was asked for, or as they cost; but few enough that the run has points to see."""
     wanted = _multiple(interval, at_least)
     if max_steps is None:
         return wanted
-    return min(wanted, max(interval, max_steps // FEWEST_POINTS // interval * interval))
+    most = max(NEAREST, max_steps // FEWEST_POINTS)
+    return most if interval > most else min(wanted, most // interval * interval)

@@ -235,7 +235,8 @@ class Loop:
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
         asked, every = self.config.train.eval_interval, self.looks.judged_every
         if every != asked:
-            why = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training"
+            dear = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training"
+            why = dear if every > asked else f"every {asked:,} would give too few points"
             self.link.emit(Notice(0, f"the held-out loss is measured every {every:,} steps: {why}"))
         self._answer()
 

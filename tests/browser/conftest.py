@@ -19,10 +19,9 @@ from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.store import Store
 from playground.workers.supervisor import CannotDo, Supervisor
-from tests.patience import LONGEST_S, patience_s, still
+from tests.patience import LONGEST_S, page_patience_s, still
 
 HOST_TOKEN = "the-token-of-the-host"
-PAGE_FLOOR_S = 90.0  # what a page waits for may be a whole run of a few hundred steps
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -126,7 +125,7 @@ def visit(chromium, app):
             )
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(1000 * max(PAGE_FLOOR_S, patience_s()))
+        page.set_default_timeout(1000 * page_patience_s())
         page.on("console", lambda m: complaints.append(f"console: {m.text}") if m.type == "error" else None)
         page.on("pageerror", lambda e: complaints.append(f"page error: {e}"))
         page.on("request", lambda r: complaints.append(f"outside: {r.url}") if not r.url.startswith((app.url, "data:", "blob:")) else None)

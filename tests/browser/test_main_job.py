@@ -12,6 +12,7 @@ import pytest
 from safetensors.torch import load
 
 from playground.runs.store import Store
+from tests.patience import page_patience_s
 
 STATE = "document.body.dataset.runState"
 
@@ -55,6 +56,7 @@ def shared_run(app, chromium):
     """One finished run that several tests look at, and the browser of its owner."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     page = context.new_page()
+    page.set_default_timeout(1000 * page_patience_s())
     page.goto(app.url)
     page.wait_for_selector(".pg-graph")
     page.click("#section-data > button")
@@ -317,7 +319,7 @@ BEYOND = """width => [...document.querySelectorAll('body *')].filter(e => {
         if (over !== 'visible' && up.getBoundingClientRect().right <= width + 1 && up !== document.body) return over === 'hidden';
     }
     return true;
-}).map(e => `${e.tagName} ${e.className} ${Math.round(e.getBoundingClientRect().right)}: ${(e.textContent || '').slice(0, 40)}`).slice(0, 5)"""
+}).map(e => `${e.tagName} ${e.className} ${Math.round(e.getBoundingClientRect().right)}: ${e.textContent.slice(0, 40)}`).slice(0, 5)"""
 
 
 @pytest.mark.parametrize("width", [320, 360, 390, 430])

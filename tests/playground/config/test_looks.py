@@ -47,7 +47,9 @@ def test_a_held_out_curve_that_costs_too_much_is_stretched_but_keeps_ten_points(
     endless = run(**{"train.max_steps": None, "train.max_seconds": 60.0, "train.eval_interval": 25, "train.batch_size": 8})
     assert looks(endless, int(10_000 * per_step)).judged_every == 10_000
     few = run(**{"train.max_steps": 200, "train.eval_interval": 50})
-    assert looks(few, 10**9).judged_every == 50, "whoever asks for four points gets four"
+    assert looks(few, 10**9).judged_every == 50, "a short run is not judged all the time"
+    assert looks(run(**{"train.max_steps": 120, "train.eval_interval": 100}), 0).judged_every == 50
+    assert looks(run(**{"train.max_steps": 4000, "train.eval_interval": 1000}), 0).judged_every == 400, "a run has ten points"
 
 
 def test_the_last_step_is_always_looked_at_and_judged():
