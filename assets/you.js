@@ -135,7 +135,7 @@ export function you(root, { props, trigger, watch }) {
   return { always: true, update };
 }
 
-/** Said where the browser keeps nothing: memory.js lets the page go on, but what is its owner's would be lost with it. */
+/** Said where the browser keeps nothing: first.js lets the page go on, but what is its owner's would be lost with it. */
 function forgetting() {
   const words =
     "This browser keeps nothing for this page. Your runs stay here when you close it, but they are yours again only with your key: copy it and keep it. ";

@@ -43,3 +43,13 @@ def standard_error(nats: np.ndarray, counts: np.ndarray, n_whole: int) -> float:
         return math.nan
     apart = nats - counts * (nats.sum() / total)
     return float(math.sqrt(n / (n - 1) * np.square(apart).sum() * (1 - total / n_whole)) / total)
+
+
+def paired_difference(one: np.ndarray, other: np.ndarray, size: float) -> tuple[float, float]:
+    """How much larger the loss of another run is on the same groups, and the standard error of that: both runs find the same passages
+    hard, so that it is much smaller than that of either loss. `one` and `other` (P,) are their nats by group, `size` what they are
+    spread over, such as the tokens of all groups."""
+    apart = other - one
+    n = len(apart)
+    error = math.sqrt(n / (n - 1) * np.square(apart - apart.mean()).sum()) / size if n > 1 else math.nan
+    return float(apart.sum() / size), error

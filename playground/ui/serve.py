@@ -22,7 +22,7 @@ from playground.ui import page
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
-from playground.web.assets import MEMORY, assets
+from playground.web.assets import FIRST, assets
 from playground.web.computing import Computing
 from playground.web.routes import Routes
 from playground.web.wall import Wall, address_in_the_room
@@ -113,7 +113,7 @@ def _head() -> str:
     links = f'<link rel="icon" href="data:image/svg+xml,{icon}"><meta name="viewport" content="width=device-width, initial-scale=1">'
     # Preloaded in parallel with Gradio's scripts: an import alone would start after Gradio has built the page, one module at a time.
     modules = "".join(f'<link rel="modulepreload" href="{assets().url(name)}">' for name in assets().modules())
-    return f"<script>{assets().text(MEMORY)}</script>" + style + links + modules
+    return f"<script>{assets().text(FIRST)}</script>" + style + links + modules
 
 
 def _say_goodbye(running: list[Run], settings: Settings) -> None:

@@ -22,7 +22,7 @@ from playground.system.files import ASSETS
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}  # browsers refuse modules of another type
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 PLOTLY = "plotly.min.js"
-MEMORY = "memory.js"  # no module: it stands in the document and runs before all else
+FIRST = "first.js"  # no module: it stands in the document and runs before all else
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Assets:
 
     def modules(self) -> list[str]:
         """Names of the page's own modules."""
-        return [name for name in self.files if name.endswith(".js") and name not in (PLOTLY, MEMORY)]
+        return [name for name in self.files if name.endswith(".js") and name not in (PLOTLY, FIRST)]
 
     def text(self, name: str) -> str:
         return self.files[name].data.decode()
