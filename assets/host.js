@@ -11,7 +11,7 @@ const REFRESH_MS = 1500;
 
 /**
  * @typedef {[step: number, loss: number | null]} Point
- * @typedef {Status & {train: Point[], val: Point[], generation: number}} Carded
+ * @typedef {Status & {train: Point[], val: Point[], generation: number, address: string}} Carded
  * @typedef {{name: string, label: string, unit: string, help: string, value: number | null, optional: boolean}} Limit
  * @typedef {{
  *   pages: number, load: number, cores: number, memory: {available: number, total: number} | null, disk_bytes: number,
@@ -192,13 +192,17 @@ function card(id, act) {
     const words = `Remove “${name.textContent}” with all its checkpoints? This cannot be undone.`;
     if (window.confirm(words)) act("remove", { run: id });
   });
+  let from = "";
+  const clear = button("Stop all from there", () => {
+    if (window.confirm(`Stop everything that trains or waits from ${from}?`)) act("clear_address", { address: from });
+  });
   const element = h(
     "article",
     { class: "pg-card", "data-run": id },
     h("div", { class: "pg-card-head" }, h("span", { class: "pg-dot" }), name, by),
     canvas,
     h("div", { class: "pg-card-line" }, state, figure),
-    h("div", { class: "pg-tools" }, does("Open", "open"), pause, resume, stop, remove),
+    h("div", { class: "pg-tools" }, does("Open", "open"), pause, resume, stop, remove, clear),
   );
   let painted = "";
 
@@ -206,7 +210,10 @@ function card(id, act) {
   function say(run) {
     const loss = run.val_loss ?? run.eval_loss;
     setText(name, run.name);
-    setText(by, [run.by ? `by ${run.by}` : "", run.private ? "private" : ""].filter(Boolean).join(", "));
+    from = run.address;
+    const words = [run.by ? `by ${run.by}` : "", from ? `from ${from}` : "", run.private ? "private" : ""];
+    setText(by, words.filter(Boolean).join(", "));
+    clear.hidden = !from || (!isGoing(run) && run.state !== "queued");
     setText(state, cardState(run));
     setText(figure, loss === null ? "" : `${number(loss, 3)} nats per token`);
     canvas.setAttribute("aria-label", `losses of ${run.name}, now ${number(loss, 3)} nats per token held out`);

@@ -497,11 +497,13 @@ def flops_per_token(config: CompleteModel) -> int:
 def activation_floats_per_token(config: CompleteModel) -> int:
     """Roughly how many numbers per token a training step keeps for its backward pass."""
     width, inner = config.n_embd, config.n_head * config.head_size
-    block = block_norms(config) * width
+    block, at_work = block_norms(config) * width, 0  # in each layer; in the one whose gradients are computed
     if config.has_attention:
         explicit = config.attn_softcap is not None
-        maps = (config.p_attn_dropout > 0 or explicit) * (1 + explicit)
+        drops = config.p_attn_dropout > 0  # keeps its mask and what it leaves; fused attention keeps no maps
+        maps = (drops or explicit) * (1 + explicit + 2 * drops)
         block += width + 4 * inner + config.n_head + maps * config.n_head * config.block_size
+        at_work = 3 * (maps > 0) * config.n_head * config.block_size
     if config.has_mlp:
         block += width + config.mlp_kind.kept * config.d_ff
-    return config.n_layer * block + 2 * width + 3 * config.vocab_size
+    return config.n_layer * block + at_work + 2 * width + 3 * config.vocab_size

@@ -32,8 +32,9 @@ from playground.runs.access import HOST
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store
+from playground.workers.admission import CannotDo
 from playground.workers.leftovers import mark_dead_runs
-from playground.workers.supervisor import CannotDo, Supervisor, WrongState
+from playground.workers.supervisor import Supervisor, WrongState
 
 OBEY_WITHIN_S = 15.0
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from models.knobs import ConfigError
 from playground.cli.flags import COMMON, Flag, Typed, help_text, read
 from playground.runs.store import NoSuchRun, StoreBusy
-from playground.workers.supervisor import CannotDo
+from playground.workers.admission import CannotDo
 
 
 class Command(NamedTuple):

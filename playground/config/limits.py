@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 
 from models.config import CompleteModel, complete, n_params
 from models.knobs import ConfigError, Problem
+from playground.config import estimate, run
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora
+from playground.system import memory
+from playground.system.files import megabytes
 
 OURS = "this playground's limit, which its host sets"
 
@@ -34,8 +37,27 @@ def _over(config: RunConfig, settings: Settings) -> Iterator[Problem]:
     ):
         if value is not None and limit is not None and value > limit:
             yield Problem(path, f"{_said(value)} {unit} are more than {OURS}; use at most {limit:,}")
+    yield from _over_memory(config, model, settings)
     if corpora.from_hub(config.data.source) and not settings.hub:
         yield Problem("data.source", f"the host has switched off texts from the Hub; use {' or '.join(corpora.OFFLINE)}")
+
+
+def _over_memory(config: RunConfig, model: CompleteModel, settings: Settings) -> Iterator[Problem]:
+    """What the machine could not hold even if nothing else ran on it."""
+    machine = memory.of_machine()
+    if machine is None or not memory.trains_in_it(config.train.device):
+        return
+    most = machine["total"] * settings.max_memory_percent // 100
+
+    def needed(batch_size: int) -> int:
+        train = config.train.model_copy(update={"batch_size": batch_size})
+        return estimate.memory_bytes(run.complete(config, model.vocab_size, None).model_copy(update={"train": train}))
+
+    if (takes := needed(config.train.batch_size)) > most:
+        fits = _largest(lambda batch_size: needed(batch_size) <= most, config.train.batch_size)
+        remedy = f"use batch_size={fits} at most" if fits else "use a smaller model or context"
+        over = f"about {megabytes(takes)} of memory are more than the {megabytes(most)} that runs may take"
+        yield Problem("train.batch_size", f"{over} ({settings.max_memory_percent}% of this machine's, {OURS}); {remedy}")
 
 
 def _said(value: float) -> str:

@@ -51,6 +51,12 @@ class Settings:
     )
     max_queued: int = limit(50, 0, "runs that may wait", "runs", "Runs beyond it are refused, to be started again later.")
     max_queued_each: int | None = limit(None, 0, "runs of one person that may wait", "runs", "Left out: as many as may wait in all.")
+    max_queued_address: int | None = limit(
+        None, 1, "runs from one address that may wait", "runs", "Left out: half of those that may wait in all."
+    )
+    max_new_address: int | None = limit(
+        60, 1, "new people from one address in an hour", "people", "A person is new with their first run.", optional=True
+    )
     max_turn_seconds: int | None = limit(
         300, 10, "training in one go while others wait", "s",
         "After it a run saves a checkpoint and queues again; at its next turn it resumes exactly.", optional=True,
@@ -62,6 +68,10 @@ class Settings:
     max_params: int = limit(50_000_000, 1, "parameters of one model", "parameters", "The weights take four bytes for each.")
     max_block_size: int = limit(4096, 1, "context of one model", "tokens", "The memory of attention grows with its square.")
     max_steps: int = limit(1_000_000, 1, "steps of one run", "steps", "Checked in the config, before the run starts.")
+    max_memory_percent: int = limit(
+        80, 10, "memory that all runs together may take", "%",
+        "Of what is free without them. A run estimated to need more is refused; one that must wait for memory waits in the queue.",
+    )  # fmt: skip
     max_upload_bytes: int = limit(20_000_000, 1, "size of one uploaded text", "bytes", "Also applies to a text from the Hub.")
     max_disk_each: int | None = limit(
         None, 1_000_000, "disk for the runs of one person", "bytes", "Over it, old probes are thinned and old runs offered for deletion."
@@ -69,6 +79,8 @@ class Settings:
     max_disk: int | None = limit(None, 1_000_000, "disk for everything", "bytes", "Over it, nobody can start another run.")
     heartbeat_s: int = limit(120, 10, "silence after which a worker is taken to hang", "s", "It is ended, and its run is interrupted.")
     hub: bool = True
+    hosts: tuple[str, ...] = ()  # names beside those of this machine under which the page may be asked for; "*": any
+    proxies: int = 0  # reverse proxies in front, each of which adds the address of whoever it serves to X-Forwarded-For
     nice: int = 10
     n_cpus: int = 2
 
@@ -76,6 +88,11 @@ class Settings:
     def running_each(self) -> int:
         """Runs of one person that may train at the same time."""
         return self.max_running if self.max_running_each is None else self.max_running_each
+
+    @property
+    def queued_address(self) -> int:
+        """Runs from one address that may wait at the same time."""
+        return max(1, self.max_queued // 2) if self.max_queued_address is None else self.max_queued_address
 
     def with_limits(self, changed: Mapping[str, int | None]) -> Settings:
         """A copy with the limits that the Host tab has changed; unknown names are ignored."""
@@ -124,6 +141,14 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
     token = environ.get(TOKEN, "").strip()
     if token and not re.fullmatch(rf"[A-Za-z0-9_-]{{{SHORTEST_TOKEN},100}}", token):
         problems.append(Problem(TOKEN, f"a token has {SHORTEST_TOKEN} to 100 of the characters A-Z, a-z, 0-9, _ and -"))
+    hosts = tuple(name.strip().lower() for name in environ.get("PLAYGROUND_HOSTS", "").split(",") if name.strip())
+    for name in hosts:
+        if not re.fullmatch(r"\*|[a-z0-9_.-]{1,253}", name):
+            problems.append(Problem("PLAYGROUND_HOSTS", f"{name[:60]!r} is no host name; write names without a port, with commas between"))
+    proxies = environ.get("PLAYGROUND_PROXIES", "").strip() or ("1" if environ.get("SPACE_ID") else "0")
+    if not re.fullmatch("[0-9]", proxies):
+        problems.append(Problem("PLAYGROUND_PROXIES", f"{proxies[:60]!r} is not possible; use a whole number from 0 up to 9"))
     if problems:
         raise SettingsError(problems)
-    return Settings(root=find_root(environ, root), hub=hub == "1", n_cpus=cores).with_limits(changed)
+    found = Settings(root=find_root(environ, root), hub=hub == "1", hosts=hosts, proxies=int(proxies), n_cpus=cores)
+    return found.with_limits(changed)

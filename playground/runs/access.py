@@ -9,7 +9,11 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from playground.runs.folder import clean_name
 from playground.runs.store import NoSuchRun, Run, Store
@@ -26,10 +30,12 @@ class NotAllowed(PermissionError):
 
 @dataclass(frozen=True)
 class Visitor:
-    """A person. `id` is the hash of a random secret that only their browser keeps; `is_host`: it keeps the host's token too."""
+    """A person. `id` is the hash of a random secret that only their browser keeps; `is_host`: it keeps the host's token too.
+    `address`: the network address that they come from, empty where it is not known."""
 
     id: str
     is_host: bool = False
+    address: str = field(default="", compare=False)
 
     @classmethod
     def from_key(cls, key: object) -> Visitor:
@@ -78,17 +84,18 @@ class Access:
     """Identifies visitors and the runs they may see. Whoever sends `host_token` is the host; without one nobody is."""
 
     def __init__(self, db: Store, host_token: str | None = None):
-        self.db, self._token = db, host_token
+        self.db, self._token, self._guesses = db, host_token, Guesses()
 
-    def visitor(self, kept: object) -> Visitor:
-        """From what a browser keeps, `{"key": …, "host": …}`, or what a program sends: its key or the host's token."""
+    def visitor(self, kept: object, address: str = "") -> Visitor:
+        """From what a browser keeps, `{"key": …, "host": …}`, or what a program sends: its key or the host's token. `address`: where
+        the request comes from, empty where that is not known."""
         key, token = (kept.get("key"), kept.get("host")) if isinstance(kept, dict) else (kept, None)
-        if self._is_token(key):
+        if self._is_token(key, address):
             return HOST
-        visitor = Visitor.from_key(key)
-        if not self._is_token(token):
+        visitor = replace(Visitor.from_key(key), address=address)
+        if not self._is_token(token, address):
             return visitor
-        return Visitor(visitor.id, is_host=True) if visitor.is_known else HOST
+        return replace(visitor, is_host=True) if visitor.is_known else HOST
 
     def run(self, run_id: str, visitor: Visitor) -> Run:
         """Raises NoSuchRun, also for a private run of somebody else."""
@@ -108,10 +115,44 @@ class Access:
         self.db.set_name(visitor.id, name)
         return name
 
-    def _is_token(self, text: object) -> bool:
-        if self._token is None or not isinstance(text, str):
+    def _is_token(self, text: object, address: str) -> bool:
+        """Guesses are slowed down: a text that was not seen from this address before may not be looked at yet, and is no token then."""
+        if self._token is None or not isinstance(text, str) or len(text) != len(self._token):
+            return False
+        if not self._guesses.may_try(address, text):
             return False
         return hmac.compare_digest(text.encode(errors="replace"), self._token.encode())
+
+
+class Guesses:
+    """How many different texts each address has offered as the host's token: the first `AT_ONCE` are looked at, then one every
+    `EVERY_S` seconds. What was looked at once costs nothing again, so a page that keeps an old token does not slow its host down."""
+
+    AT_ONCE, EVERY_S = 20, 2.0
+    MOST_ADDRESSES, MOST_TEXTS = 1000, 500
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock, self._lock = clock, threading.Lock()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # guesses left, and when that was so
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    def may_try(self, address: str, text: str) -> bool:
+        known = hashlib.sha256(f"{address}\n{text}".encode(errors="replace")).digest()
+        with self._lock:
+            if known in self._known:
+                self._known.move_to_end(known)
+                return True
+            now = self._clock()
+            left, since = self._left.pop(address, (float(self.AT_ONCE), now))
+            left = min(float(self.AT_ONCE), left + (now - since) / self.EVERY_S)
+            allowed = left >= 1
+            self._left[address] = (left - allowed, now)
+            if allowed:
+                self._known[known] = None
+            for kept, most in ((self._left, self.MOST_ADDRESSES), (self._known, self.MOST_TEXTS)):
+                while len(kept) > most:
+                    kept.popitem(last=False)
+            return allowed
 
 
 def new_key() -> str:

@@ -26,10 +26,24 @@ def create_run(
 ) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
+    completed = ready(config, settings)
+    return add_run(db, settings.root, completed, visitor, state=state, name=name, preset=preset, parent=parent, private=private)
+
+
+def ready(config: RunConfig, settings: Settings) -> CompleteRun:
+    """The config completed and checked, its data fetched and prepared, which may take minutes. Raises ConfigError."""
+    check_early(config, settings)
     fetch(config, settings)
-    completed = checked(config, settings)
+    return checked(config, settings)
+
+
+def add_run(
+    db: Store, root: Path, completed: CompleteRun, visitor: Visitor, *,
+    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False,
+) -> str:  # fmt: skip
+    """Write the folder of a run whose config is complete, and add it to the store; returns its id."""
     run_id = store.new_run_id()
-    folder = RunFolder(settings.root, run_id)
+    folder = RunFolder(root, run_id)
     with folder.created(completed):
         try:
             db.add_run(
@@ -40,6 +54,12 @@ def create_run(
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
     return run_id
+
+
+def check_early(config: RunConfig, settings: Settings) -> None:
+    """Refuse what is over a limit before its data are fetched or prepared, which may take minutes. Raises ConfigError."""
+    if not corpora.is_here(config.data.source, settings.root) or not dataset.is_prepared(config.data, settings.root):
+        limits.check_config(config, settings)
 
 
 def fetch(config: RunConfig, settings: Settings, progress: corpora.Progress | None = None) -> None:

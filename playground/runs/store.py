@@ -336,6 +336,10 @@ class Store:
         with self._reading() as db:
             return dict(db.execute("SELECT owner, max(turn_at) FROM runs WHERE turn_at IS NOT NULL GROUP BY owner").fetchall())
 
+    def has_runs_of(self, owner: str) -> bool:
+        with self._reading() as db:
+            return db.execute("SELECT 1 FROM runs WHERE owner=? LIMIT 1", (owner,)).fetchone() is not None
+
     def names(self) -> dict[str, str]:
         """What people want to be called, by owner."""
         with self._reading() as db:

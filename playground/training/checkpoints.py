@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from models.config import ModelConfig
 from models.gpt import GPT
-from playground.system.files import evenly, publish
+from playground.system.files import evenly, publish, publish_by
 from playground.training import paths
 from playground.training.errors import CheckpointError
 
@@ -70,8 +72,8 @@ class Checkpoints:
         """Publish a checkpoint, then thin out older ones. Raises OSError (a full disk) with the older ones intact."""
         info, weights, state, metadata = snapshot
         self.folder.mkdir(parents=True, exist_ok=True)
-        publish(self.weights_path(info.step), save(weights, metadata))
-        publish(self.state_path(info.step), save(state))
+        publish_tensors(self.weights_path(info.step), weights, metadata)
+        publish_tensors(self.state_path(info.step), state)
         publish(self.info_path(info.step), json.dumps(asdict(info)).encode())
         self._thin()
 
@@ -122,6 +124,21 @@ def _info(known: dict) -> CheckpointInfo:
     if "val_loss" in known:
         known["eval_loss"] = known.pop("val_loss")
     return CheckpointInfo(**known)
+
+
+def publish_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Publish tensors as a safetensors file without a copy of them in memory. Raises OSError."""
+
+    def write(name: str) -> None:
+        try:
+            save_file(tensors, name, metadata)
+        except SafetensorError as error:  # has the number of the system's error only in its words
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+    publish_by(path, write)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

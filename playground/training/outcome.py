@@ -22,6 +22,7 @@ class Cause(StrEnum):
     IDLE = "idle"  # nobody looked at it for longer than the limit
     TIME = "time"  # it has trained for longer than the limit
     TURN = "turn"  # it waits again because others do
+    ROOM = "room"  # it waits until memory is free
 
     STEPS = "steps"  # all steps of its config are done
     SECONDS = "seconds"  # all training time of its config is used

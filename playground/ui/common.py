@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
@@ -15,9 +16,11 @@ from playground.runs.access import Access, Visitor
 from playground.runs.store import Store
 from playground.web.computing import Computing
 from playground.web.errands import Errands
+from playground.web.origin import address_of
 from playground.web.refusals import REFUSALS, code_of
+from playground.workers.admission import CannotDo
 from playground.workers.audience import Audience
-from playground.workers.supervisor import CannotDo, Supervisor
+from playground.workers.supervisor import Supervisor
 
 # Handlers get raw values, so that they can say themselves what is wrong with one; they run concurrently.
 EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
@@ -35,8 +38,11 @@ class Services:
     computing: Computing = field(default_factory=Computing)
 
     def visitor(self, kept: object) -> Visitor:
-        """The visitor, by what their browser keeps or their program sends."""
-        return self.access.visitor(kept)
+        """The visitor, by what their browser keeps or their program sends, and by where the request of this handler comes from."""
+        request = LocalContext.request.get(None)
+        client, headers = getattr(request, "client", None), getattr(request, "headers", None)
+        forwarded = "" if headers is None else headers.get("x-forwarded-for", "")
+        return self.access.visitor(kept, address_of(getattr(client, "host", None), forwarded, self.settings.proxies))
 
     def limits(self) -> Settings:
         """The settings with the limits that the host has set meanwhile."""

@@ -16,7 +16,7 @@ from playground.data.hub import HUB
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.panel import Panel
-from playground.workers.supervisor import CannotDo
+from playground.workers.admission import CannotDo
 
 PATHS = [spec.path for spec in form.SPECS]
 SOURCE = PATHS.index("data.source")

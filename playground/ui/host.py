@@ -9,7 +9,7 @@ from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.panel import Panel
 from playground.ui.runs import opened
 from playground.web.hosting import Host
-from playground.workers.supervisor import CannotDo
+from playground.workers.admission import CannotDo
 
 
 class HostTab:
@@ -50,6 +50,8 @@ class HostTab:
             limits = asked.get("limits")
             host.set_limits(who, limits if isinstance(limits, dict) else {})
             return "The limits are set; they hold from now on."
+        if what == "clear_address":
+            return f"{_runs(host.clear_address(who, str(asked.get('address'))[:60]))} stopped."
         if isinstance(what, str) and what in to_one:
             act, said = to_one[what]
             act(run_of(asked), who)

@@ -13,7 +13,7 @@ from playground.runs.sampler import SampleConfig
 from playground.ui import form
 from playground.ui.common import EVENT, Services, refusals_as_toasts
 from playground.ui.panel import Panel
-from playground.workers.supervisor import CannotDo
+from playground.workers.admission import CannotDo
 
 UPDATE_EVERY_S = 0.05
 MAX_PROMPT = 20_000

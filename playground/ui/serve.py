@@ -24,6 +24,7 @@ from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
 from playground.web.assets import FIRST, assets
 from playground.web.computing import Computing
+from playground.web.origin import Hosts
 from playground.web.routes import Routes
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
@@ -48,6 +49,8 @@ class Mounted:
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; runs that train go on without the page."""
     os.environ.update(calm_threads(os.environ))
+    # Left out, uvicorn believes the X-Forwarded-For of every program on this machine; `web/origin.py` decides instead.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     memory.give_back()
     db = Store(settings.root)
     try:
@@ -86,14 +89,15 @@ def _launch(blocks, services: Services) -> None:
         settings, services.db, errands=services.errands, computing=services.computing, access=services.access,
         audience=services.audience, scale=services.supervisor.enforcer.scale,
     )  # fmt: skip
-    wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port))
+    most = ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20
+    wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port), services.supervisor.admission.addresses)
     blocks.launch(
         server_port=port,
         theme=page.theme(), head=_head(),
         app_kwargs={
             "routes": [Mount("/live", app=Mounted(live.app(*wall.routes()), "/live")), Route("/assets/{name}", Frontend().answer)],
             "openapi_url": None, "docs_url": None, "redoc_url": None,
-            "middleware": [Middleware(Shield, max_bytes=ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20)],
+            "middleware": [Middleware(Shield, max_bytes=most, hosts=Hosts(settings, os.environ).allow)],
         },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
         ssr_mode=False, pwa=False, max_file_size=settings.max_upload_bytes, state_session_capacity=SESSIONS,

@@ -1,4 +1,5 @@
-"""Security middleware: adds security headers to every response, and refuses cross-site changes (CSRF) and requests that are too large.
+"""Security middleware: adds security headers to every response, and refuses cross-site changes (CSRF), requests that are too large,
+and those that are meant for another address (DNS rebinding).
 
 Plain ASGI, around all routes. Knows nothing of runs; `Access` decides who may steer them.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,10 +39,10 @@ HEADERS = {
 
 
 class Shield:
-    """Wraps an app in these rules; a request body may have `max_bytes`."""
+    """Wraps an app in these rules; a request body may have `max_bytes`, and `hosts` says which `Host` headers are answered."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int):
-        self.app, self.max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int, hosts: Callable[[str | None], bool]):
+        self.app, self.max_bytes, self.hosts = app, max_bytes, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,6 +73,9 @@ class Shield:
                 await PlainTextResponse("this request cannot be understood", 400)(scope, receive, send_guarded)
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        if not self.hosts(headers.get("host")):
+            named = f"the playground does not know the address {headers['host'][:100]!r} as its own"
+            return PlainTextResponse(f"{named}; whoever runs it can allow that with PLAYGROUND_HOSTS", 421)
         if method not in SAFE_METHODS and not same_origin(headers):
             return PlainTextResponse("this comes from another site; open the playground itself", 403)
         length = headers.get("content-length", "")

@@ -10,7 +10,8 @@ from playground.runs import store
 from playground.runs.access import HOST, Visitor
 from playground.runs.store import Run
 from playground.training.outcome import Cause
-from playground.workers.supervisor import CannotDo, Supervisor
+from playground.workers.admission import CannotDo, at_address
+from playground.workers.supervisor import Supervisor
 
 IDLE_S = 60.0
 FOR_ALL = "paused by the host, with all the others"
@@ -39,6 +40,14 @@ class Host:
         waiting = [run for run in self.db.runs_in(store.IN_PROGRESS) if run.owner != HOST.id and self.audience.unseen_s(run.id) > IDLE_S]
         why = "paused by the host because nobody looked at it; resume it to go on"
         return self._each(waiting, lambda run: self.supervisor.pause(run.id, visitor, why, Cause.HOST_IDLE))
+
+    def clear_address(self, visitor: Visitor, address: str) -> int:
+        """Stop every run that trains or waits and whose owner came from this network address last; returns how many."""
+        visitor.must_be_host()
+        theirs = at_address(self.db.runs_in(store.IN_PROGRESS), self.supervisor.admission.addresses, address)
+        # Waiting runs first, or they would start in the place of those that end.
+        theirs.sort(key=lambda run: run.state != store.QUEUED)
+        return self._each(theirs, lambda run: self.supervisor.stop(run.id, visitor))
 
     def set_limits(self, visitor: Visitor, typed: Mapping[str, object]) -> None:
         """Change limits from typed text, all of them or none; empty means no limit. Raises ConfigError with every problem."""

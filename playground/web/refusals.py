@@ -11,7 +11,7 @@ from playground.runs.store import NoSuchRun, StoreBusy
 from playground.system.files import NO_ROOM, NOT_WRITABLE
 from playground.training.errors import CheckpointError
 from playground.web.computing import Busy
-from playground.workers.supervisor import CannotDo
+from playground.workers.admission import CannotDo
 
 REFUSALS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, StoreBusy, CheckpointError, Busy, OSError)
 SYSTEM, DISK_FULL, READ_ONLY = "system", "disk_full", "read_only"

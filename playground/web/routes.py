@@ -31,6 +31,7 @@ from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
 from playground.web.errands import Errands
+from playground.web.origin import address_of
 from playground.web.refusals import code_of
 from playground.web.status import Statuses
 from playground.workers.audience import Audience
@@ -85,7 +86,9 @@ class Routes:
     def visitor(self, request: Request) -> Visitor:
         """The visitor, by the headers that the page sends. Also notes that the page, which sends a random id, is open."""
         self.audience.here(request.headers.get(PAGE_HEADER, "")[:40])
-        return self.access.visitor({"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)})
+        kept = {"key": request.headers.get(KEY_HEADER), "host": request.headers.get(HOST_HEADER)}
+        client, forwarded = request.client, request.headers.get("x-forwarded-for", "")
+        return self.access.visitor(kept, address_of(client and client.host, forwarded, self.settings.proxies))
 
     def limits(self) -> Settings:
         """The settings with the limits that the host has set meanwhile."""

@@ -23,6 +23,7 @@ from playground.runs import frames, store
 from playground.runs.store import Run, Store
 from playground.system import memory
 from playground.web.routes import Routes
+from playground.workers.admission import Addresses
 
 MOST_RUNS, MOST_POINTS = 60, 240
 MOST_ADDRESS = 300
@@ -63,10 +64,12 @@ class Curves:
 
 
 class Wall:
-    """`link` is the page's address for others on the network, if the app knows one; else the one in the host's browser is shown."""
+    """`link` is the page's address for others on the network, if the app knows one; else the one in the host's browser is shown.
+    `addresses`: where the owners of runs come from."""
 
-    def __init__(self, live: Routes, link: str | None = None):
+    def __init__(self, live: Routes, link: str | None = None, addresses: Addresses | None = None):
         self.live, self.db, self.link, self.curves = live, live.db, link, Curves(live.db)
+        self.addresses = addresses or Addresses()
 
     def routes(self) -> list[Route]:
         return [Route("/host", self.show), Route("/host/results.csv", self.results)]
@@ -88,7 +91,10 @@ class Wall:
     def _seen(self) -> dict:
         runs = sorted(self.db.runs(), key=_importance)[:MOST_RUNS]
         curves = self.curves.of(runs)
-        shown = [self.live.statuses.of(run) | {"train": curves[run.id].train, "val": curves[run.id].val} for run in runs]
+        shown = [
+            self.live.statuses.of(run) | {"train": curves[run.id].train, "val": curves[run.id].val, "address": self.addresses.of(run.owner)}
+            for run in runs
+        ]
         settings = self.live.limits()
         limits = [
             {"name": name, "label": each.label, "unit": each.unit, "help": each.help, "low": each.low, "optional": each.optional}

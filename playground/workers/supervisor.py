@@ -15,16 +15,17 @@ import time
 from models.knobs import ConfigError, Problem, parse
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
-from playground.runs import disk, store
+from playground.runs import store
 from playground.runs.access import Visitor
-from playground.runs.creation import check_probe, create_run
+from playground.runs.creation import add_run, check_probe, ready
 from playground.runs.folder import RunFolder, clean_name
 from playground.runs.store import Run, Store
 from playground.system import cores, files, locks
 from playground.system.cores import calm_threads
-from playground.system.files import REPOSITORY, megabytes
+from playground.system.files import REPOSITORY
 from playground.training.outcome import Cause
 from playground.workers import pulse, queueing
+from playground.workers.admission import Admission, CannotDo, bytes_of
 from playground.workers.audience import Audience
 from playground.workers.enforcing import Enforcer
 from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died, mark_dead
@@ -36,28 +37,10 @@ STANDBY_DELAY_S = 3.0
 LOCKED_S = 2.0  # after which a database that stays locked is taken as a reason to look for a worker that hangs
 
 
-class CannotDo(RuntimeError):
-    """This cannot be done, at least not now; the message says what can be done instead."""
-
-    code = "cannot_do"
-
-
 class WrongState(CannotDo):
     """The run's state does not allow this."""
 
     code = "wrong_state"
-
-
-class QueueFull(CannotDo):
-    """Too many runs wait already, in all or of this person."""
-
-    code = "queue_full"
-
-
-class NoRoom(CannotDo):
-    """The disk, or this person's share of it, is full."""
-
-    code = "disk_full"
 
 
 def queue_of(db: Store) -> list[Run]:
@@ -77,6 +60,7 @@ class Supervisor:
     def __init__(self, settings: Settings, db: Store, audience: Audience | None = None):
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
+        self.admission, self._admitting = Admission(db, self.enforcer.scale), threading.Lock()
         self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
         self._hung: dict[str, Death] = {}  # ended here, and not recorded yet
@@ -105,33 +89,20 @@ class Supervisor:
         visitor.must_be_known()
         config, settings = config if isinstance(config, RunConfig) else parse(RunConfig, config), self.limits()
         self._check_room(visitor, settings)
-        run_id = create_run(
-            self.db, settings, config, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent, private=private
-        )
+        completed = ready(config, settings)
+        with self._admitting:  # preparing the data may have taken minutes, in which others came
+            self._check_room(visitor, settings)
+            self.admission.check_memory(completed, settings)
+            self.admission.note(visitor)
+            run_id = add_run(
+                self.db, settings.root, completed, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent, private=private
+            )
         self._kick.set()
         return run_id
 
     def _check_room(self, visitor: Visitor, settings: Settings) -> None:
-        """Raises QueueFull or NoRoom where there is no room for another run: in the queue, in this person's part of it, or on the disk."""
-        queued, each = self.db.runs_in([store.QUEUED]), settings.max_queued_each
-        if len(queued) >= settings.max_queued:
-            limit = f"this playground's limit is {settings.max_queued}"
-            raise QueueFull(f"{len(queued)} runs are waiting already, and {limit}; try again when one has started")
-        mine = sum(run.owner == visitor.id for run in queued)
-        if each is not None and mine >= each and not visitor.is_host:
-            raise QueueFull(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
-        self._check_disk(visitor, settings)
-
-    def _check_disk(self, visitor: Visitor, settings: Settings) -> None:
-        usage = self.enforcer.scale.usage()
-        if usage.free < disk.RESERVE_BYTES:
-            raise NoRoom(f"the disk has only {megabytes(usage.free)} left; delete runs that are no longer needed")
-        if settings.max_disk is not None and usage.total > settings.max_disk:
-            limit = megabytes(settings.max_disk)
-            raise NoRoom(f"all runs together take {megabytes(usage.total)}, and this playground's limit is {limit}; delete some")
-        share, mine = settings.max_disk_each, usage.of(visitor.id, self.db.runs())
-        if share is not None and mine > share and not visitor.is_host:
-            raise NoRoom(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
+        self.admission.check_queue(visitor, settings)
+        self.admission.check_disk(visitor, settings)
 
     def pause(self, run_id: str, visitor: Visitor, why: str = "", cause: Cause = Cause.NONE) -> None:
         """`why` and `cause`: the reason to record, where it is not simply the visitor's wish."""
@@ -143,10 +114,18 @@ class Supervisor:
     def resume(self, run_id: str, visitor: Visitor) -> None:
         """Put a run that was paused, stopped, interrupted or failed back into the queue."""
         run = self._own(run_id, visitor)
-        self._check_disk(visitor, self.limits())
-        if not self.db.enqueue(run_id, store.RESUMABLE):
+        if run.state not in store.RESUMABLE:
             advice = "continue it as a new run" if run.state == store.FINISHED else "change the configuration and train a new one"
             raise WrongState(f"{run.name!r} is {run.state}" + ("" if run.state in store.IN_PROGRESS else f"; {advice}"))
+        settings = self.limits()
+        with self._admitting:
+            if not visitor.is_host:  # who lets all go on that they have paused
+                self.admission.check_queue(visitor, settings)
+            self.admission.check_disk(visitor, settings)
+            self.admission.check_memory(run.readable_config, settings)
+            self.admission.note(visitor)
+            if not self.db.enqueue(run_id, store.RESUMABLE):
+                raise WrongState(f"{run.name!r} is not {run.state} any more")
         self._kick.set()
 
     def continue_run(self, run_id: str, visitor: Visitor, steps: int | None = None) -> str:
@@ -370,7 +349,10 @@ class Supervisor:
     def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
         n_active = len(active)
         self._cores = {run.id: self._cores.get(run.id, cores.available()) for run in active}
-        for run in queueing.startable(queue_of(self.db), active, settings.max_running, settings.running_each):
+        waiting = queue_of(self.db)
+        if waiting and n_active < settings.max_running:
+            waiting = self._with_memory(waiting, active, settings)
+        for run in queueing.startable(waiting, active, settings.max_running, settings.running_each):
             if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):
                 try:
                     threads = run.threads or threads_for(self.settings, n_active)
@@ -380,6 +362,23 @@ class Supervisor:
                 except OSError as error:
                     reason = f"its worker could not be started: {error}"
                     self.db.change_state(run.id, store.FAILED, [store.STARTING], reason, Cause.NOT_STARTED)
+
+    def _with_memory(self, waiting: list[Run], active: list[Run], settings: Settings) -> list[Run]:
+        """Of the runs that wait the first that fit into memory beside those that train; the others are told why they wait. Where
+        nothing trains, the first one fits."""
+        memory = self.admission.memory(active, settings)
+        if memory is None:
+            return waiting
+        fitting, left = [], memory.bytes
+        for run in waiting:
+            needed = bytes_of(run.readable_config)
+            if needed <= left or not (active or fitting):
+                fitting.append(run)
+                left -= needed
+            elif run.cause != Cause.ROOM:
+                reason = "waits until enough memory is free beside the runs that train"
+                self.db.change_state(run.id, store.QUEUED, [store.QUEUED], reason, Cause.ROOM)
+        return fitting
 
     def _launch(self, run: Run, threads: int) -> None:
         """Hand the run to the standby process if there is one, else to a new process, which imports torch first."""

@@ -356,6 +356,7 @@ def main() -> int:
     parser.add_argument("--standby", action="store_true")
     args = parser.parse_args()
     cores.yield_to_others(args.nice)
+    memory.end_me_first()
     if args.standby:
         return stand_by(args.root, args.threads)
     return train(args.root, args.run, args.threads, args.cores)

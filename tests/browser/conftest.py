@@ -18,7 +18,8 @@ from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.store import Store
-from playground.workers.supervisor import CannotDo, Supervisor
+from playground.workers.admission import CannotDo
+from playground.workers.supervisor import Supervisor
 from tests.patience import LONGEST_S, page_patience_s, still
 
 HOST_TOKEN = "the-token-of-the-host"

@@ -33,7 +33,8 @@ from playground.runs.store import Store
 from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
 from playground.workers import worker
-from playground.workers.supervisor import CannotDo, Supervisor
+from playground.workers.admission import CannotDo
+from playground.workers.supervisor import Supervisor
 from tests.soak import evidence
 
 AT_ONCE = 2

@@ -21,7 +21,8 @@ from playground.runs.access import NotAllowed
 from playground.runs.store import NoSuchRun
 from playground.training.errors import NoCheckpointYet
 from playground.web.computing import Busy
-from playground.workers.supervisor import QueueFull, WrongState
+from playground.workers.admission import QueueFull
+from playground.workers.supervisor import WrongState
 from tests.soak.browser import LIKE_A_BROWSER, load
 from tests.soak.client import Client, NoAnswer
 from tests.soak.page import Page, Told, call, stream

@@ -13,6 +13,10 @@ from playground.ui.shield import HEADERS, Shield
 HOST = {"host": "play.example:7860"}
 
 
+def ours(host):
+    return host != "evil.example:7860"
+
+
 @pytest.fixture
 def client():
     changed = []
@@ -26,7 +30,7 @@ def client():
 
     app = Starlette(
         routes=[Route("/change", change, methods=["GET", "POST", "PUT", "DELETE"]), Route("/look", look)],
-        middleware=[Middleware(Shield, max_bytes=1000)],
+        middleware=[Middleware(Shield, max_bytes=1000, hosts=ours)],
     )
     client = TestClient(app, raise_server_exceptions=False)
     client.changed = changed
@@ -95,7 +99,7 @@ def test_what_a_route_stumbles_over_is_told_in_a_line_and_shows_nothing(capsys):
     async def stumble(request):
         return {}["\x1b[31msecret"]
 
-    app = Starlette(routes=[Route("/stumble", stumble)], middleware=[Middleware(Shield, max_bytes=1000)])
+    app = Starlette(routes=[Route("/stumble", stumble)], middleware=[Middleware(Shield, max_bytes=1000, hosts=ours)])
     answer = TestClient(app).get("/stumble")  # raises what reaches the server
     assert answer.status_code == 400 and answer.text == "this request cannot be understood"
     assert all(answer.headers[name] == value for name, value in HEADERS.items())
@@ -111,6 +115,15 @@ def test_what_breaks_off_an_answer_is_told_in_a_line(capsys):
     async def begin(request):
         return StreamingResponse(parts())
 
-    app = Starlette(routes=[Route("/begin", begin)], middleware=[Middleware(Shield, max_bytes=1000)])
+    app = Starlette(routes=[Route("/begin", begin)], middleware=[Middleware(Shield, max_bytes=1000, hosts=ours)])
     assert TestClient(app).get("/begin").text == "so far"
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_another_name_that_leads_here_is_refused(client, method):
+    """DNS rebinding: a page elsewhere points its own name at this machine, and is then its origin."""
+    headers = {"host": "evil.example:7860", "origin": "http://evil.example:7860", "sec-fetch-site": "same-origin"}
+    answer = client.request(method, "/change", headers=headers)
+    assert answer.status_code == 421 and "'evil.example:7860'" in answer.text and "PLAYGROUND_HOSTS" in answer.text
+    assert client.changed == [] and answer.headers["content-security-policy"]

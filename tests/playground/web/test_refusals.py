@@ -13,7 +13,8 @@ from playground.training.errors import CheckpointError, NoCheckpointYet
 from playground.web.computing import Busy
 from playground.web.errands import TooManyErrands
 from playground.web.refusals import REFUSALS, code_of
-from playground.workers.supervisor import CannotDo, NoRoom, QueueFull, WrongState
+from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull
+from playground.workers.supervisor import WrongState
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ from playground.workers.supervisor import CannotDo, NoRoom, QueueFull, WrongStat
     [
         (ConfigError([Problem("x", "y")]), "invalid"), (CorpusError("x"), "invalid"), (NotAllowed("x"), "not_allowed"),
         (NoSuchRun("x"), "no_such_run"), (CannotDo("x"), "cannot_do"), (WrongState("x"), "wrong_state"), (QueueFull("x"), "queue_full"),
+        (NoMemory("x"), "no_memory"),
         (NoRoom("x"), "disk_full"), (CheckpointError("x"), "no_checkpoint"), (NoCheckpointYet("x"), "no_checkpoint_yet"),
         (Busy("x"), "busy"), (StoreBusy("x"), "busy"), (TooManyErrands("x"), "busy"), (StoreFull("x"), "disk_full"),
         (StoreReadOnly(Path("x"), "x"), "read_only"), (OSError(errno.EROFS, "x"), "read_only"),

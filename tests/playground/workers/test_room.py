@@ -18,8 +18,8 @@ from playground.web.hosting import Host
 from playground.web.routes import Routes
 from playground.web.wall import Curves, Wall, address_in_the_room
 from playground.workers import enforcing
+from playground.workers.admission import CannotDo
 from playground.workers.audience import Audience
-from playground.workers.supervisor import CannotDo
 
 KEYS = [access.new_key() for _ in range(3)]
 ALICE, BOB, TEACHER = (Visitor.from_key(key) for key in KEYS)
@@ -332,13 +332,6 @@ def test_the_address_in_the_room():
     assert address_in_the_room("127.0.0.1", 7860) is None
     found = address_in_the_room("0.0.0.0", 7861)
     assert found is None or (found.startswith("http://") and found.endswith(":7861/") and "127.0.0" not in found)
-
-
-def test_memory_is_known_on_linux_and_not_made_up_elsewhere(tmp_path):
-    assert memory.of_machine(tmp_path / "none") is None
-    there = tmp_path / "meminfo"
-    there.write_text("MemTotal:       2000 kB\nMemFree:   5 kB\nMemAvailable:   1000 kB\n")
-    assert memory.of_machine(there) == {"total": 2_048_000, "available": 1_024_000}
 
 
 def test_private_runs_are_nobodys_business_on_any_route(tmp_path, open_house, tiny):

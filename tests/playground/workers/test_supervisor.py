@@ -18,7 +18,7 @@ from playground.runs import access, store
 from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.runs.store import NoSuchRun
 from playground.training.outcome import Cause
-from playground.workers.supervisor import CannotDo
+from playground.workers.admission import CannotDo
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
 
