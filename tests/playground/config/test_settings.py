@@ -55,3 +55,12 @@ def test_the_root_on_spaces(tmp_path, monkeypatch, writable):
     monkeypatch.setattr(settings.os, "access", lambda path, mode: writable and path == "/data")
     assert find_root({"SPACE_ID": "x/y"}) == (Path("/data") if writable else tmp_path / "runs")
     assert find_root({}) == tmp_path / "runs"
+
+
+def test_names_and_proxies_are_read_and_wrong_ones_are_named():
+    found = from_environment({"PLAYGROUND_HOSTS": "Play.School.example, other", "PLAYGROUND_PROXIES": "2"})
+    assert (found.hosts, found.proxies) == (("play.school.example", "other"), 2)
+    assert from_environment({"SPACE_ID": "me/space"}).proxies == 1 and from_environment({}).proxies == 0
+    with pytest.raises(SettingsError) as caught:
+        from_environment({"PLAYGROUND_HOSTS": "http://x/", "PLAYGROUND_PROXIES": "one"})
+    assert [problem.path for problem in caught.value.problems] == ["PLAYGROUND_HOSTS", "PLAYGROUND_PROXIES"]

@@ -113,3 +113,21 @@ def test_people_are_called_what_they_want_in_one_line(db):
     assert doors.call(visitor, "") == "" and db.names() == {}
     with pytest.raises(NotAllowed):
         doors.call(NOBODY, "x")
+
+
+def test_guesses_of_the_token_are_slowed_and_the_host_is_not(db, monkeypatch):
+    now = [0.0]
+    guarded = Access(db, TOKEN)
+    guarded._guesses = access.Guesses(lambda: now[0])
+    assert guarded.visitor(TOKEN, "192.0.2.1").is_host
+    tried = [f"{i:0{len(TOKEN)}d}" for i in range(5000)]
+    for text in tried:
+        guarded.visitor({"key": access.new_key(), "host": text}, "192.0.2.1")
+        guarded.visitor(text, "192.0.2.9")
+    assert guarded.visitor(TOKEN, "192.0.2.1").is_host, "whoever has shown the token is not slowed"
+    assert guarded.visitor(TOKEN, "192.0.2.2").is_host, "nor are others"
+    assert not guarded.visitor(TOKEN, "192.0.2.9").is_host, "the right one is not looked at either while guesses come"
+    now[0] += access.Guesses.EVERY_S
+    assert guarded.visitor(TOKEN, "192.0.2.9").is_host
+    looked_at = access.Guesses(lambda: now[0])
+    assert sum(looked_at.may_try("192.0.2.1", text) for text in tried) == access.Guesses.AT_ONCE

@@ -11,7 +11,6 @@ from playground.config.settings import LIMITS, Settings
 from playground.runs import access, disk, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.store import Store
-from playground.system import memory
 from playground.training.outcome import Cause
 from playground.web import hosting
 from playground.web.hosting import Host
