@@ -21,7 +21,7 @@ from playground.config.settings import Settings, find_root, from_environment
 from playground.data import corpora
 from playground.data.config import SOURCES, UPLOAD
 from playground.data.hub import HUB
-from playground.runs.creation import checked, collecting, fetch
+from playground.runs.creation import check_early, checked, collecting, fetch
 
 MOST_RUNS = 64
 VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))
@@ -64,6 +64,7 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
             if to_fetch and problems:
                 check_config(config, settings)
             else:
+                check_early(config, settings)
                 if to_fetch:
                     fetch(config, settings, progress)
                 new = path is not None or not settings.root.exists()

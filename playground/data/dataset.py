@@ -26,6 +26,7 @@ from playground.data.errors import CorpusError
 from playground.data.tasks import Examples, Task
 from playground.data.tasks.base import answered, scored
 from playground.data.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
+from playground.system import locks
 from playground.system.files import making, publish, sweep
 
 HELD_OUT = 0.1
@@ -250,23 +251,40 @@ def is_prepared(config: DataConfig, root: Path) -> bool:
 
 
 def prepare(config: DataConfig, root: Path, progress: Progress | None = None) -> Path:
-    """The folder of the prepared data; a damaged one is made anew. Processes that prepare the same do not disturb each other."""
-    folder = _folder(config, root)
+    """The folder of the prepared data; a damaged one is made anew. Whoever wants what another is preparing waits for it."""
+    folder, progress = _folder(config, root), progress or (lambda share, words: None)
     if _is_whole(folder):
         os.utime(folder)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # One lock for all keys with the same first digit: so the locks need not be cleared away.
+    with _alone(root / "locks" / f"prepare-{folder.name[0]}", progress):
+        if not _is_whole(folder):
+            _make(config, root, folder, progress)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(path: Path, progress: Progress) -> Iterator[None]:
+    """Inside the `with` no other process or thread has this lock."""
+    while (lock := locks.acquire(path, patience_s=1.0)) is None:
+        progress(None, "waiting for data that are being prepared already")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make(config: DataConfig, root: Path, folder: Path, progress: Progress) -> None:
     with making(folder.parent, folder.name) as made:
         inside = made / "data"
         inside.mkdir()
-        progress = progress or (lambda share, words: None)
         if config.task is None:
             _write_text(config, root, inside, progress)
         else:
             _write_task(config, config.task, root, inside, progress)
         _put_in_place(inside, folder)
     _drop_oldest(folder.parent)
-    return folder
 
 
 def check_length(known: About, model: ModelConfig) -> None:

@@ -10,7 +10,7 @@ from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.data.config import TASK
-from playground.runs.creation import checked
+from playground.runs.creation import check_early, checked
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices
@@ -92,12 +92,13 @@ class Design:
         base, labels = PRESETS[preset_of(preset)].config, [gr.skip() for _ in (*self.sections, self.data.cutting)]
         data = gr.skip()
         try:
-            config = parse(RunConfig, nested(form.read(values)))
+            config, limits = parse(RunConfig, nested(form.read(values))), self.services.limits()
             data = self.data.missing(config.data.source) or data  # shown where the download has failed
+            check_early(config, limits)
             waiting = self.data.progress(config)
             if waiting is not None:
                 return [waiting, waiting, *labels]
-            config = checked(config, self.services.limits())
+            config = checked(config, limits)
         except (ConfigError, OSError) as error:
             full = [Problem("data.source", f"the data could not be prepared: {error}")]  # a full disk, for example
             problems = error.problems if isinstance(error, ConfigError) else full

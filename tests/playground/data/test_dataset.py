@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -507,3 +508,21 @@ def test_a_task_is_spelled_by_its_own_vocabulary(shared, config):
     if config.task.exact:
         prompt, answer = data.prompts(1)[0]
         assert set((prompt + joiner + answer).split() if joiner else prompt + answer) <= set(vocabulary)
+
+
+def test_preparing_the_same_data_at_once_is_done_once(tmp_path, monkeypatch):
+    """Eight threads, each with locks of its own, as processes have them."""
+    made, words = [], []
+    make = dataset._make
+
+    def slowly(*arguments):
+        made.append(1)
+        time.sleep(1.2)  # longer than the others wait before they say what for
+        make(*arguments)
+
+    monkeypatch.setattr(dataset, "_make", slowly)
+    config = DataConfig(source=add_text(tmp_path, "abc\n" * 500))
+    with ThreadPoolExecutor(8) as pool:
+        folders = set(pool.map(lambda _: dataset.prepare(config, tmp_path, lambda share, said: words.append(said)), range(8)))
+    assert len(folders) == len(made) == 1 and dataset.is_prepared(config, tmp_path)
+    assert "waiting for data that are being prepared already" in words
