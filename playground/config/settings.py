@@ -74,9 +74,12 @@ class Settings:
     )  # fmt: skip
     max_upload_bytes: int = limit(20_000_000, 1, "size of one uploaded text", "bytes", "Also applies to a text from the Hub.")
     max_disk_each: int | None = limit(
-        None, 1_000_000, "disk for the runs of one person", "bytes", "Over it, old probes are thinned and old runs offered for deletion."
+        None, 1_000_000, "disk for the runs and texts of one person", "bytes",
+        "Over it, old probes are thinned and old runs offered for deletion. Left out: a quarter of the disk for everything.",
+    )  # fmt: skip
+    max_disk: int | None = limit(
+        None, 1_000_000, "disk for everything", "bytes", "Over it, nobody can start another run. Left out: nine tenths of what was free."
     )
-    max_disk: int | None = limit(None, 1_000_000, "disk for everything", "bytes", "Over it, nobody can start another run.")
     heartbeat_s: int = limit(120, 10, "silence after which a worker is taken to hang", "s", "It is ended, and its run is interrupted.")
     hub: bool = True
     hosts: tuple[str, ...] = ()  # names beside those of this machine under which the page may be asked for; "*": any

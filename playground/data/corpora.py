@@ -212,6 +212,19 @@ def decoded(name: str, data: bytes) -> str:
         raise CorpusError(f"{name} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset:,}); save it as UTF-8") from None
 
 
+def size_of(root: Path, source: str) -> int:
+    """Bytes that a text takes which was brought here; 0 where it is gone."""
+    try:
+        return _path(root, source.partition(":")[2]).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def remove(root: Path, source: str) -> None:
+    """Remove a text that was brought here."""
+    _path(root, source.partition(":")[2]).unlink(missing_ok=True)
+
+
 def add_path(root: Path, path: str) -> str:
     """Copy a file named on the command line into the root; returns its source name."""
     try:

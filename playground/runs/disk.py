@@ -10,10 +10,11 @@ import shutil
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.store import Run
 from playground.system.files import evenly
@@ -31,9 +32,17 @@ class Usage:
     total: int = 0
     free: int = 2**63 - 1
 
-    def of(self, owner: str, runs: Iterable[Run]) -> int:
-        """What all runs of one person take."""
-        return sum(self.runs.get(run.id, 0) for run in runs if run.owner == owner)
+    def of(self, owner: str, runs: Iterable[Run], uploads: Mapping[str, Mapping[str, int]]) -> int:
+        """What all runs of one person take, and the texts that they brought."""
+        return sum(self.runs.get(run.id, 0) for run in runs if run.owner == owner) + sum(uploads.get(owner, {}).values())
+
+    def most(self, settings: Settings) -> int:
+        """What everything may take: the host's limit, or most of what is free and taken now."""
+        return settings.max_disk if settings.max_disk is not None else (self.total + self.free) // 10 * 9
+
+    def share(self, settings: Settings) -> int:
+        """What one person may take: the host's limit, or a quarter of what everything may."""
+        return settings.max_disk_each if settings.max_disk_each is not None else self.most(settings) // 4
 
 
 class Scale:
@@ -84,11 +93,11 @@ def thin_probes(folder: Path, keep: int = FEW_PROBES) -> None:
             steps[step].unlink(missing_ok=True)
 
 
-def over_share(usage: Usage, runs: list[Run], share: int | None) -> dict[str, int]:
+def over_share(usage: Usage, runs: list[Run], uploads: Mapping[str, Mapping[str, int]], share: int) -> dict[str, int]:
     """By owner, how many bytes they use beyond their share; only owners who do."""
-    if share is None:
-        return {}
     taken: dict[str, int] = defaultdict(int)
+    for owner, texts in uploads.items():
+        taken[owner] += sum(texts.values())
     for run in runs:
         taken[run.owner] += usage.runs.get(run.id, 0)
     return {owner: size - share for owner, size in taken.items() if size > share}

@@ -119,6 +119,11 @@ MIGRATIONS = (
     ALTER TABLE runs RENAME COLUMN best_val_loss TO best_eval_loss;
     ALTER TABLE runs RENAME COLUMN final_val_loss TO val_loss;
     """,
+    # Texts that people brought: the same text may be several people's.
+    """
+    CREATE TABLE uploads (owner TEXT NOT NULL, source TEXT NOT NULL, bytes INTEGER NOT NULL, added_at REAL NOT NULL,
+        PRIMARY KEY (owner, source));
+    """,
 )
 
 
@@ -336,6 +341,18 @@ class Store:
         with self._reading() as db:
             return dict(db.execute("SELECT owner, max(turn_at) FROM runs WHERE turn_at IS NOT NULL GROUP BY owner").fetchall())
 
+    def uploads(self) -> dict[str, dict[str, int]]:
+        """The texts that people brought: by owner, the bytes of each source."""
+        found: dict[str, dict[str, int]] = {}
+        with self._reading() as db:
+            for owner, source, size in db.execute("SELECT owner, source, bytes FROM uploads ORDER BY added_at"):
+                found.setdefault(owner, {})[source] = size
+        return found
+
+    def owners_of_upload(self, source: str) -> list[str]:
+        with self._reading() as db:
+            return [row[0] for row in db.execute("SELECT owner FROM uploads WHERE source=?", (source,))]
+
     def has_runs_of(self, owner: str) -> bool:
         with self._reading() as db:
             return db.execute("SELECT 1 FROM runs WHERE owner=? LIMIT 1", (owner,)).fetchone() is not None
@@ -409,6 +426,16 @@ class Store:
                 db.execute("INSERT OR REPLACE INTO people (id, name, named_at) VALUES (?,?,?)", (person, name, time.time()))
             else:
                 db.execute("DELETE FROM people WHERE id=?", (person,))
+
+    def add_upload(self, owner: str, source: str, size: int) -> None:
+        with self._writing() as db:
+            row = owner, source, size, time.time()
+            db.execute("INSERT OR IGNORE INTO uploads (owner, source, bytes, added_at) VALUES (?,?,?,?)", row)
+
+    def drop_upload(self, source: str, owner: str | None = None) -> None:
+        """Forget that a text is this owner's, or anybody's."""
+        with self._writing() as db:
+            db.execute("DELETE FROM uploads WHERE source=? AND (? IS NULL OR owner=?)", (source, owner, owner))
 
     def set_limit(self, name: str, value: int | None) -> None:
         with self._writing() as db:

@@ -27,6 +27,7 @@ from playground.training.errors import CheckpointError
 
 KEEP_WEIGHTS = 50
 KEEP_STATES = 2
+KEEP_BYTES, KEEP_LARGE = 600_000_000, 3  # where 50 would take more than so many bytes, fewer are kept, but never fewer than three
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,15 @@ class Checkpoints:
             self.state_path(info.step).unlink(missing_ok=True)
         scored = [(info.eval_loss, info.step) for info in infos if info.eval_loss is not None]
         best = [min(scored)[1]] if scored else []
-        kept = evenly([info.step for info in infos], KEEP_WEIGHTS, always=[*best, *(info.step for info in infos[-KEEP_STATES:])])
+        always = [*best, *(info.step for info in infos[-KEEP_STATES:])]
+        kept = evenly([info.step for info in infos], self._how_many(infos[-1].step), always)
         for info in infos:
             if info.step not in kept:
                 self._remove(info.step)
+
+    def _how_many(self, step: int) -> int:
+        """How many checkpoints are kept that are as large as this one."""
+        return max(KEEP_LARGE, min(KEEP_WEIGHTS, KEEP_BYTES // max(1, self.weights_path(step).stat().st_size)))
 
     def _remove(self, step: int) -> None:
         """The json first, so that a half-removed checkpoint no longer exists."""

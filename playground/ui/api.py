@@ -15,8 +15,8 @@ from gradio.events import api
 from models.knobs import ConfigError, Problem
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import MAX_PROBE_TEXT
-from playground.data import corpora, tokenizers
-from playground.runs import frames, lookup, sampler, store
+from playground.data import tokenizers
+from playground.runs import frames, lookup, sampler, store, uploads
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, refusals_as_errors
@@ -31,7 +31,7 @@ def build(services: Services) -> None:
     endpoints = Endpoints(services)
     for name in (
         "start_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
-        "upload_text", "probe", "ablate", "download",
+        "upload_text", "texts", "delete_text", "probe", "ablate", "download",
     ):  # fmt: skip
         api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
 
@@ -123,13 +123,27 @@ class Endpoints:
                     "runners_up": [list(pair) for pair in token.runners_up],
                 }  # fmt: skip
 
-    def upload_text(self, text: str) -> dict:
-        """Store a text to train on. Returns its `source`, for `data.source` of a config."""
+    def upload_text(self, text: str, owner_key: str = "") -> dict:
+        """Store a text to train on. Returns its `source`, for `data.source` of a config, and the `owner_key` that can delete it (a new
+        one where none was given)."""
         with refusals_as_errors():
-            limit = self.services.limits().max_upload_bytes
             if not isinstance(text, str):
                 raise ConfigError([Problem("text", "a text is needed")])
-            return {"source": corpora.add_bytes(self.root, text.encode("utf-8", "surrogatepass"), limit)}
+            key = _text(owner_key, "owner_key", 100) or new_key()
+            source = self.services.bring(self._visitor(key), [("the text", text.encode("utf-8", "surrogatepass"))])
+            return {"source": source, "owner_key": key}
+
+    def delete_text(self, source: str, owner_key: str) -> dict:
+        """Delete a text that was brought here."""
+        with refusals_as_errors():
+            uploads.delete(self.db, self.root, self._visitor(owner_key), _text(source, "source", 100))
+            return {"source": source}
+
+    def texts(self, owner_key: str) -> list:
+        """The texts that this person brought: `source` and `bytes` of each, oldest first."""
+        with refusals_as_errors():
+            mine = self.db.uploads().get(self._visitor(owner_key).id, {})
+            return [{"source": source, "bytes": size} for source, size in mine.items()]
 
     def probe(self, run_id: str, text: str, step: int | None = None, owner_key: str = "") -> dict:
         """The probe of a model on any text: `tokens`, the weights `attention[layer][head][query][key]`, and `values`, everything

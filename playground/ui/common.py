@@ -12,6 +12,7 @@ from gradio.context import LocalContext
 
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
+from playground.runs import uploads
 from playground.runs.access import Access, Visitor
 from playground.runs.store import Store
 from playground.web.computing import Computing
@@ -43,6 +44,13 @@ class Services:
         client, headers = getattr(request, "client", None), getattr(request, "headers", None)
         forwarded = "" if headers is None else headers.get("x-forwarded-for", "")
         return self.access.visitor(kept, address_of(getattr(client, "host", None), forwarded, self.settings.proxies))
+
+    def bring(self, visitor: Visitor, files: list[tuple[str, bytes]]) -> str:
+        """Keep files that a visitor brought as one text; returns its source. Raises a refusal."""
+        limits = self.limits()
+        visitor.must_be_known()
+        self.supervisor.admission.check_upload(visitor, limits, sum(len(data) for _, data in files))
+        return uploads.keep(self.db, self.settings.root, visitor, files, limits.max_upload_bytes)
 
     def limits(self) -> Settings:
         """The settings with the limits that the host has set meanwhile."""

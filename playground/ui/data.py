@@ -13,6 +13,7 @@ from playground.config.run import RunConfig
 from playground.data import corpora, dataset, hub, tasks
 from playground.data.config import DATA, SOURCES, TASK, DataConfig, source_is_known
 from playground.data.hub import HUB
+from playground.runs import uploads
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.panel import Panel
@@ -43,6 +44,7 @@ class DataForm:
                 label="or paste it here", lines=4, max_lines=8, elem_id="paste", placeholder="At least a few thousand characters."
             )
             self.use_paste = gr.Button("Use the pasted text", elem_id="use-paste", size="sm")
+            self.delete = gr.Button("Delete the chosen text from here", elem_id="delete-text", size="sm")
             with gr.Group(visible=self.services.settings.hub):
                 self.repo = gr.Textbox(
                     label="or a public dataset on the Hugging Face Hub", max_lines=1, max_length=120, elem_id="hub-repo",
@@ -58,15 +60,18 @@ class DataForm:
             self.sentence = gr.Textbox(SENTENCE, label="your sentence", max_lines=3, max_length=400, elem_id="sentence")
             self.tokens = Panel("tokens", events=("again",), elem_id="tokens")
 
-    def wire(self, source: gr.Dropdown, controls: list, review: dict, apply_preset, preset_outputs: list) -> None:
+    def wire(
+        self, source: gr.Dropdown, controls: list, visitor: gr.BrowserState, review: dict, apply_preset, preset_outputs: list
+    ) -> None:  # fmt: skip
         """`review` are the arguments of the event that reviews the whole form."""
         cut = {"fn": self.cut, "inputs": [self.sentence, *controls], "outputs": self.tokens, **AGAIN}
         source.select(self.choose, controls, controls, **EVENT).then(**review)
         for taken in (
             self.upload.upload(
-                self.take_files, self.upload, source, show_progress="minimal", concurrency_limit=None, api_visibility="private"
+                self.take_files, [visitor, self.upload], source, show_progress="minimal", concurrency_limit=None, api_visibility="private"
             ),
-            self.use_paste.click(self.take_paste, self.paste, source, **EVENT),
+            self.use_paste.click(self.take_paste, [visitor, self.paste], source, **EVENT),
+            self.delete.click(self.delete_text, [visitor, source], source, **EVENT),
         ):
             taken.then(self.choose, controls, controls, **EVENT).then(**review)
         self.list_files.click(self.listed, self.repo, self.path, **EVENT)
@@ -99,19 +104,26 @@ class DataForm:
         """The preset that was chosen of the two of a task."""
         return preset_of(event._data.get("preset") if isinstance(event._data, dict) else None)
 
-    def take_files(self, paths: list[str]) -> dict:
+    def take_files(self, kept: object, paths: list[str]) -> dict:
         """Store uploaded texts as one source and choose it."""
         with refusals_as_toasts():
             if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
                 raise CannotDo("no file was received; choose one again")
             files = [(Path(path).name, Path(path).read_bytes()) for path in paths]
             name = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
-            return self._chosen(files, name)
+            return self._chosen(kept, files, name)
 
-    def take_paste(self, text: str) -> dict:
+    def delete_text(self, kept: object, source: object) -> dict:
+        """Delete the chosen text, and choose the first built-in one."""
+        with refusals_as_toasts():
+            uploads.delete(self.services.db, self.services.settings.root, self.services.visitor(kept), str(source))
+        gr.Info("The text is deleted.", duration=4)
+        return gr.update(choices=source_choices(), value=next(iter(SOURCES)))
+
+    def take_paste(self, kept: object, text: str) -> dict:
         """Store a pasted text and choose it."""
         with refusals_as_toasts():
-            return self._chosen([("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], "pasted text")
+            return self._chosen(kept, [("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], "pasted text")
 
     def listed(self, repo: str) -> dict:
         """The readable files of a dataset, for the list of choices."""
@@ -186,8 +198,8 @@ class DataForm:
         settings = self.services.settings
         corpora.fetch(source, settings.root, self.services.limits().max_upload_bytes, report)
 
-    def _chosen(self, files: list[tuple[str, bytes]], name: str) -> dict:
-        source = corpora.add_files(self.services.settings.root, files, self.services.limits().max_upload_bytes)
+    def _chosen(self, kept: object, files: list[tuple[str, bytes]], name: str) -> dict:
+        source = self.services.bring(self.services.visitor(kept), files)
         size = sum(len(data) for _, data in files)
         gr.Info(f"Chosen: {html.escape(name)}, {size / 1000:,.1f} kB of text.", duration=4)
         return gr.update(choices=source_choices(source, name), value=source)

@@ -82,7 +82,7 @@ class Design:
         gr.on([_edited(control) for control in [self.compare, *self.controls] if control is not self.source], **review)
         self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
-        self.data.wire(self.source, self.controls, review, self.apply_preset, [self.preset, *self.controls])
+        self.data.wire(self.source, self.controls, visitor, review, self.apply_preset, [self.preset, *self.controls])
         self.train.click(self.start, [visitor, self.preset, *self.controls], [wire, tabs], **EVENT)
 
     # Handlers.

@@ -113,9 +113,9 @@ class Routes:
     def me(self, request: Request) -> Response:
         """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""
         visitor, settings = self.visitor(request), self.limits()
-        runs, share, usage = self.db.runs(), settings.max_disk_each, self.scale.usage()
-        mine = usage.of(visitor.id, runs) if visitor.is_known else 0
-        over = max(0, mine - share) if share is not None and not visitor.is_host else 0
+        runs, usage, uploads = self.db.runs(), self.scale.usage(), self.db.uploads()
+        share, mine = usage.share(settings), usage.of(visitor.id, runs, uploads) if visitor.is_known else 0
+        over = 0 if visitor.is_host else max(0, mine - share)
         offered = [
             {"id": run.id, "name": run.name, "bytes": usage.runs.get(run.id, 0)} for run in disk.offered(usage, runs, visitor.id, over)
         ]

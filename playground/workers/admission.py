@@ -101,12 +101,17 @@ class Admission:
             raise QueueFull(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
         if not address:
             return
+        self._check_new(visitor, settings)
         near = sum(self.addresses.of(run.owner) == address for run in queued)
         if near >= settings.queued_address:
             limit = f"this playground's limit is {settings.queued_address}"
             raise QueueFull(f"{near} runs from your network address are waiting already, and {limit}; try again when one has started")
+
+    def _check_new(self, visitor: Visitor, settings: Settings) -> None:
         most = settings.max_new_address
-        if most is not None and self._is_new(visitor) and self.addresses.n_new(address) >= most:
+        if most is None or visitor.is_host or not visitor.address or not self._is_new(visitor):
+            return
+        if self.addresses.n_new(visitor.address) >= most:
             limit = f"this playground's limit is {most}"
             raise QueueFull(f"{most} new people came from your network address within an hour, and {limit}; ask its host to raise it")
 
@@ -117,17 +122,24 @@ class Admission:
     def _is_new(self, visitor: Visitor) -> bool:
         return not self.addresses.of(visitor.id) and not self.db.has_runs_of(visitor.id)
 
-    def check_disk(self, visitor: Visitor, settings: Settings) -> None:
-        """Raises NoRoom."""
+    def check_disk(self, visitor: Visitor, settings: Settings, more: int = 0) -> None:
+        """`more`: bytes of what the visitor brings now. Raises NoRoom."""
         usage = self.scale.usage()
         if usage.free < disk.RESERVE_BYTES:
             raise NoRoom(f"the disk has only {megabytes(usage.free)} left; delete runs that are no longer needed")
-        if settings.max_disk is not None and usage.total > settings.max_disk:
-            limit = megabytes(settings.max_disk)
+        if usage.total > usage.most(settings):
+            limit = megabytes(usage.most(settings))
             raise NoRoom(f"all runs together take {megabytes(usage.total)}, and this playground's limit is {limit}; delete some")
-        share, mine = settings.max_disk_each, usage.of(visitor.id, self.db.runs())
-        if share is not None and mine > share and not visitor.is_host:
-            raise NoRoom(f"your runs take {megabytes(mine)}, and everybody may have {megabytes(share)}; delete one of them in Runs")
+        share, mine = usage.share(settings), usage.of(visitor.id, self.db.runs(), self.db.uploads())
+        if mine + more > share and not visitor.is_host:
+            taken = f"your runs and texts take {megabytes(mine)}" + (f", this one has {megabytes(more)}" if more else "")
+            raise NoRoom(f"{taken}, and everybody may have {megabytes(share)}; delete one of them")
+
+    def check_upload(self, visitor: Visitor, settings: Settings, size: int) -> None:
+        """Whether this visitor may bring a text of `size` bytes. Raises NoRoom, QueueFull."""
+        self.check_disk(visitor, settings, size)
+        self._check_new(visitor, settings)
+        self.note(visitor)
 
     def check_memory(self, config: CompleteRun | None, settings: Settings) -> None:
         """Raises NoMemory where the run does not fit beside those that train now."""

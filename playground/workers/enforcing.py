@@ -78,8 +78,8 @@ class Enforcer:
 
     def watch_disk(self, settings: Settings) -> None:
         """Thin the probes of every owner over their share of the disk. Deleting runs is only proposed to them."""
-        runs = self.db.runs()
-        for owner in disk.over_share(self.scale.usage(), runs, settings.max_disk_each):
+        runs, usage = self.db.runs(), self.scale.usage()
+        for owner in disk.over_share(usage, runs, self.db.uploads(), usage.share(settings)):
             for run in runs:
                 if run.owner == owner != HOST.id and run.state not in store.IN_PROGRESS:
                     disk.thin_probes(RunFolder(self.root, run.id).path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from models.knobs import parse
@@ -24,6 +24,7 @@ from playground.training.checkpoints import (
     Snapshot,
     evenly,
     load_model,
+    publish_tensors,
 )
 
 
@@ -283,3 +284,33 @@ def test_a_full_disk_leaves_earlier_checkpoints_intact_and_nothing_half_written(
     again = new_state()
     again.restore(checkpoints, checkpoints.list()[0])
     assert again.steps_done == 3
+
+
+def test_fewer_are_kept_where_they_are_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    folders = Checkpoints(tmp_path), Checkpoints(tmp_path / "large")
+    for step in range(1, 21):
+        for checkpoints in folders:
+            size = checkpoints.weights_path(1).stat().st_size if step > 1 else 1
+            monkeypatch.setattr("playground.training.checkpoints.KEEP_BYTES", size * (7 if checkpoints is folders[0] else 1))
+            save_one(checkpoints, step)
+    seven, three = ([info.step for info in checkpoints.list()] for checkpoints in folders)
+    assert len(seven) == 7 and seven[0] == 1 and seven[-2:] == [19, 20]
+    assert three == [1, 19, 20], "the first and what can be resumed, however large they are"
+
+
+@pytest.mark.parametrize(("words", "number"), [("I/O error: No space left (os error 28)", errno.ENOSPC), ("(os error 30)", errno.EROFS)])
+def test_what_the_system_refuses_while_tensors_are_written_is_an_error_of_the_system(tmp_path, monkeypatch, words, number):
+    def refuse(*arguments):
+        raise SafetensorError(words)
+
+    monkeypatch.setattr("playground.training.checkpoints.save_file", refuse)
+    with pytest.raises(OSError) as caught:
+        publish_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(2)})
+    assert caught.value.errno == number and list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_is_not_the_systems_stays_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("playground.training.checkpoints.save_file", lambda *_: (_ for _ in ()).throw(SafetensorError("bad tensor")))
+    with pytest.raises(SafetensorError, match="bad tensor"):
+        publish_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(2)})

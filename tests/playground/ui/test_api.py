@@ -18,7 +18,7 @@ from tests.patience import LONGEST_S, still
 
 ENDPOINTS = {
     "/start_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
-    "/upload_text", "/probe", "/ablate", "/download",
+    "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/download",
 }  # fmt: skip
 TINY = {
     "model": {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16},

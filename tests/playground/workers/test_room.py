@@ -169,12 +169,13 @@ def test_whoever_has_more_than_their_share_of_the_disk(enforced):
     left = sorted(int(path.stem) for path in probes.iterdir())
     assert len(left) == disk.FEW_PROBES and left[0] == 1 and left[-1] == 99, "first and last stay"
     usage, runs = disk.measure(enforced.enforcer.root), enforced.db.runs()
-    assert usage.of(ALICE.id, runs) == 700_000 + 19 * 1000 + 600_000 and usage.total > usage.of(ALICE.id, runs)
-    over = disk.over_share(usage, runs, 1_000_000)
+    assert usage.of(ALICE.id, runs, {}) == 700_000 + 19 * 1000 + 600_000 and usage.total > usage.of(ALICE.id, runs, {})
+    over = disk.over_share(usage, runs, {}, 1_000_000)
     assert list(over) == [ALICE.id]
     assert [run.id for run in disk.offered(usage, runs, ALICE.id, over[ALICE.id])] == [old], "the oldest is enough"
     assert {run.id for run in disk.offered(usage, runs, ALICE.id, 10**9)} == {old, new}, "nothing that trains, nothing of others"
-    assert disk.over_share(usage, runs, None) == {} and others in usage.runs
+    assert disk.over_share(usage, runs, {}, 10**9) == {} and others in usage.runs
+    assert disk.over_share(usage, runs, {BOB.id: {"upload:x": 10**6 + 1}}, 10**6)[BOB.id] == 1, "texts count too"
 
 
 def test_what_is_used_is_weighed_again_only_once_the_answer_is_old(tmp_path):
@@ -195,7 +196,7 @@ def test_no_room_is_a_reason_not_to_start(room, tiny):
     house.supervisor.enforcer.scale.usage = lambda: usage({first: 5_000_000}, total=9_000_000, free=10**12)
     host = Host(house.supervisor)
     host.set_limits(TEACHER, {"max_disk_each": "4000000"})
-    with pytest.raises(CannotDo, match=r"your runs take 5\.0 MB, and everybody may have 4\.0 MB; delete one of them in Runs"):
+    with pytest.raises(CannotDo, match=r"your runs and texts take 5\.0 MB, and everybody may have 4\.0 MB; delete one of them"):
         submit(ALICE)
     submit(BOB)
     submit(replace(ALICE, is_host=True))
