@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.knobs import parse
+from models.knobs import ConfigError, Problem, parse
 from playground.config.run import CompleteRun
 from playground.runs.store import NoSuchRun, run_lock
 from playground.system.files import making, publish, text_hash
@@ -45,8 +45,14 @@ class RunFolder:
             yield
 
     def read_config(self) -> CompleteRun:
-        """Raises ConfigError where the file is not a run's config."""
-        return parse(CompleteRun, json.loads(self.config.read_text()))
+        """Raises ConfigError where the file is not a run's config, not whole, or not there."""
+        try:
+            tree = json.loads(self.config.read_text())
+        except (FileNotFoundError, ValueError):
+            tree = None
+        if not isinstance(tree, dict):
+            raise ConfigError([Problem("", f"the config.json of run {self.path.name} is damaged or missing")])
+        return parse(CompleteRun, tree)
 
     def checkpoint_steps(self) -> list[int]:
         """The steps of the checkpoints that exist, ascending."""

@@ -167,6 +167,13 @@ class StoreUnusable(OSError):
         super().__init__(f"{path}: {error}; check the folder's permissions, or choose another with --root")
 
 
+class StoreForeign(OSError):
+    """The file is a database, but not one that this version of the playground can use; the message names it."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(f"{path} {why}; move it away, or choose another folder with --root or PLAYGROUND_ROOT")
+
+
 @dataclass(frozen=True)
 class Run:
     """One row of `runs`. Times in seconds since 1970, losses in nats per token, `seconds` of training. Why the `state` is what it
@@ -272,6 +279,7 @@ class Store:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._usable(), self._connect() as db:
+            self._check_ours(db)
             _switch_to_wal(db)
             paused = self._pause_earlier_workers(db) if 0 < _version(db) < len(MIGRATIONS) else []
             db.execute("BEGIN IMMEDIATE")
@@ -281,6 +289,16 @@ class Store:
                 db.execute(f"PRAGMA user_version={number}")
             db.executemany(f"UPDATE runs SET {_ENQUEUE} WHERE id=? AND state='paused'", [(run_id,) for run_id in paused])
             db.execute("COMMIT")
+
+    def _check_ours(self, db: sqlite3.Connection) -> None:
+        """Raises StoreForeign, before anything is changed, where the file is not this program's or of a later version of it."""
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+        if tables and not {"runs", "events"} <= tables:
+            raise StoreForeign(self.path, "is a database of another program")
+        if (version := _version(db)) > len(MIGRATIONS):
+            raise StoreForeign(
+                self.path, f"was made by a later version of the playground (format {version}, this one has {len(MIGRATIONS)})"
+            )
 
     def _pause_earlier_workers(self, db: sqlite3.Connection) -> list[str]:
         """Let the workers that train now save their runs and end; returns the ids of those that were to go on."""
@@ -559,6 +577,8 @@ class Store:
                 raise StoreFull(error) from error
             if _is(error, sqlite3.SQLITE_READONLY) or read_only:
                 raise StoreReadOnly(self.path, error) from error
+            if str(error).startswith(("no such table", "no such column")):
+                raise StoreForeign(self.path, "holds no runs: it is empty, or not a database of this version of the playground") from error
             raise StoreUnusable(self.path, error) from error
 
     @contextmanager

@@ -47,8 +47,10 @@ def metrics(db: Store, run: Run) -> Response:
 
 def config(root: Path, run: Run) -> Response:
     """The run's config.json, unchanged."""
-    data = RunFolder(root, run.id).config.read_bytes()
-    return Response(data, media_type="application/json", headers=_named(f"{file_name(run)}.json"))
+    folder = RunFolder(root, run.id)
+    if not folder.config.exists():
+        folder.read_config()  # says so
+    return Response(folder.config.read_bytes(), media_type="application/json", headers=_named(f"{file_name(run)}.json"))
 
 
 def file_name(run: Run) -> str:

@@ -23,7 +23,7 @@ from playground.data import tokenizers
 from playground.data.corpora import add_text
 from playground.inside.quantities import QUANTITIES
 from playground.runs import frames, sampler, store
-from playground.runs.access import Visitor, new_key
+from playground.runs.access import HOST, Visitor, new_key
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.lookup import triangles
@@ -373,3 +373,19 @@ def test_where_many_pages_are_open_each_is_told_to_ask_less_often_and_all_share_
     client.get("/runs", headers=named("one-more"))
     time.sleep(0.2)
     assert client.get(f"/runs/{run_id}").json()["poll_ms"] == 1000, "a program that gives no name is told too"
+
+
+@pytest.mark.parametrize("damage", ["", '{"model": {', "[]", None])
+def test_a_run_whose_config_is_damaged_is_refused_in_words(tmp_path, damage):
+    db = Store(tmp_path)
+    db.create()
+    run_id = create_run(db, Settings(tmp_path), RunConfig(), HOST, state=store.STOPPED)
+    file = RunFolder(tmp_path, run_id).config
+    file.unlink() if damage is None else file.write_text(damage)
+    client = TestClient(Routes(Settings(tmp_path), db).app(), raise_server_exceptions=False)
+    for path in ("", "/graph", "/probes", "/probe", "/findings", "/config.json", "/metrics.csv", "/weights", "/ablate"):
+        answer = client.get(f"/runs/{run_id}{path}")
+        assert answer.status_code in (200, 404, 422), (path, answer.text)
+    refused = client.get(f"/runs/{run_id}/graph")
+    assert refused.status_code == 422
+    assert refused.json() == {"error": f"the config.json of run {run_id} is damaged or missing", "code": "invalid"}
