@@ -6,7 +6,7 @@ import { number, percent, visibleToken } from "./format.js";
 
 /**
  * @typedef {[text: string, token: string, probability: number, others: [token: string, probability: number][]]} Token
- * @typedef {{state: "empty" | "writing" | "done", prompt: string, tokens: Token[], wanted: number}} Sampled
+ * @typedef {{state: "empty" | "writing" | "done", prompt: string, tokens: Token[], wanted: number, note: string}} Sampled
  */
 
 /** @type {Mount} */
@@ -15,6 +15,7 @@ export function sample(root, { props, watch }) {
   const written = h("span");
   const text = h("div", { class: "pg-sampled", "aria-live": "off" }, prompt, written);
   const status = h("p", { class: "pg-caption", "aria-live": "polite" });
+  const note = h("p", { class: "pg-reason", hidden: true, id: "sample-note" });
   const empty = h(
     "div",
     { class: "pg-empty" },
@@ -35,6 +36,7 @@ export function sample(root, { props, watch }) {
       scale,
     ),
     empty,
+    note,
     status,
     text,
   );
@@ -50,6 +52,8 @@ export function sample(root, { props, watch }) {
     const nothing = !value || value.state === "empty";
     empty.hidden = !nothing;
     text.hidden = nothing;
+    note.textContent = value?.note ?? "";
+    note.hidden = !note.textContent;
     document.body.dataset.sampling = value?.state === "writing" ? "yes" : "no";
     if (nothing) return;
     if (shownPrompt !== value.prompt || !goesOn(shown, value.tokens)) {

@@ -1,4 +1,4 @@
-"""The command line: train, sample, resume, pause, stop, runs, data, bench.
+"""The command line: train, sample, resume, continue, pause, stop, runs, data, bench.
 
 Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Bad input starts
 nothing, and all its problems are printed together, one a line. Imports torch only to train and to sample.
@@ -29,12 +29,11 @@ from playground.data import corpora, dataset, tasks
 from playground.data.config import DataConfig
 from playground.runs import sampler, store
 from playground.runs.access import HOST
-from playground.runs.creation import create_run
-from playground.runs.folder import RunFolder
+from playground.runs.creation import continuation, create_run, further
 from playground.runs.store import NoSuchRun, Run, Store
-from playground.workers.admission import CannotDo
+from playground.workers.admission import CannotDo, WrongState, must_have_ended
 from playground.workers.leftovers import mark_dead_runs
-from playground.workers.supervisor import Supervisor, WrongState
+from playground.workers.supervisor import Supervisor
 
 OBEY_WITHIN_S = 15.0
 
@@ -94,6 +93,20 @@ def resume(typed: Typed) -> int:
     return train_here(settings, db, [run.id], as_json=typed.as_json, began=began)
 
 
+def continue_run(typed: Typed) -> int:
+    """Train a finished or stopped run further, as a new one."""
+    began = time.monotonic()
+    steps = int(number(typed, "steps", 0, 1, 10_000_000)) or None
+    settings, db, run = _find(typed)
+    must_have_ended(run)
+    config = continuation(settings.root, run, steps)
+    name = typed.text("name") or further(run)
+    run_id = create_run(db, settings, config, HOST, state=store.STARTING, name=name, preset=run.preset, parent=run.id)
+    if not typed.as_json:
+        _say(f"run {run_id} goes on here from the end of {run.id}; Ctrl-C stops it and keeps a checkpoint")
+    return train_here(settings, db, [run_id], as_json=typed.as_json, began=began)
+
+
 def pause(typed: Typed) -> int:
     settings, db, run = _find(typed)
     Supervisor(settings, db).pause(run.id, HOST)
@@ -148,23 +161,25 @@ def sample(typed: Typed) -> int:
         typed.problems += [Problem(f"--{problem.path.replace('_', '-')}", problem.message) for problem in error.problems]
     if typed.problems:
         raise ConfigError(typed.problems)
-    run_id, prompt = typed.positionals[0], typed.text("prompt") or ""
-    there = sampler.steps(settings.root, run_id)
-    if not RunFolder(settings.root, run_id).config.exists():
-        raise NoSuchRun(run_id)
+    run, prompt = _existing_run(settings, typed.positionals[0]), typed.text("prompt") or ""
+    run_id, there = run.id, sampler.steps(settings.root, run.id)
     if not there or step not in (None, *there):
         listed = ", ".join(map(str, there)) or "none yet"
         raise CannotDo(f"--step: run {run_id} has no such checkpoint; its checkpoints: {listed}")
     step = there[-1] if step is None else step
-    tokens = sampler.sample(settings.root, run_id, step, prompt, config)
-    return _sample_json(run_id, step, prompt, tokens) if typed.as_json else _sample_text(prompt, tokens)
+    tokens, note = sampler.sample(settings.root, run_id, step, prompt, config), sampler.note_on(run, step)
+    if typed.as_json:
+        return _sample_json(run_id, step, prompt, tokens, note)
+    if note:
+        _say(note)
+    return _sample_text(prompt, tokens)
 
 
-def _sample_json(run_id: str, step: int, prompt: str, tokens) -> int:
+def _sample_json(run_id: str, step: int, prompt: str, tokens, note: str) -> int:
     tokens = list(tokens)
     text = "".join(token.text for token in tokens)
     shown = [vars(token) for token in tokens]
-    print(json.dumps({"run_id": run_id, "step": step, "prompt": prompt, "text": text, "tokens": shown}))
+    print(json.dumps({"run_id": run_id, "step": step, "prompt": prompt, "text": text, "tokens": shown, "note": note}))
     return 0
 
 
@@ -307,17 +322,24 @@ def _settings(typed: Typed) -> Settings:
 
 def _find(typed: Typed) -> tuple[Settings, Store, Run]:
     """The run that was named, after runs whose worker is gone were marked. Raises ConfigError, NoSuchRun."""
-    settings, run_id = _settings(typed), typed.positionals[0]
-    RunFolder(settings.root, run_id)
+    settings = _settings(typed)
+    return settings, Store(settings.root), _existing_run(settings, typed.positionals[0])
 
-    def look(db: Store) -> Run:
+
+def _existing_run(settings: Settings, named: str) -> Run:
+    """The run with this id, or else the only one with this name. Raises NoSuchRun, CannotDo where several have it."""
+
+    def look(db: Store) -> list[Run]:
         mark_dead_runs(db, settings)
-        return db.run(run_id)
+        runs = db.runs()
+        return [run for run in runs if run.id == named] or [run for run in runs if run.name == named]
 
-    run = _existing(settings, look)
-    if run is None:
-        raise NoSuchRun(run_id)
-    return settings, Store(settings.root), run
+    found = _existing(settings, look) or []
+    if not found:
+        raise NoSuchRun(named)
+    if len(found) > 1:
+        raise CannotDo(f"{len(found)} runs are called {named[:60]!r}; name one by its id: {', '.join(run.id for run in found[:6])}")
+    return found[0]
 
 
 def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
@@ -350,7 +372,7 @@ def _say(text: str) -> None:
 SAMPLE_FLAGS = (
     Flag("step", "N", "The step of the checkpoint to sample from. (default: the newest)"),
     Flag("prompt", "TEXT", "The text to continue. (default: none)"),
-    *flags_of(sampler.SampleConfig, dashes=True),
+    *flags_of(sampler.SampleConfig(), dashes=True),
 )
 BENCH_FLAGS = (
     Flag("seconds", "X", "Length of each measurement, in seconds of training. (default 10, from 1 up to 3,600)"),
@@ -380,6 +402,11 @@ COMMANDS = {
     ),
     "resume": Command(
         "resume RUN [--json]", "Train a run that was paused, stopped or interrupted further, in this terminal.", resume, (), ("RUN",)
+    ),
+    "continue": Command(
+        "continue RUN [--steps N] [--name NAME] [--json]",
+        "Train a finished or stopped run further, in this terminal, as a new run that starts from its last checkpoint.",
+        continue_run, (Flag("steps", "N", "How many steps more. (default: as many as it was to have)"), NAME), ("RUN",),
     ),
     "pause": Command("pause RUN", "Pause a run: its worker saves a checkpoint and ends; `resume` continues it.", pause, (), ("RUN",)),
     "stop": Command("stop RUN|--all", "Stop a run, or all runs; each keeps a checkpoint.", stop, (ALL,), ("RUN",)),

@@ -26,9 +26,9 @@ from playground.runs.creation import check_early, checked, collecting, fetch
 MOST_RUNS = 64
 VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))
 CONFIG_FLAGS = (
-    Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}."),
+    Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}. (default: default, whose values are the defaults below)"),
     Flag("config", "FILE", "A JSON file with any of the sections model, data, optim, train and probe; over the preset, under the flags."),
-    *flags_of(RunConfig),
+    *flags_of(PRESETS["default"].config),
 )
 
 

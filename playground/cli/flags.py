@@ -11,8 +11,9 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
-from models.knobs import Knobs, Problem, Spec
+from models.knobs import Knobs, Problem, Spec, flat
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,14 @@ class Typed:
         return "json" in self.values
 
 
-def flags_of(config: type[Knobs], *, dashes: bool = False) -> tuple[Flag, ...]:
-    """One flag per visible knob: `--model.n_layer`, or with `dashes` `--max-new-tokens`."""
+def flags_of(config: Knobs, *, dashes: bool = False) -> tuple[Flag, ...]:
+    """One flag per visible knob: `--model.n_layer`, or with `dashes` `--max-new-tokens`. Left out, a flag is what `config` has."""
+    values = flat(config)
     return tuple(
         Flag(
             name=spec.path.replace("_", "-") if dashes else spec.path,
             metavar=_metavar(spec),
-            help=describe(spec),
+            help=describe(spec, values[spec.path]),
             path=spec.path,
             group=spec.knob.group,
             is_bool=spec.kind == "bool",
@@ -126,11 +128,11 @@ def _metavar(spec: Spec) -> str:
     return {"int": "N", "float": "X", "bool": "true|false", "choice": "|".join(map(str, spec.choices)), "text": "TEXT"}[spec.kind]
 
 
-def describe(spec: Spec) -> str:
+def describe(spec: Spec, default: Any) -> str:
     """Help, default, bounds and unit of a knob in one line."""
     facts = []
-    if spec.default is not None:
-        facts.append(f"default {str(spec.default).lower() if isinstance(spec.default, bool) else spec.default}")
+    if default is not None:
+        facts.append(f"default {str(default).lower() if isinstance(default, bool) else default}")
     elif spec.optional:
         facts.append(f"default none: {spec.knob.none_means}" if spec.knob.none_means else "default none")
     if spec.low is not None:

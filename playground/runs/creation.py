@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.config import n_params
-from models.knobs import ConfigError, Problem
+from models.knobs import ConfigError, Problem, parse
 from playground.config import limits, run
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
@@ -17,7 +17,7 @@ from playground.data.errors import CorpusError
 from playground.runs import store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder, clean_name
-from playground.runs.store import Store
+from playground.runs.store import Run, Store
 
 
 def create_run(
@@ -54,6 +54,21 @@ def add_run(
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
     return run_id
+
+
+def continuation(root: Path, run: Run, steps: int | None = None) -> RunConfig:
+    """The config of a new run that trains this one further: without a warm-up, and with other `steps` where they are given. Raises
+    ConfigError."""
+    tree = RunFolder(root, run.id).read_config().model_dump()
+    tree["optim"]["warmup_steps"] = 0
+    if steps is not None:
+        tree["train"] |= {"max_steps": steps, "max_seconds": None}
+    return parse(RunConfig, tree)
+
+
+def further(run: Run) -> str:
+    """The name of a run that trains this one further."""
+    return f"{run.name} (further)"
 
 
 def check_early(config: RunConfig, settings: Settings) -> None:

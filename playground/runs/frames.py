@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -25,8 +26,16 @@ def metrics(db: Store, run_ids: Sequence[str]) -> pd.DataFrame:
     `val_loss` is. `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of these three kinds; the columns
     of the other two are empty.
     """
-    rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(_rows(db, run_ids), columns=list(COLUMNS))
+
+
+def metrics_csv(db: Store, run_id: str) -> bytes:
+    """The same of one run, as a CSV file."""
+    return to_csv(_rows(db, [run_id]), COLUMNS)
+
+
+def _rows(db: Store, run_ids: Sequence[str]) -> list[dict]:
+    return [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
 
 
 def _tidy(run_id: str, row: Row) -> dict:
@@ -79,7 +88,7 @@ RESULTS = (
 )  # fmt: skip
 
 
-def results(runs: Sequence[Run], names: Mapping[str, str]) -> pd.DataFrame:
+def results(runs: Sequence[Run], names: Mapping[str, str]) -> list[dict]:
     """One row per run: its progress, its results and its config. Losses in nats per token, times in seconds.
 
     A name that a spreadsheet would read as a formula gets a leading apostrophe.
@@ -90,13 +99,15 @@ def results(runs: Sequence[Run], names: Mapping[str, str]) -> pd.DataFrame:
         if run.readable_config is not None:
             row |= {path: value for path, value in flat(run.readable_config).items() if path != "probe.text"}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
 def as_text(value: str) -> str:
     return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def to_csv(frame: pd.DataFrame) -> bytes:
-    """As a CSV file; figures that are not finite are written as nan and inf."""
-    return frame.to_csv(index=False, na_rep="").encode()
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> bytes:
+    """As a CSV file. A cell is empty where there is no figure; one that is not finite is written as nan or inf, which a data frame
+    could not tell from none. `columns`: left out, all that occur."""
+    columns = columns or list(dict.fromkeys(name for row in rows for name in row))
+    return _lines([tuple(columns), *(tuple(row.get(name) for name in columns) for row in rows)]).encode()

@@ -17,6 +17,7 @@ from playground.config.run import CompleteRun
 from playground.data import tokenizers
 from playground.data.tokenizers import Tokenizer
 from playground.runs.folder import RunFolder
+from playground.runs.store import Run
 from playground.training import paths
 from playground.training.errors import CheckpointError, NoCheckpointYet
 
@@ -93,6 +94,13 @@ def sample(root: Path, run_id: str, step: int | None, prompt: str, config: Sampl
             )
     except FloatingPointError as error:
         raise CheckpointError(f"this checkpoint cannot write: {error}; choose an earlier one") from None
+
+
+def note_on(run: Run, step: int) -> str:
+    """What is to be said before a checkpoint writes; empty for one that has been trained."""
+    if step > 0 or run.parent is not None:
+        return ""
+    return "These are the weights before the first step: nothing has been learnt, so what they write means nothing yet."
 
 
 def newest(root: Path, run_id: str) -> int:

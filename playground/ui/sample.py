@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import gradio as gr
 
 from models.knobs import Knobs
-from playground.runs import sampler
+from playground.runs import sampler, store
 from playground.runs.sampler import SampleConfig
 from playground.ui import form
 from playground.ui.common import EVENT, Services, refusals_as_toasts
@@ -74,7 +74,7 @@ class Sample:
     def list_steps(self, kept: object, run_id: str | None, chosen: str | None = "latest") -> dict:
         """List the checkpoints of a run, newest first."""
         with refusals_as_toasts():
-            there = sampler.steps(self.services.settings.root, self._seen(kept, run_id)) if run_id else []
+            there = sampler.steps(self.services.settings.root, self._seen(kept, run_id).id) if run_id else []
         newest = f"newest (step {there[-1]:,} now)" if there else "newest"
         choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
         return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
@@ -92,16 +92,18 @@ class Sample:
                 raise CannotDo(f"the prompt has {len(prompt):,} characters; use at most {MAX_PROMPT:,}")
             tokens: list = []
             shown = time.monotonic()
-            yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}
-            run_id = self._seen(kept, run_id)
-            written = sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config)
+            run, root, wanted_step = self._seen(kept, run_id), self.services.settings.root, sampler.parse_step(step)
+            note = sampler.note_on(run, sampler.newest(root, run.id) if wanted_step is None else wanted_step)
+            about = {"prompt": prompt, "wanted": config.max_new_tokens, "note": note}
+            yield about | {"tokens": [], "state": "writing"}
+            written = sampler.sample(root, run.id, wanted_step, prompt, config)
             for token in self.services.computing.stream(written):
                 tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
                 if time.monotonic() - shown > UPDATE_EVERY_S:
                     shown = time.monotonic()
-                    yield {"prompt": prompt, "tokens": list(tokens), "state": "writing", "wanted": config.max_new_tokens}
-            yield {"prompt": prompt, "tokens": tokens, "state": "done", "wanted": config.max_new_tokens}
+                    yield about | {"tokens": list(tokens), "state": "writing"}
+            yield about | {"tokens": tokens, "state": "done"}
 
-    def _seen(self, kept: object, run_id: object) -> str:
-        """The run's id, if the visitor may see it. Raises NoSuchRun, also for somebody else's private run."""
-        return self.services.access.run(str(run_id), self.services.visitor(kept)).id
+    def _seen(self, kept: object, run_id: object) -> store.Run:
+        """The run, if the visitor may see it. Raises NoSuchRun, also for somebody else's private run."""
+        return self.services.access.run(str(run_id), self.services.visitor(kept))

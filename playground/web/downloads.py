@@ -42,7 +42,7 @@ def measures(db: Store, run: Run) -> Response:
 
 def metrics(db: Store, run: Run) -> Response:
     """The curves, one line per recorded point."""
-    return Response(frames.to_csv(frames.metrics(db, [run.id])), media_type="text/csv", headers=_named(f"{file_name(run)}.csv"))
+    return Response(frames.metrics_csv(db, run.id), media_type="text/csv", headers=_named(f"{file_name(run)}.csv"))
 
 
 def config(root: Path, run: Run) -> Response:

@@ -31,6 +31,12 @@ class CannotDo(RuntimeError):
     code = "cannot_do"
 
 
+class WrongState(CannotDo):
+    """The run's state does not allow this."""
+
+    code = "wrong_state"
+
+
 class QueueFull(CannotDo):
     """Too many runs wait already, in all, of this person or from this address; or too many new people come from it."""
 
@@ -186,6 +192,12 @@ def _held(db: Store, run: Run) -> int:
     """Bytes that the worker of a run holds; 0 while it is not known which process that is."""
     found = pulse.holder(run_lock(db.root, run.id))
     return 0 if found is None else memory.of_process(found.pid)
+
+
+def must_have_ended(run: Run) -> None:
+    """Raises WrongState for a run that cannot be trained further as a new one."""
+    if run.state not in (store.FINISHED, store.STOPPED):
+        raise WrongState(f"{run.name!r} is {run.state}; only a finished or stopped run can be trained further")
 
 
 def at_address(runs: Iterable[Run], addresses: Addresses, address: str) -> list[Run]:

@@ -17,7 +17,7 @@ from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.runs import store
 from playground.runs.access import Visitor
-from playground.runs.creation import add_run, check_probe, ready
+from playground.runs.creation import add_run, check_probe, continuation, further, ready
 from playground.runs.folder import RunFolder, clean_name
 from playground.runs.store import Run, Store
 from playground.system import cores, files, locks
@@ -25,7 +25,7 @@ from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
 from playground.training.outcome import Cause
 from playground.workers import pulse, queueing
-from playground.workers.admission import Admission, CannotDo, bytes_of
+from playground.workers.admission import Admission, CannotDo, WrongState, bytes_of, must_have_ended
 from playground.workers.audience import Audience
 from playground.workers.enforcing import Enforcer
 from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died, mark_dead
@@ -35,12 +35,6 @@ TICK_S = 0.2
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
 LOCKED_S = 2.0  # after which a database that stays locked is taken as a reason to look for a worker that hangs
-
-
-class WrongState(CannotDo):
-    """The run's state does not allow this."""
-
-    code = "wrong_state"
 
 
 def queue_of(db: Store) -> list[Run]:
@@ -132,13 +126,9 @@ class Supervisor:
         """Train a finished or stopped run further, as a new run that starts from its last checkpoint."""
         visitor.must_be_known()
         run = self._own(run_id, visitor)
-        if run.state not in (store.FINISHED, store.STOPPED):
-            raise WrongState(f"{run.name!r} is {run.state}; only a finished or stopped run can be trained further")
-        tree = RunFolder(self.settings.root, run_id).read_config().model_dump()
-        tree["optim"]["warmup_steps"] = 0
-        if steps is not None:
-            tree["train"] |= {"max_steps": steps, "max_seconds": None}
-        return self.submit(tree, visitor, name=f"{run.name} (further)", preset=run.preset, parent=run_id, private=run.private)
+        must_have_ended(run)
+        config = continuation(self.settings.root, run, steps)
+        return self.submit(config, visitor, name=further(run), preset=run.preset, parent=run_id, private=run.private)
 
     def rename(self, run_id: str, visitor: Visitor, name: str) -> None:
         self._own(run_id, visitor)

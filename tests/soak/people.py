@@ -21,8 +21,7 @@ from playground.runs.access import NotAllowed
 from playground.runs.store import NoSuchRun
 from playground.training.errors import NoCheckpointYet
 from playground.web.computing import Busy
-from playground.workers.admission import QueueFull
-from playground.workers.supervisor import WrongState
+from playground.workers.admission import QueueFull, WrongState
 from tests.soak.browser import LIKE_A_BROWSER, load
 from tests.soak.client import Client, NoAnswer
 from tests.soak.page import Page, Told, call, stream

@@ -13,8 +13,7 @@ from playground.training.errors import CheckpointError, NoCheckpointYet
 from playground.web.computing import Busy
 from playground.web.errands import TooManyErrands
 from playground.web.refusals import REFUSALS, code_of
-from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull
-from playground.workers.supervisor import WrongState
+from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull, WrongState
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_a_run_whose_config_cannot_be_read_is_listed_with_what_is_known_of_it(tm
         refused = client.get(f"/runs/aaaaaaaaaa/{route}")
         assert refused.status_code == 422 and "n_story" in refused.json()["error"], route
     table = frames.results(db.runs(), {})
-    assert table["id"].tolist() == ["bbbbbbbbbb", "aaaaaaaaaa"]
+    assert [row["id"] for row in table] == ["bbbbbbbbbb", "aaaaaaaaaa"]
 
 
 def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
@@ -326,7 +326,9 @@ def test_frames_keep_what_is_not_finite(trained, tmp_path):
     db.append("aaaaaaaaaa", events, {})
     frame = frames.metrics(db, ["aaaaaaaaaa"])
     assert frame["train_loss"].iloc[0] == float("inf")
-    assert b"inf" in frames.to_csv(frame)
+    lines = list(csv.DictReader(io.StringIO(frames.metrics_csv(db, "aaaaaaaaaa").decode())))
+    assert [(line["train_loss"], line["val_loss"]) for line in lines] == [("inf", ""), ("", "nan")], "none is not nan"
+    assert frames.to_csv([{"a": float("nan"), "b": None}, {"c": -float("inf")}]) == b"a,b,c\nnan,,\n,,-inf\n"
 
 
 def test_a_folder_is_needed_for_a_run(tmp_path):
