@@ -5,6 +5,7 @@ the store between them) has processes, and one test holds that the two say the s
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import time
 
 import pytest
 
+from models.knobs import flat
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.data.config import TEXTS
@@ -538,3 +540,47 @@ def test_no_environment_variable_changes_a_config(command, root):
     done = command("train", *TINY, "--json", env={"MODEL_N_LAYER": "3", "PLAYGROUND_MODEL": "3", "TRAIN__MAX_STEPS": "7"})
     run = Store(root).run(done.json["run_id"])
     assert (run.config.model.n_layer, run.step, run.state) == (1, 40, store.FINISHED)
+
+
+def test_help_shows_the_defaults_that_train_really_uses(command):
+    """Those of the preset `default`, which differ from those of the fields."""
+    out = command("train", "--help").out
+    used = flat(PRESETS["default"].config)
+    differ = [spec for spec in RunConfig.specs() if used[spec.path] != spec.default]
+    assert differ
+    for spec in RunConfig.specs():
+        value = used[spec.path]
+        said = "default none" if value is None else f"default {str(value).lower() if isinstance(value, bool) else value}"
+        help = " ".join(out.split(f"\n  --{spec.path} ")[1].split("\n  --")[0].split())
+        assert said in help, (spec.path, help)
+
+
+def test_a_run_is_found_by_its_name_where_only_one_has_it(command, copied):
+    root, run_id = copied
+    assert command("sample", "tiny", "--max-new-tokens", "2", "--json").json["run_id"] == run_id
+    db = Store(root)
+    db.add_run("bbbbbbbbbb", name="tiny", owner="host", config="{}", n_params=1, state="stopped")
+    refused = command("resume", "tiny")
+    assert refused.status == 2 and "2 runs are called 'tiny'; name one by its id: " in refused.err and run_id in refused.err
+    db.add_run("cccccccccc", name=run_id, owner="host", config="{}", n_params=1, state="stopped")
+    assert command("sample", run_id, "--max-new-tokens", "2", "--json").json["run_id"] == run_id, "an id before a name"
+
+
+def test_a_finished_run_is_trained_further(command, copied):
+    root, run_id = copied
+    result = command("continue", "tiny", "--steps", "20", "--json").json
+    run, parent = Store(root).run(result["run_id"]), Store(root).run(run_id)
+    assert (run.parent, run.state, run.step, run.name, run.config.optim.warmup_steps) == (run_id, "finished", 20, "tiny (further)", 0)
+    first = next(row for row in Store(root).events(run.id, kinds=["validation"]))
+    assert first.body["loss"] < 0.5 * (math.log(run.config.model.vocab_size) + parent.eval_loss), "it begins where the other ended"
+    Store(root).change_state(run_id, "interrupted", ["finished"])
+    refused = command("continue", run_id)
+    assert refused.status == 2 and "only a finished or stopped run can be trained further" in refused.err
+
+
+def test_a_sample_of_what_has_learnt_nothing_says_so(command, copied):
+    words = ("sample", copied[1], "--max-new-tokens", "3")
+    assert "nothing has been learnt" in command(*words, "--step", "0").err
+    assert "nothing has been learnt" in command(*words, "--step", "0", "--json").json["note"]
+    trained = command(*words)
+    assert trained.err == "" and command(*words, "--json").json["note"] == ""

@@ -55,12 +55,12 @@ def offered(path: str) -> list[tuple[str, str]]:
 
 
 def metavar(path: str) -> str:
-    return next(flag.metavar for flag in flags.flags_of(RunConfig) if flag.path == path)
+    return next(flag.metavar for flag in flags.flags_of(RunConfig()) if flag.path == path)
 
 
 def typed(path: str, value: str) -> RunConfig:
     """A config made of one flag."""
-    read = flags.read([f"--{path}", value], flags.flags_of(RunConfig))
+    read = flags.read([f"--{path}", value], flags.flags_of(RunConfig()))
     assert not read.problems
     return parse(RunConfig, nested(read.settings))
 
