@@ -13,6 +13,7 @@ from playground.config import limits, run
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset
+from playground.data.config import UPLOAD
 from playground.data.errors import CorpusError
 from playground.runs import store
 from playground.runs.access import Visitor
@@ -72,8 +73,12 @@ def further(run: Run) -> str:
 
 
 def check_early(config: RunConfig, settings: Settings) -> None:
-    """Refuse what is over a limit before its data are fetched or prepared, which may take minutes. Raises ConfigError."""
-    if not corpora.is_here(config.data.source, settings.root) or not dataset.is_prepared(config.data, settings.root):
+    """Refuse what is over a limit before its data are fetched or prepared, which may take minutes. Where neither is to be done,
+    `checked` finds all problems together. Raises ConfigError."""
+    source, root = config.data.source, settings.root
+    if UPLOAD.fullmatch(source) and not corpora.size_of(root, source):
+        return
+    if not corpora.is_here(source, root) or not dataset.is_prepared(config.data, root):
         limits.check_config(config, settings)
 
 

@@ -5,12 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.knobs import parse
+from models.knobs import ConfigError, parse
 from playground.config.run import RunConfig
+from playground.config.settings import Settings
+from playground.data import corpora, dataset
 from playground.data.config import DataConfig
 from playground.data.corpora import CorpusError, add_text
 from playground.data.dataset import about, load
-from playground.runs.creation import complete
+from playground.runs.creation import complete, ready
 
 TEXT = "".join(chr(ord("a") + i) * 20 for i in range(10))
 
@@ -83,3 +85,19 @@ def test_a_training_part_that_was_merged_into_too_few_tokens_is_refused_with_a_r
 def test_a_task_needs_no_window(tmp_path):
     config = parse(RunConfig, {"data": {"source": "task:modular-addition", "modulus": 18}, "model": {"block_size": 500}})
     assert complete(config, tmp_path).model.vocab_size == about(config.data, tmp_path).vocab_size
+
+
+def test_what_is_over_a_limit_is_refused_before_its_data_are_fetched_or_prepared(tmp_path, monkeypatch):
+    """Byte pairs of a long text take minutes, in which the processor is not the others'."""
+
+    def never(*_):
+        raise AssertionError("nothing is prepared for a run that is refused")
+
+    config = config_for(add_text(tmp_path, TEXT * 50), n_layer=64, n_embd=1024, n_head=8)
+    slow = config.model_copy(update={"data": config.data.model_copy(update={"tokenizer": "bpe"})})
+    from_hub = config.model_copy(update={"data": config.data.model_copy(update={"source": "tiny-stories"})})
+    monkeypatch.setattr(dataset, "_make", never)
+    monkeypatch.setattr(corpora, "fetch", never)
+    for refused in (slow, from_hub):
+        with pytest.raises(ConfigError, match="parameters are more than the 50,000,000 of this playground's limit"):
+            ready(refused, Settings(tmp_path))
