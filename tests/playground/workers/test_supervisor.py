@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from playground.data.tokenizers import UnknownCharacters
 from playground.runs import access, store
 from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.runs.store import NoSuchRun
+from playground.system import memory
 from playground.training.outcome import Cause
 from playground.workers.admission import CannotDo
 
@@ -505,3 +507,9 @@ def test_a_supervisor_that_cannot_launch_goes_on_serving(other_house, tiny):
     house.wait(fine, store.FINISHED)
     assert house.state(gone) in (store.INTERRUPTED, store.FAILED)
     assert "worker" in house.db.run(gone).reason
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux only")
+def test_when_memory_runs_out_the_system_ends_a_worker_before_the_page(house, started):
+    pid = house.pids(started())[-1]
+    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == memory.OOM_SCORE > int(Path("/proc/self/oom_score_adj").read_text())
