@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from playground.config.settings import Settings
 from playground.runs import store
@@ -225,14 +226,14 @@ def test_whatever_happens_is_recorded(db, new_run, tiny, tmp_path, monkeypatch, 
 def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_others_intact(db, new_run, tiny, tmp_path, monkeypatch):
     from playground.training import checkpoints
 
-    publish = checkpoints.publish
+    save_file = checkpoints.save_file
 
-    def full(path, data):
-        if path.name == "000040.state.safetensors":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        publish(path, data)
+    def full(tensors, name, metadata):
+        if ".000040.state.safetensors" in name:
+            raise SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {errno.ENOSPC})")
+        save_file(tensors, name, metadata)
 
-    monkeypatch.setattr(checkpoints, "publish", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     run_id = new_run(tiny())
     execute(tmp_path, run_id, THREADS, Interruption())
     run = db.run(run_id)
@@ -240,7 +241,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_others_intact
     assert run.reason.startswith("the disk is full; earlier checkpoints are intact") and run.cause == Cause.DISK_FULL
     folder = RunFolder(tmp_path, run_id).checkpoints
     assert sorted(path.name for path in folder.glob("*.json")) == ["000000.json", "000020.json"]
-    monkeypatch.setattr(checkpoints, "publish", publish)
+    monkeypatch.setattr(checkpoints, "save_file", save_file)
     assert db.enqueue(run_id, store.RESUMABLE)
     assert execute(tmp_path, run_id, THREADS, Interruption()).state == store.FINISHED
 
