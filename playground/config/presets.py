@@ -114,7 +114,7 @@ _DEFAULT = RunConfig(
     model=architectures.DEFAULT.model_copy(update={"block_size": 128}),
     data=TALES,
     optim=OptimConfig(lr=2e-3),
-    train=TrainConfig(max_steps=1500, batch_size=6, eval_interval=100),
+    train=TrainConfig(max_steps=1500, batch_size=6),
 )
 
 FAST = OptimConfig(

@@ -234,9 +234,8 @@ class Loop:
             told = {each.name: getattr(known, each.name) for each in fields(Facts) if hasattr(known, each.name)}
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
         asked, every = self.config.train.eval_interval, self.looks.judged_every
-        if every != asked:
-            dear = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training"
-            why = dear if every > asked else f"every {asked:,} would give too few points"
+        if every > asked:
+            why = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training"
             self.link.emit(Notice(0, f"the held-out loss is measured every {every:,} steps: {why}"))
         self._answer()
 
