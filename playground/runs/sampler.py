@@ -154,7 +154,7 @@ def _load(root: Path, run_id: str, step: int, stamp: int) -> Loaded:
     folder = RunFolder(root, run_id)
     config = folder.read_config()
     model = load_model(config.model, paths.weights(folder.checkpoints, step))
-    return Loaded(model, tokenizers.load(folder.tokenizer.read_text()), config)
+    return Loaded(model, tokenizers.load_file(folder.tokenizer), config)
 
 
 def _listing(there: list[int]) -> str:

@@ -16,10 +16,11 @@ from models.knobs import ConfigError, Problem
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import MAX_PROBE_TEXT
 from playground.data import corpora, tokenizers
-from playground.runs import frames, lookup, sampler, store
+from playground.runs import frames, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, refusals_as_errors
+from playground.web.looking import PROGRAM_PATIENCE_S
 from playground.web.status import Statuses
 from playground.workers.supervisor import Supervisor
 
@@ -137,8 +138,9 @@ class Endpoints:
         with refusals_as_errors():
             run = self._run(run_id, owner_key)
             step, text = sampler.parse_step(step), _text(text, "text", MAX_PROBE_TEXT)
-            at, seen = self.services.computing.run_soon(lambda: lookup.computed(self.root, run.id, step, text))
-            tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
+            at = sampler.newest(self.root, run.id) if step is None else step
+            at, seen = self.services.looking.probe(run, at, text, self._visitor(owner_key), PROGRAM_PATIENCE_S)
+            tokenizer = tokenizers.load_file(RunFolder(self.root, run.id).tokenizer)
             maps = seen.tensors["attention"].astype(float).round(4).tolist()
             tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
             return {"step": at, "tokens": tokens, "attention": maps, "values": seen.values}
@@ -150,7 +152,8 @@ class Endpoints:
             run = self._run(run_id, owner_key)
             step, off = sampler.parse_step(step), _text(off, "off", MAX_PARTS)
             text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
-            return self.services.computing.run_soon(lambda: lookup.ablate(self.root, run.id, step, off, text))
+            at = sampler.newest(self.root, run.id) if step is None else step
+            return self.services.looking.ablation(run, at, off, text, self._visitor(owner_key), PROGRAM_PATIENCE_S)
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the

@@ -83,7 +83,7 @@ def run(settings: Settings) -> None:
 def _launch(blocks, services: Services) -> None:
     settings, port = services.settings, _port(os.environ.get("GRADIO_SERVER_PORT", ""))
     live = Routes(
-        settings, services.db, errands=services.errands, computing=services.computing, access=services.access,
+        settings, services.db, errands=services.errands, looking=services.looking, access=services.access,
         audience=services.audience, scale=services.supervisor.enforcer.scale,
     )  # fmt: skip
     wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port))

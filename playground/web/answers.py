@@ -22,7 +22,6 @@ from playground.runs.store import NoSuchRun, Run, Store
 from playground.system.files import text_hash
 from playground.training.events import defaults
 from playground.web import plots
-from playground.web.computing import Computing
 from playground.web.errands import Errands
 from playground.web.status import training_flops
 
@@ -93,8 +92,10 @@ def probes(root: Path, db: Store, errands: Errands, run_id: str, text: str | Non
     return orjson.dumps(answer | {"busy": None if errand is None else {"share": errand.share, "words": errand.words}})
 
 
-def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
-    """The probe at `step` or the last one before it, as recorded or computed now; null where there is none yet."""
+def probe(
+    root: Path, db: Store, computed: Callable[[int, str], lookup.Measured], run_id: str, step: int, text: str | None, maps: bool
+) -> bytes:
+    """The probe at `step` or the last one before it, as recorded or `computed(step, text)`; null where there is none yet."""
     run, folder = db.run(run_id), RunFolder(root, run_id)
     text = run.probe_text if text is None else text
     if text is None:
@@ -103,20 +104,11 @@ def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, t
     there = [kept for kept in sampler.steps(root, run_id) if kept <= step]
     # A text that the run no longer records has probes up to some step only: compute from a later checkpoint instead.
     if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
-        found = computing.run_soon(lambda: lookup.computed(root, run_id, there[-1], text))
+        found = computed(there[-1], text)
     if found is None:
         return b"null"
-    tokenizer = tokenizers.load(folder.tokenizer.read_text())
+    tokenizer = tokenizers.load_file(folder.tokenizer)
     return orjson.dumps(lookup.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def ablation(root: Path, db: Store, computing: Computing, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
-    """The ablation of the parts `off` of a checkpoint; where that is None, of each part alone."""
-    text = text or db.run(run_id).probe_text or ""
-    if off is not None:
-        return orjson.dumps(computing.run_soon(lambda: lookup.ablate(root, run_id, step, off, text)))
-    with computing.at_length():
-        return orjson.dumps(lookup.worth(root, run_id, step, text, computing.run_soon))
 
 
 def findings(root: Path, db: Store, run_id: str) -> bytes:

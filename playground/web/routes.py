@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 
 import orjson
@@ -30,7 +29,8 @@ from playground.web import answers, downloads, plots, status
 from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
-from playground.web.errands import Errands
+from playground.web.errands import Errands, TooManyErrands, Underway, Unheard
+from playground.web.looking import Looking
 from playground.web.refusals import code_of
 from playground.web.status import Statuses
 from playground.workers.audience import Audience
@@ -38,6 +38,7 @@ from playground.workers.audience import Audience
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 OBSERVED_S = 2.5
 MAX_OVERLAY = 12
+MAX_PARTS = 2000  # characters of what is switched off
 NEWEST = 10**12  # beyond every step
 
 
@@ -45,11 +46,12 @@ class Routes:
     """One method per route: it parses the request, checks access, and answers, perhaps from the cache. Writes nothing."""
 
     def __init__(
-        self, settings: Settings, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
-        access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None,
+        self, settings: Settings, db: Store, *, errands: Errands | None = None,
+        access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None, looking: Looking | None = None,
     ):  # fmt: skip
         self.settings, self.root, self.db = settings, settings.root, db
-        self.errands, self.computing, self.scale = errands or Errands(), computing or Computing(), scale or disk.Scale(settings.root)
+        self.errands, self.scale = errands or Errands(), scale or disk.Scale(settings.root)
+        self.looking = looking or Looking(settings.root, Computing())
         self.access, self.audience = access or Access(db), audience or Audience()
         self.cache, self._observed = Cache(), Cache(OBSERVED_S)
         self.statuses = Statuses(db, self.limits)
@@ -76,7 +78,8 @@ class Routes:
             ],
             exception_handlers={
                 NoSuchRun: _refusal(404), CheckpointError: _refusal(404), ConfigError: _refusal(422), NotAllowed: _refusal(403),
-                StoreBusy: _refusal(503), Busy: _refusal(503), OSError: _refusal(500), HTTPException: _wrong,
+                StoreBusy: _later, Busy: _later, TooManyErrands: _later, Underway: _later, Unheard: _later, OSError: _refusal(500),
+                HTTPException: _wrong,
             },
         )  # fmt: skip
 
@@ -155,19 +158,22 @@ class Routes:
 
     def probe(self, request: Request) -> Response:
         """The probe at `step` or the last before it (left out: the newest), of the run's probe text or of `text`."""
-        run_id, step = self._run(request).id, _whole(request, "step", -1)
-        key = run_id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
-        see = partial(answers.probe, self.root, self.db, self.computing, *key)
-        return _json(self.cache.get(("probe", *key), lambda: _or_problem(see)))
+        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
+        key = run.id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
+        computed = lambda step, text: self.looking.probe(run, step, text, visitor)  # noqa: E731
+        see = lambda: _or_problem(lambda: answers.probe(self.root, self.db, computed, *key))  # noqa: E731
+        whose = visitor.id if _text(request) else ""  # a refusal may be meant for one visitor
+        return _json(self.cache.get(("probe", whose, *key), see))
 
     def ablate(self, request: Request) -> Response:
         """The ablation of the parts `off` of a checkpoint; without `off`, of each part alone."""
-        run_id, step = self._run(request).id, _whole(request, "step", -1)
-        newest = sampler.newest(self.root, run_id)
-        nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
-        key = run_id, nearest, request.query_params.get("off"), _text(request)
-        ablate = partial(answers.ablation, self.root, self.db, self.computing, *key)
-        return _json(self.cache.get(("ablate", *key), lambda: _or_problem(ablate)))
+        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
+        newest = sampler.newest(self.root, run.id)
+        nearest = newest if step < 0 else min(sampler.steps(self.root, run.id), key=lambda kept: abs(kept - step))
+        off, text = request.query_params.get("off"), _text(request) or run.probe_text or ""
+        if off is None:
+            return _json(_or_problem(lambda: orjson.dumps(self.looking.worth(run, nearest, text, visitor))))
+        return _json(_or_problem(lambda: orjson.dumps(self.looking.ablation(run, nearest, off[:MAX_PARTS], text, visitor))))
 
     def findings(self, request: Request) -> Response:
         """What is remarkable about a run so far, in plain words."""
@@ -228,6 +234,13 @@ def _refusal(status: int) -> Callable[[Request, Exception], Response]:
         return JSONResponse({"error": known or str(error), "code": code_of(error)}, status)
 
     return answer
+
+
+def _later(request: Request, error: Exception) -> Response:
+    """Answers that this cannot be had now, and how far it is where it is being worked on."""
+    about = {"share": error.share, "words": error.words, "place": error.place} if isinstance(error, Underway) else {}
+    headers = {"Retry-After": "1" if about else "5", "Cache-Control": "no-store"}
+    return JSONResponse({"error": str(error), "code": code_of(error)} | about, 503, headers)
 
 
 def _wrong(request: Request, error: Exception) -> Response:

@@ -31,11 +31,12 @@ from playground.runs.sampler import SampleConfig
 from playground.runs.store import Store
 from playground.training.events import Progress, Validation
 from playground.web import answers, plots
+from playground.web.computing import Computing
 from playground.web.downloads import file_name
+from playground.web.looking import Looking
 from playground.web.routes import Routes
 from playground.web.status import about_config
 from playground.workers.worker import Interruption, execute
-from tests.patience import still
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
 
@@ -241,31 +242,61 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
     assert found == {4: 4, 8: 4, 12: 12, 99: 12}
 
 
-def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
-    root, db, run_id = trained
-    live = Routes(Settings(root), db)
-    client = TestClient(live.app())
-    answers, release = [], threading.Event()
-
-    def occupy() -> None:
-        live.computing.run_soon(release.wait)
-
-    def ask(i: int) -> None:
-        answers.append(client.get(f"/runs/{run_id}/probe", params={"text": f"she sells {'s' * i}"}).status_code)
-
-    holder = threading.Thread(target=occupy)
-    holder.start()
-    crowd = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
+def asks_for_all(client, path: str, n: int, key=None) -> list:
+    """As many requests at once; their answers."""
+    found, headers = [], {} if key is None else {"x-playground-key": key}
+    crowd = [threading.Thread(target=lambda: found.append(client.get(path, headers=headers))) for _ in range(n)]
     for thread in crowd:
         thread.start()
-    began = time.monotonic()
-    while answers.count(503) < 8 and still(began):
-        time.sleep(0.02)
-    assert answers == [503] * 8 and client.get("/runs").status_code == 200
-    release.set()
-    for thread in [holder, *crowd]:
+    for thread in crowd:
         thread.join()
-    assert sorted(answers) == [200] * 4 + [503] * 8
+    return found
+
+
+def test_a_crowd_that_wants_the_same_model_leaves_the_other_routes_quick(trained, until):
+    """45 at once used to occupy every thread of the server until all parts were computed."""
+    root, db, run_id = trained
+    live = Routes(Settings(root), db)
+    client, release = TestClient(live.app()), threading.Event()
+    holder = threading.Thread(target=lambda: live.looking.computing.run(release.wait))
+    holder.start()
+    try:
+        answers = asks_for_all(client, f"/runs/{run_id}/ablate", 45)
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["code"] for answer in answers} == {"underway"}
+        assert all(answer.headers["retry-after"] == "1" and answer.json()["words"] for answer in answers)
+        assert client.get("/runs").status_code == 200
+        for text in ("sea", "shells"):
+            client.get(f"/runs/{run_id}/probe", params={"text": text})
+        refused = client.get(f"/runs/{run_id}/probe", params={"text": "shore"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "busy"), "without a key all are one visitor"
+        own = client.get(f"/runs/{run_id}/probe", params={"text": "shore"}, headers={"x-playground-key": new_key()})
+        assert own.json()["place"] == 2, "the first two are at work, and one is in line"
+    finally:
+        release.set()
+        holder.join()
+    until(lambda: client.get(f"/runs/{run_id}/ablate").status_code == 200, "the answer")
+    until(lambda: client.get(f"/runs/{run_id}/probe", params={"text": "shore"}).status_code == 200, "that of the last in line")
+
+
+def test_what_nobody_listens_to_ends_between_two_turns(trained, until):
+    root, db, run_id = trained
+    live = Routes(Settings(root), db, looking=Looking(root, Computing(), unheard_s=0.2))
+    client, release, turns = TestClient(live.app()), threading.Event(), []
+    run = live.looking.computing.run
+
+    def slowly(do):
+        turns.append(1)
+        release.wait(20)
+        return run(do)
+
+    live.looking.computing.run = slowly
+    assert client.get(f"/runs/{run_id}/ablate").json()["code"] == "underway"
+    until(lambda: turns, "its first turn")
+    time.sleep(0.3)
+    release.set()
+    until(lambda: not live.looking.line._running, "its end")
+    assert len(turns) == 1
 
 
 def test_a_run_whose_config_cannot_be_read_is_listed_with_what_is_known_of_it(tmp_path):
