@@ -5,7 +5,7 @@
 import { button, h, head, onTheme, select, setChildren, setText, visible } from "./dom.js";
 import { exportButtons } from "./export.js";
 import { compact, duration, number } from "./format.js";
-import { download, get } from "./net.js";
+import { download, get, getAtLength, messageOf } from "./net.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { AXIS_OPTIONS } from "./series.js";
 import { stateText } from "./status.js";
@@ -258,9 +258,29 @@ function downloads(run) {
   const link = (/** @type {string} */ name, /** @type {string} */ text) =>
     download(`live/runs/${run.id}/${name}`, { class: "pg-button" }, text, run.private);
   const explain = () => (why.textContent = why.textContent ? "" : `${run.no_family}.`);
+  /** The server writes the folder first, one at a time: the file is fetched once it is there. */
+  async function folderReady(/** @type {Event} */ event) {
+    event.preventDefault();
+    try {
+      const ready = await getAtLength(`live/runs/${run.id}/transformers.zip?ready`, (words) => {
+        why.textContent = words;
+        return why.isConnected;
+      });
+      if (!ready) return;
+      why.textContent = "";
+      link("transformers.zip", "").click();
+    } catch (error) {
+      why.textContent = messageOf(error);
+    }
+  }
   const folder = run.no_family
     ? button("transformers folder: not possible, why?", explain, { "aria-disabled": "true" })
-    : link("transformers.zip", "transformers folder (zip)");
+    : download(
+        `live/runs/${run.id}/transformers.zip`,
+        { class: "pg-button", onclick: folderReady },
+        "transformers folder (zip)",
+        false,
+      );
   return [
     h("span", {}, `${run.name}: `),
     link("weights", "weights (safetensors)"),

@@ -43,8 +43,17 @@ def _tidy(run_id: str, row: Row) -> dict:
     return {"run_id": run_id, "step": row.step, **values}
 
 
+def metrics_csv(db: Store, run_id: str) -> Iterator[str]:
+    """The same of one run as a CSV in chunks."""
+    yield _lines([COLUMNS])
+    last = 0
+    while rows := db.events(run_id, after=last, kinds=KINDS, limit=POINTS_AT_A_TIME):
+        last = rows[-1].id
+        yield _lines([line.get(name) for name in COLUMNS] for line in (_tidy(run_id, row) for row in rows))
+
+
 MEASURED = ("run_id", "step", "tokens", "seconds", "quantity", "node", "layer", "head", "value")
-AT_A_TIME = 50
+AT_A_TIME, POINTS_AT_A_TIME = 50, 2000  # probes are large
 
 
 def measures_csv(db: Store, run_id: str) -> Iterator[str]:
@@ -67,7 +76,7 @@ def _measured(run_id: str, row: Row) -> Iterator[tuple]:
                     yield run_id, row.step, row.body["tokens"], row.body["seconds"], quantity, node, layer, head, value
 
 
-def _lines(rows: Iterable[tuple]) -> str:
+def _lines(rows: Iterable[Sequence]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

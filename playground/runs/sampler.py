@@ -113,7 +113,7 @@ def load(root: Path, run_id: str, step: int | None) -> Loaded:
     step, there = newest(root, run_id) if step is None else step, steps(root, run_id)
     if step not in there:
         raise CheckpointError(f"run {run_id} has no checkpoint at step {step}; there are {_listing(there)}")
-    return _load(root, run_id, step, _stamp(root, run_id, step))
+    return _load(root, run_id, step, stamp(root, run_id, step))
 
 
 def first_token(tokenizer: Tokenizer) -> int:
@@ -139,7 +139,7 @@ def parse_sampling(values: dict) -> SampleConfig:
     return parse(SampleConfig, values)
 
 
-def _stamp(root: Path, run_id: str, step: int) -> int:
+def stamp(root: Path, run_id: str, step: int) -> int:
     """Changes when a resumed run writes a checkpoint of this step anew. Raises CheckpointError."""
     try:
         return paths.info(RunFolder(root, run_id).checkpoints, step).stat().st_mtime_ns

@@ -29,7 +29,7 @@ from playground.web import answers, downloads, plots, status
 from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
-from playground.web.errands import Errands, TooManyErrands, Underway, Unheard
+from playground.web.errands import PATIENCE_S, Errands, TooManyErrands, Underway, Unheard
 from playground.web.looking import Looking
 from playground.web.refusals import code_of
 from playground.web.status import Statuses
@@ -51,6 +51,7 @@ class Routes:
     ):  # fmt: skip
         self.settings, self.root, self.db = settings, settings.root, db
         self.errands, self.scale = errands or Errands(), scale or disk.Scale(settings.root)
+        self.exports = downloads.Exports(settings.root)
         self.looking = looking or Looking(settings.root, Computing())
         self.access, self.audience = access or Access(db), audience or Audience()
         self.cache, self._observed = Cache(), Cache(OBSERVED_S)
@@ -190,7 +191,12 @@ class Routes:
         return downloads.weights(self.root, self._run(request), _whole(request, "step", -1))
 
     def transformers(self, request: Request) -> Response:
-        return downloads.transformers(self.root, self._run(request), _whole(request, "step", -1))
+        """The zip; with `ready`, whether it is there by now, for a page that asks until it is."""
+        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
+        if "ready" not in request.query_params:
+            return self.exports.transformers(run, step, visitor)
+        self.exports.transformers(run, step, visitor, PATIENCE_S)
+        return _json(b'{"ready": true}')
 
     def metrics(self, request: Request) -> Response:
         return downloads.metrics(self.db, self._run(request))

@@ -37,6 +37,7 @@ from playground.web.looking import Looking
 from playground.web.routes import Routes
 from playground.web.status import about_config
 from playground.workers.worker import Interruption, execute
+from tests.patience import still
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 16}
 
@@ -142,22 +143,31 @@ def test_the_recorded_probes_are_listed_and_those_of_another_text_are_the_checkp
 def test_another_text_is_answered_from_a_checkpoint_and_leaves_nothing(trained, client):
     root, _, run_id = trained
     before = sorted(RunFolder(root, run_id).path.rglob("*"))
-    answer = client.get(f"/runs/{run_id}/probe?text=sea shells&step=11&maps=1").json()
+    answer = ready(client, f"/runs/{run_id}/probe?text=sea shells&step=11&maps=1").json()
     assert answer["step"] == 0 and "".join(answer["tokens"]) == "sea shells" and answer["maps"]
     assert sorted(RunFolder(root, run_id).path.rglob("*")) == before
-    refused = client.get(f"/runs/{run_id}/probe?text=愛")
+    refused = ready(client, f"/runs/{run_id}/probe?text=愛")
     assert "'愛'" in refused.json()["problem"]
 
 
 def test_parts_are_switched_off_on_demand(trained, client):
     run_id = trained[2]
-    answer = client.get(f"/runs/{run_id}/ablate?off=head:1.2,mlp:2").json()
+    answer = ready(client, f"/runs/{run_id}/ablate?off=head:1.2,mlp:2").json()
     assert (answer["step"], answer["off"]) == (12, ["head:1.2", "mlp:2"])
-    assert client.get(f"/runs/{run_id}/ablate?off=mlp:2&step=2").json()["step"] == 0  # the nearest
-    wrong = client.get(f"/runs/{run_id}/ablate?off=head:3.1,nonsense")
+    assert ready(client, f"/runs/{run_id}/ablate?off=mlp:2&step=2").json()["step"] == 0  # the nearest
+    wrong = ready(client, f"/runs/{run_id}/ablate?off=head:3.1,nonsense")
     assert "head:3.1" in wrong.json()["problem"] and "nonsense" in wrong.json()["problem"]
-    worth = client.get(f"/runs/{run_id}/ablate").json()
+    worth = ready(client, f"/runs/{run_id}/ablate").json()
     assert len(worth["rises"]) == 2 * (1 + 1 + 2 + 1) and worth["rises"]["mlp:2"] is not None
+
+
+def ready(client, path: str, **about):
+    """The answer, asked for until it is there, as a page does."""
+    began = time.monotonic()
+    while (answer := client.get(path, **about)).status_code == 503 and answer.json()["code"] == "underway":
+        assert still(began)
+        time.sleep(0.1)
+    return answer
 
 
 def test_what_stands_out_is_said_with_its_rule(trained, client):
@@ -238,7 +248,7 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
     there = TestClient(Routes(Settings(copy), Store(copy)).app())
     Store(copy).set_probe_text(run_id, "the sea")
     assert folder.probe_steps(old) == [0, 4] and sampler.steps(copy, run_id) == [0, 12]
-    found = {step: there.get(f"/runs/{run_id}/probe", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
+    found = {step: ready(there, f"/runs/{run_id}/probe", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
     assert found == {4: 4, 8: 4, 12: 12, 99: 12}
 
 
@@ -369,7 +379,7 @@ def test_a_run_downloads_as_a_folder_that_transformers_loads(trained, client, tm
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     root, db, run_id = trained
-    response = client.get(f"/runs/{run_id}/transformers.zip")
+    response = ready(client, f"/runs/{run_id}/transformers.zip")
     zipfile.ZipFile(io.BytesIO(response.content)).extractall(tmp_path)
     folder = tmp_path / file_name(db.run(run_id))
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
