@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import gradio as gr
 
 from models.knobs import Knobs
 from playground.runs import sampler
+from playground.runs.access import Visitor
 from playground.runs.sampler import SampleConfig
 from playground.ui import form
 from playground.ui.common import EVENT, Services, refusals_as_toasts
 from playground.ui.panel import Panel
+from playground.ui.reading import reader_of, unread_by, while_read
+from playground.web.computing import Superseded
 from playground.workers.supervisor import CannotDo
 
 UPDATE_EVERY_S = 0.05
@@ -79,28 +83,35 @@ class Sample:
         choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
         return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
 
-    def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
+    def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, request: gr.Request, *values) -> Iterator[dict]:
         """Stream sampled text; the page gets all tokens so far, about twenty times a second."""
         with refusals_as_toasts():
-            if not run_id:
-                yield {"prompt": "", "tokens": [], "state": "empty"}
-                return
-            flat = {spec.path.removeprefix("sample."): value for spec, value in zip(self.specs, values, strict=True)}
-            config = sampler.parse_sampling(flat)
-            prompt = prompt if isinstance(prompt, str) else ""
-            if len(prompt) > MAX_PROMPT:
-                raise CannotDo(f"the prompt has {len(prompt):,} characters; use at most {MAX_PROMPT:,}")
-            tokens: list = []
-            shown = time.monotonic()
-            yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}
-            run_id = self._seen(kept, run_id)
-            written = sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config)
-            for token in self.services.computing.stream(written):
-                tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
-                if time.monotonic() - shown > UPDATE_EVERY_S:
-                    shown = time.monotonic()
-                    yield {"prompt": prompt, "tokens": list(tokens), "state": "writing", "wanted": config.max_new_tokens}
-            yield {"prompt": prompt, "tokens": tokens, "state": "done", "wanted": config.max_new_tokens}
+            answers = self._written(self.services.visitor(kept), run_id, step, prompt, request, values)
+            with contextlib.suppress(Superseded):  # the panel shows what is written now
+                yield from while_read(answers, unread_by(request))
+
+    def _written(
+        self, visitor: Visitor, run_id: str | None, step: str | None, prompt: str, request: gr.Request, values: Sequence
+    ) -> Generator[dict]:  # fmt: skip
+        if not run_id:
+            yield {"prompt": "", "tokens": [], "state": "empty"}
+            return
+        flat = {spec.path.removeprefix("sample."): value for spec, value in zip(self.specs, values, strict=True)}
+        config = sampler.parse_sampling(flat)
+        prompt = prompt if isinstance(prompt, str) else ""
+        if len(prompt) > MAX_PROMPT:
+            raise CannotDo(f"the prompt has {len(prompt):,} characters; use at most {MAX_PROMPT:,}")
+        tokens: list = []
+        shown = time.monotonic()
+        yield {"prompt": prompt, "tokens": [], "state": "writing", "wanted": config.max_new_tokens}
+        run_id = self.services.access.run(str(run_id), visitor).id
+        written = sampler.sample(self.services.settings.root, run_id, sampler.parse_step(step), prompt, config)
+        for token in self.services.computing.stream(written, reader_of(visitor, request)):
+            tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
+            if time.monotonic() - shown > UPDATE_EVERY_S:
+                shown = time.monotonic()
+                yield {"prompt": prompt, "tokens": list(tokens), "state": "writing", "wanted": config.max_new_tokens}
+        yield {"prompt": prompt, "tokens": tokens, "state": "done", "wanted": config.max_new_tokens}
 
     def _seen(self, kept: object, run_id: object) -> str:
         """The run's id, if the visitor may see it. Raises NoSuchRun, also for somebody else's private run."""
