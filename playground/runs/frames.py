@@ -25,14 +25,20 @@ def metrics(db: Store, run_ids: Sequence[str]) -> pd.DataFrame:
     `val_loss` is. `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of these three kinds; the columns
     of the other two are empty.
     """
-    rows = [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return tidy({run_id: db.events(run_id, kinds=KINDS) for run_id in run_ids})
+
+
+def tidy(rows: Mapping[str, Iterable[Row]]) -> pd.DataFrame:
+    """The same of some rows of those kinds, by run id."""
+    lines = [_tidy(run_id, row) for run_id, some in rows.items() for row in some]
+    return pd.DataFrame(lines, columns=[*COLUMNS, "smoothed_loss"] if any("smoothed_loss" in line for line in lines) else list(COLUMNS))
 
 
 def _tidy(run_id: str, row: Row) -> dict:
     body = row.body
     if row.kind == "progress":
         values = {name: body[name] for name in ("tokens", "seconds", "grad_norm", "lr", "tokens_per_s")} | {"train_loss": body["loss"]}
+        values |= {"smoothed_loss": body["smoothed_loss"]} if "smoothed_loss" in body else {}
     elif row.kind == "validation":
         values = {"seconds": body["seconds"], "held_out_tokens": body["n_tokens"], "whole_split": body["whole"]}
         values |= {"bits_per_byte": body.get("bits_per_byte"), "val_loss" if body["whole"] else "eval_loss": body["loss"]}

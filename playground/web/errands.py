@@ -110,7 +110,8 @@ class Errands:
     def _begun(self, key: Hashable, do: Callable[[Report], object], who: Hashable) -> Errand:
         with self._lock:
             errand = self._running.get(key)
-            if errand is None:
+            if errand is None or time.monotonic() - errand.ended_at > self.kept_s:
+                self._running.pop(key, None)
                 self._make_room(who)
                 errand = self._running[key] = Errand(who=who)
                 threading.Thread(target=self._run, args=(key, errand, do), daemon=True).start()

@@ -6,8 +6,9 @@ Answers are bytes, computed once for all who ask the same thing at about the sam
 
 from __future__ import annotations
 
+import gzip
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import orjson
@@ -23,6 +24,7 @@ from playground.config.settings import Settings
 from playground.runs import disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.folder import RunFolder
+from playground.runs.points import Points
 from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
 from playground.training.errors import CheckpointError
 from playground.web import answers, downloads, plots, status
@@ -30,13 +32,15 @@ from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
 from playground.web.errands import PATIENCE_S, Errands, TooManyErrands, Underway, Unheard
+from playground.web.listing import Listing
 from playground.web.looking import Looking
 from playground.web.refusals import code_of
 from playground.web.status import Statuses
 from playground.workers.audience import Audience
 
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
-OBSERVED_S = 2.5
+OBSERVED_S, LISTED_S = 2.5, 0.5  # how old an answer may be
+COMPRESSED_FROM, COMPRESSION = 2000, 1  # bytes, and the level of gzip
 MAX_OVERLAY = 12
 MAX_PARTS = 2000  # characters of what is switched off
 NEWEST = 10**12  # beyond every step
@@ -51,11 +55,12 @@ class Routes:
     ):  # fmt: skip
         self.settings, self.root, self.db = settings, settings.root, db
         self.errands, self.scale = errands or Errands(), scale or disk.Scale(settings.root)
+        self.points = Points(db)
         self.exports = downloads.Exports(settings.root)
         self.looking = looking or Looking(settings.root, Computing())
         self.access, self.audience = access or Access(db), audience or Audience()
-        self.cache, self._observed = Cache(), Cache(OBSERVED_S)
-        self.statuses = Statuses(db, self.limits)
+        self.cache, self._observed, self._fresh = Cache(), Cache(OBSERVED_S), Cache(LISTED_S)
+        self.statuses, self.listing = Statuses(db, self.limits), Listing(self._list)
 
     def app(self, *more: Route) -> Starlette:
         return Starlette(
@@ -104,12 +109,15 @@ class Routes:
     # All runs.
 
     def list(self, request: Request) -> Response:
-        """All runs that the visitor may see, newest first, with what differs from their preset."""
-        visitor, known = self.visitor(request), self.cache.get(("list",), self._list)
-        return _json(orjson.dumps([told | {"mine": visitor.is_owner_of(run)} for run, told in known if visitor.may_see(run)]))
+        """All runs that the visitor may see, newest first, with what differs from their preset; with `since`, a version or empty, only
+        what has changed after it, and the version of now."""
+        visitor, since = self.visitor(request), request.query_params.get("since")
+        self._fresh.get(("list",), self.listing.refresh)
+        told = self.listing.all(visitor) if since is None else self.listing.since(visitor, since[:60])
+        return _json(orjson.dumps(told), request)
 
-    def _list(self) -> list[tuple[Run, dict]]:
-        return [(run, status.in_list(run, self.statuses.of(run))) for run in self.db.runs()]
+    def _list(self) -> Iterator[tuple[Run, dict]]:
+        return ((run, status.in_list(run, self.statuses.of(run))) for run in self.db.runs())
 
     def me(self, request: Request) -> Response:
         """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""
@@ -133,7 +141,7 @@ class Routes:
                 raise HTTPException(400, f"{name} is one of {', '.join(known)}")
         for run_id in wanted:
             self.access.run(run_id, self.visitor(request))
-        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, wanted, x, y)))
+        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, self.points, wanted, x, y)), request)
 
     # One run.
 
@@ -145,7 +153,9 @@ class Routes:
             return _json(answers.GONE)  # no error, because the page keeps polling
         key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
         self.audience.looked(run_id)
-        return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.statuses.of, *key, self.audience.poll_ms())))
+        return _json(
+            self.cache.get(("run", *key), lambda: answers.delta(self.db, self.statuses.of, *key, self.audience.poll_ms())), request
+        )
 
     def graph(self, request: Request) -> Response:
         """The architecture, and what is measured at its nodes."""
@@ -182,7 +192,7 @@ class Routes:
         # The findings of a run that has ended do not change.
         version = int(time.monotonic() / OBSERVED_S) if run.state in store.ACTIVE else run.step
         key = run.id, run.state in store.ACTIVE, run.generation, version
-        return _json(self._observed.get(key, lambda: answers.findings(self.root, self.db, run.id)))
+        return _json(self._observed.get(key, lambda: answers.findings(self.root, self.db, self.points, run)))
 
     def measures(self, request: Request) -> Response:
         return downloads.measures(self.db, self._run(request))
@@ -205,8 +215,13 @@ class Routes:
         return downloads.config(self.root, self._run(request))
 
 
-def _json(data: bytes) -> Response:
-    return Response(data, media_type="application/json", headers={"Cache-Control": "no-store"})
+def _json(data: bytes, request: Request | None = None) -> Response:
+    """An answer in JSON; with the request, compressed where it is long and the client can read that."""
+    headers = {"Cache-Control": "no-store"}
+    if request is not None and len(data) > COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        data = gzip.compress(data, COMPRESSION, mtime=0)
+    return Response(data, media_type="application/json", headers=headers)
 
 
 def _whole(request: Request, name: str, default: int) -> int:

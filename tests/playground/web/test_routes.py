@@ -22,7 +22,7 @@ from playground.config.settings import Settings, from_environment
 from playground.data import tokenizers
 from playground.data.corpora import add_text
 from playground.inside.quantities import QUANTITIES
-from playground.runs import frames, sampler, store
+from playground.runs import export, frames, sampler, store
 from playground.runs.access import Visitor, new_key
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
@@ -414,3 +414,58 @@ def test_where_many_pages_are_open_each_is_told_to_ask_less_often_and_all_share_
     client.get("/runs", headers=named("one-more"))
     time.sleep(0.2)
     assert client.get(f"/runs/{run_id}").json()["poll_ms"] == 1000, "a program that gives no name is told too"
+
+
+def test_the_list_tells_what_has_changed_without_probe_texts_and_compressed(trained):
+    root, db, run_id = trained
+    client = TestClient(Routes(Settings(root), db).app())
+    whole = client.get("/runs?since=").json()
+    assert whole["whole"] and whole["runs"] == client.get("/runs").json() and "probe_text" not in whole["runs"][0]
+    assert client.get(f"/runs?since={whole['version']}").json()["runs"] == []
+    many = Routes(Settings(root), db)
+    status = many.statuses.of(db.run(run_id)) | {"log": "a line\n" * 1000}
+    many.statuses.of = lambda run: status
+    client = TestClient(many.app())
+    packed = client.get("/runs")
+    assert packed.headers["content-encoding"] == "gzip" and int(packed.headers["content-length"]) < len(packed.content) / 4
+    plain = client.get("/runs", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.json() == packed.json()
+
+
+def test_a_page_that_opens_a_long_run_gets_no_more_points_than_a_screen_shows(tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    db.add_run("aaaaaaaaaa", name="x", owner="y", config=RunConfig().model_dump_json(), n_params=1, state=store.RUNNING)
+    db.append("aaaaaaaaaa", [Progress(i, i, 1.0, 9.0 if i == 5000 else 2.0 + i % 7, 1.0, 0.1, 5.0) for i in range(1, 30_001)], {})
+    client, steps, losses, cursor, more = TestClient(Routes(Settings(tmp_path), db).app()), [], [], 0, True
+    while more:
+        answer = client.get(f"/runs/aaaaaaaaaa?generation=0&cursor={cursor}").json()
+        cursor, more = answer["cursor"], answer["more"]
+        steps += answer["events"]["progress"]["step"]
+        losses += answer["events"]["progress"]["loss"]
+    assert 1000 < len(steps) < 2100 and steps == sorted(steps) and (steps[0], steps[-1]) == (1, 30_000)
+    assert losses[steps.index(5000)] == 9.0, "the spike is there"
+    db.append("aaaaaaaaaa", [Progress(30_001 + i, 1, 1.0, 2.0, 1.0, 0.1, 5.0) for i in range(900)], {})
+    assert len(client.get(f"/runs/aaaaaaaaaa?generation=0&cursor={cursor}").json()["events"]["progress"]["step"]) == 900, (
+        "what is new is all there"
+    )
+
+
+def test_a_folder_that_is_written_has_its_place_in_line_and_is_kept_for_a_while(trained, monkeypatch, until):
+    root, db, run_id = trained
+    client, release, written = TestClient(Routes(Settings(root), db).app()), threading.Event(), []
+    shutil.rmtree(root / "exports", ignore_errors=True)
+    write = export._write
+    monkeypatch.setattr(export, "_write", lambda *args: (written.append(args[2]), release.wait(20), write(*args))[-1])
+    path = f"/runs/{run_id}/transformers.zip"
+    assert client.get(f"{path}?ready&step=0").json()["code"] == "underway"
+    until(lambda: written, "its beginning")
+    assert client.get(f"{path}?ready&step=12").json()["place"] == 1
+    release.set()
+    assert ready(client, f"{path}?ready&step=12").json() == {"ready": True}
+    for step in (0, 12, 12):
+        assert len(ready(client, f"{path}?step={step}").content) > 1000
+    assert written == [0, 12], "each is written once"
+    monkeypatch.setattr(export, "KEPT_S", -1.0)
+    ready(client, f"{path}?step=0")
+    assert len(list((root / "exports").iterdir())) == 1
