@@ -51,7 +51,7 @@ export class Refused extends Error {
   /** @param {{error?: string, code?: string, share?: number | null, words?: string, place?: number}} body @param {Response} response */
   constructor(body, response) {
     super(body.error || response.statusText);
-    this.status = response.status;
+    this.status = response.status === 202 ? 503 : response.status; // accepted, and not there yet
     this.body = body;
   }
 }
@@ -63,7 +63,7 @@ export class Refused extends Error {
 export async function get(path) {
   const response = await fetch(address(path), { headers: headers() });
   const body = await response.json();
-  if (!response.ok) throw new Refused(body, response);
+  if (!response.ok || response.status === 202) throw new Refused(body, response);
   return body;
 }
 

@@ -261,7 +261,8 @@ def _later(request: Request, error: Exception) -> Response:
     """Answers that this cannot be had now, and how far it is where it is being worked on."""
     about = {"share": error.share, "words": error.words, "place": error.place} if isinstance(error, Underway) else {}
     headers = {"Retry-After": "1" if about else "5", "Cache-Control": "no-store"}
-    return JSONResponse({"error": str(error), "code": code_of(error)} | about, 503, headers)
+    is_page = about and PAGE_HEADER in request.headers  # a page asks again by itself, and browsers report a 503 as an error
+    return JSONResponse({"error": str(error), "code": code_of(error)} | about, 202 if is_page else 503, headers)
 
 
 def _wrong(request: Request, error: Exception) -> Response:
