@@ -48,10 +48,11 @@ function headers() {
 
 /** An answer that says what is wrong. */
 export class Refused extends Error {
-  /** @param {string} message @param {number} status */
-  constructor(message, status) {
-    super(message);
-    this.status = status;
+  /** @param {{error?: string, code?: string, share?: number | null, words?: string, place?: number}} body @param {Response} response */
+  constructor(body, response) {
+    super(body.error || response.statusText);
+    this.status = response.status === 202 ? 503 : response.status; // accepted, and not there yet
+    this.body = body;
   }
 }
 
@@ -62,8 +63,30 @@ export class Refused extends Error {
 export async function get(path) {
   const response = await fetch(address(path), { headers: headers() });
   const body = await response.json();
-  if (!response.ok) throw new Refused(body.error || response.statusText, response.status);
+  if (!response.ok || response.status === 202) throw new Refused(body, response);
   return body;
+}
+
+const AGAIN_MS = 1000;
+/**
+ * As `get`, of what takes the server a while: asked for again until it is there. `say` is told how far it is, and
+ * returns whether it is still wanted; where it is not, this returns null and the server stops computing it.
+ * @param {string} path
+ * @param {(words: string) => boolean} say
+ * @returns {Promise<any>}
+ */
+export async function getAtLength(path, say) {
+  for (;;) {
+    try {
+      return await get(path);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.body.code !== "underway") throw error;
+      const { place, words, share } = error.body;
+      const done = typeof share === "number" ? `, ${Math.round(100 * share)}%` : "";
+      if (!say(place ? `Number ${place} in line.` : `Under way: ${words}${done}.`)) return null;
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
 }
 
 /** @param {unknown} error */

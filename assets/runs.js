@@ -5,7 +5,8 @@
 import { button, h, head, onTheme, select, setChildren, setText, visible } from "./dom.js";
 import { exportButtons } from "./export.js";
 import { compact, duration, number } from "./format.js";
-import { download, get } from "./net.js";
+import { A_PAGE, freshList, hasWords, mergeList, pageOf } from "./listing.js";
+import { download, get, getAtLength, messageOf, who } from "./net.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { AXIS_OPTIONS } from "./series.js";
 import { stateText } from "./status.js";
@@ -95,6 +96,17 @@ export function runs(root, { props, trigger }) {
     h("h3", {}, "No runs yet"),
     h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Design to start the first."),
   );
+  const search = h("input", {
+    type: "search",
+    id: "runs-search",
+    "aria-label": "search the runs",
+    placeholder: "Search: a name, a person, a state or a setting",
+  });
+  const none = h("p", { class: "pg-faint", hidden: true, role: "status" }, "No run has these words.");
+  const pages = pageButtons((to) => {
+    page = to;
+    showRows();
+  });
   const links = h("div", { class: "pg-links" });
   const full = offerToDelete(root, trigger);
   const compared = overlay();
@@ -102,12 +114,17 @@ export function runs(root, { props, trigger }) {
     head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."),
     full,
     empty,
+    h("div", { class: "pg-search pg-runs-search" }, search),
+    none,
     wrap,
+    pages.element,
     links,
     compared.element,
   );
   /** @type {Listed[]} */
   let all = [];
+  let list = freshList();
+  let page = 0;
   let sort = { key: "created", down: true };
   /** @type {string | null} */
   let chosen = null;
@@ -127,6 +144,7 @@ export function runs(root, { props, trigger }) {
     const arrow = sorted ? (sort.down ? " ↓" : " ↑") : "";
     function press() {
       sort = { key, down: sorted ? !sort.down : false };
+      page = 0;
       showHeadings();
       showRows();
     }
@@ -176,10 +194,20 @@ export function runs(root, { props, trigger }) {
   }
 
   function showRows() {
-    setChildren(body, sorted(all, sort).map(row));
+    const found = all.filter((run) => hasWords(wordsOf(run), search.value));
+    const shown = pageOf(sorted(found, sort), page);
+    page = shown.page;
+    setChildren(body, shown.rows.map(row));
+    pages.show(shown, found.length);
     empty.hidden = all.length > 0;
-    wrap.hidden = all.length === 0;
+    search.hidden = all.length === 0;
+    none.hidden = all.length === 0 || found.length > 0;
+    wrap.hidden = found.length === 0;
   }
+  search.addEventListener("input", () => {
+    page = 0;
+    showRows();
+  });
 
   /* ---- the one that is chosen ---- */
 
@@ -211,11 +239,18 @@ export function runs(root, { props, trigger }) {
   /* ---- life ---- */
 
   let timer = 0;
+  let asked = "";
   async function refresh() {
     clearTimeout(timer);
     if (visible(root)) {
       try {
-        all = await get("live/runs");
+        const asking = JSON.stringify(who());
+        if (asking !== asked) list = freshList(); // what may be seen, and is one's own, is another's
+        asked = asking;
+        const mine = list;
+        const change = await get(`live/runs?since=${encodeURIComponent(list.version)}`);
+        if (mine === list) mergeList(list, change);
+        all = [...list.runs.values()];
         const there = new Set(all.map(({ id }) => id));
         for (const id of kept.keys()) {
           if (there.has(id)) continue;
@@ -235,6 +270,33 @@ export function runs(root, { props, trigger }) {
   showHeadings();
   refresh();
   new IntersectionObserver(refresh).observe(root);
+}
+
+/**
+ * All that a search looks through.
+ * @param {Listed} run
+ */
+const wordsOf = (run) => [run.id, ...COLUMNS.map((column) => column.show(run))].join(" ");
+
+/**
+ * Buttons that turn the pages of the table, shown where there are several.
+ * @param {(page: number) => void} turn
+ */
+function pageButtons(turn) {
+  let page = 0;
+  const back = button("Previous", () => turn(page - 1));
+  const next = button("Next", () => turn(page + 1));
+  const where = h("span", { role: "status" });
+  const element = h("nav", { class: "pg-pages", "aria-label": "pages of the table", hidden: true }, back, where, next);
+  /** @param {{page: number, last: number, first: number}} shown @param {number} n */
+  function show(shown, n) {
+    page = shown.page;
+    element.hidden = shown.last === 0;
+    back.disabled = page === 0;
+    next.disabled = page === shown.last;
+    setText(where, `${number(shown.first + 1)} to ${number(Math.min(shown.first + A_PAGE, n))} of ${number(n)}`);
+  }
+  return { element, show };
 }
 
 /**
@@ -258,9 +320,29 @@ function downloads(run) {
   const link = (/** @type {string} */ name, /** @type {string} */ text) =>
     download(`live/runs/${run.id}/${name}`, { class: "pg-button" }, text, run.private);
   const explain = () => (why.textContent = why.textContent ? "" : `${run.no_family}.`);
+  /** The server writes the folder first, one at a time: the file is fetched once it is there. */
+  async function folderReady(/** @type {Event} */ event) {
+    event.preventDefault();
+    try {
+      const ready = await getAtLength(`live/runs/${run.id}/transformers.zip?ready`, (words) => {
+        why.textContent = words;
+        return why.isConnected;
+      });
+      if (!ready) return;
+      why.textContent = "";
+      link("transformers.zip", "").click();
+    } catch (error) {
+      why.textContent = messageOf(error);
+    }
+  }
   const folder = run.no_family
     ? button("transformers folder: not possible, why?", explain, { "aria-disabled": "true" })
-    : link("transformers.zip", "transformers folder (zip)");
+    : download(
+        `live/runs/${run.id}/transformers.zip`,
+        { class: "pg-button", onclick: folderReady },
+        "transformers folder (zip)",
+        false,
+      );
   return [
     h("span", {}, `${run.name}: `),
     link("weights", "weights (safetensors)"),

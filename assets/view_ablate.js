@@ -3,7 +3,7 @@
 
 import { button, h, hideTip, showTip } from "./dom.js";
 import { number, short, signed } from "./format.js";
-import { get, messageOf } from "./net.js";
+import { getAtLength, messageOf } from "./net.js";
 import { graphOf } from "./side.js";
 
 /**
@@ -37,6 +37,7 @@ export function ablate(place, side) {
   let asked = "";
   let busy = false;
   let problem = "";
+  let waiting = "";
 
   /* ---- the parts ---- */
 
@@ -96,13 +97,20 @@ export function ablate(place, side) {
     }
     if (busy || wanted === asked) return;
     busy = true;
+    const isWanted = () =>
+      side.made === "ablate" && wanted === `${side.probe?.step} ${[...side.off].join(",")} ${textPart()}`;
     try {
-      const found = await get(`${base()}&off=${encodeURIComponent(off)}`);
-      [answer, problem] = [found, found.problem || ""];
+      const found = await getAtLength(`${base()}&off=${encodeURIComponent(off)}`, (words) => {
+        waiting = words;
+        show();
+        return isWanted();
+      });
+      [answer, problem] = [found, found?.problem || ""];
     } catch (error) {
       [answer, problem] = [null, messageOf(error)];
     }
     busy = false;
+    waiting = "";
     asked = wanted;
     show();
     if (side.made === "ablate") ask(); // something else may have been switched off meanwhile
@@ -112,7 +120,11 @@ export function ablate(place, side) {
     measure.disabled = true;
     words.textContent = "Switching off one part after the other.";
     try {
-      const found = await get(base());
+      const found = await getAtLength(base(), (now) => {
+        words.textContent = now;
+        return side.made === "ablate";
+      });
+      if (!found) throw new Error("Not measured: it was no longer looked at.");
       if (found.problem) throw new Error(found.problem);
       rises = found.rises;
       const where = `on ${found.on}, at the checkpoint of step ${number(found.step)}, the nearest`;
@@ -140,7 +152,7 @@ export function ablate(place, side) {
   function results() {
     if (problem) return [h("p", { class: "pg-warning" }, problem)];
     if (!side.off.size) return [h("p", { class: "pg-faint" }, "Everything is on. Click a part to switch it off.")];
-    if (!answer) return [h("p", { class: "pg-faint" }, "Computing without it.")];
+    if (!answer) return [h("p", { class: "pg-faint" }, waiting || "Computing without it.")];
     return compared(answer);
   }
   function table() {

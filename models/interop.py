@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from models.config import ModelConfig
@@ -27,6 +26,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["UnsupportedArchitecture", "family_of", "from_transformers", "obstacles", "to_files", "to_transformers"]
+
+
+PIECE_BYTES = 2**22
+_SAFETENSORS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
 
 
 def from_transformers(hf_model: PreTrainedModel, *, block_size: int | None = None) -> GPT:
@@ -66,19 +69,53 @@ def to_transformers(gpt: GPT, *, inference: bool = False) -> PreTrainedModel:
     return hf_model.to(weight.device).train(gpt.training)
 
 
-def to_files(gpt: GPT) -> dict[str, bytes]:
-    """The files from which `AutoModelForCausalLM.from_pretrained` makes a model that computes the same.
+def to_files(config: ModelConfig, dtype: torch.dtype, weight: Callable[[str], Tensor]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The files from which `AutoModelForCausalLM.from_pretrained` makes a model that computes the same: their names, and their contents
+    piece by piece.
 
+    `weight` reads one of the parameters, by the first name that it has in the model; no more than one of them is in memory at a time.
     Needs no transformers. Raises UnsupportedArchitecture.
     """
-    dialect, gpt = _expressed(gpt, inference=True)
-    dtype = str(gpt.wte.weight.dtype).removeprefix("torch.")
-    about = {"architectures": [dialect.model_class], "model_type": dialect.family.key, "dtype": dtype}
-    config = about | _their_options(dialect, gpt.config)
-    tied = {"head.weight"} if gpt.config.tie_weights else set()
-    ours = {name: tensor for name, tensor in gpt.state_dict().items() if name not in tied}
-    tensors = {name: tensor.contiguous() for name, tensor in write_tensors(dialect, ours, gpt.config).items()}
-    return {"config.json": json.dumps(config, indent=2).encode(), "model.safetensors": save(tensors, {"format": "pt"})}
+    dialect = DIALECTS[family_of(config, inference=True)]
+    full = relaxed(config, dialect.family)
+    with torch.device("meta"):
+        given, wanted = GPT(config), GPT(full).to(dtype).state_dict()
+    first = {parameter: name for name, parameter in given.named_parameters()}
+    names = {name: first[parameter] for name, parameter in given.state_dict(keep_vars=True).items()}
+    wanted = {name: tensor for name, tensor in wanted.items() if not (full.tie_weights and name == "head.weight")}
+
+    def ours(name: str) -> Tensor:
+        if name in names:
+            return weight(names[name])
+        return torch.full(wanted[name].shape, float(name.endswith(".weight")), dtype=dtype)  # see `_filled`
+
+    def tensors() -> Iterator[bytes]:
+        yield _safetensors_header(write_tensors(dialect, wanted, full))
+        for name in wanted:
+            for tensor in write_tensors(dialect, {name: ours(name)}, full).values():
+                yield from _bytes_of(tensor.to(dtype))
+
+    about = {"architectures": [dialect.model_class], "model_type": dialect.family.key, "dtype": str(dtype).removeprefix("torch.")}
+    yield "config.json", iter([json.dumps(about | _their_options(dialect, full), indent=2).encode()])
+    yield "model.safetensors", tensors()
+
+
+def _safetensors_header(tensors: Mapping[str, Tensor]) -> bytes:
+    """The beginning of a safetensors file with these tensors, which are written after it in this order."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _SAFETENSORS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes_of(tensor: Tensor) -> Iterator[bytes]:
+    """The numbers of a tensor as bytes, in pieces."""
+    for piece in tensor.contiguous().flatten().view(torch.uint8).split(PIECE_BYTES):
+        yield piece.numpy().tobytes()
 
 
 def _expressed(gpt: GPT, inference: bool) -> tuple[Dialect, GPT]:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground.data import hub, tales
+from playground.data import fetching, hub, tales
 from playground.data.config import TEXTS, UPLOAD, DataConfig
 from playground.data.errors import CorpusError
 from playground.data.hub import HUB
-from playground.system.files import publish
+from playground.system.files import making, publish
 
 TALES_CHARS = 1_200_000
 SLICE_CHARS = 8_000_000
@@ -156,7 +156,11 @@ def fetch(source: str, root: Path, max_chars: int, progress: Progress | None = N
         return
     known = BUILT_IN.get(source, Source("", wanted=None))
     wanted = known.wanted or hub.HubText.parse(source)
-    found = hub.fetch(wanted, min(max_chars, SLICE_CHARS) if source in BUILT_IN else max_chars, progress)
+    at_most = min(max_chars, SLICE_CHARS) if source in BUILT_IN else max_chars
+    folder = root / "corpora"
+    folder.mkdir(parents=True, exist_ok=True)
+    with making(folder, "fetched") as aside:
+        found = fetching.fetch(wanted, at_most, aside / "text", progress)
     text = known.clean(found.text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     if known.sha256 not in (None, digest):

@@ -404,7 +404,7 @@ def _put_in_place(made: Path, folder: Path) -> None:
 
 
 def _read_tokenizer(folder: Path) -> Tokenizer:
-    return tokenizers.load((folder / "tokenizer.json").read_text())
+    return tokenizers.load_file(folder / "tokenizer.json")
 
 
 def _read_about(config: DataConfig, folder: Path) -> About:

@@ -49,6 +49,7 @@ MAX_LISTED = 200
 ANSWER_BYTES = 64 * 2**20  # of the longest list of files that is read
 TABLE_BYTES = 64 * 2**20  # read of tables for one text at most, beside 4 bytes a character
 WINDOW_BYTES = 64 * 2**10, 8 * 2**20  # of one range: at first, doubling up to the largest
+BATCH_ROWS = 16  # of a table that are decoded at a time: each may be as long as a text
 CONNECT_S = 3.0  # for each of a host's addresses, of which there can be eight
 TIMEOUT_S = 10.0  # without a byte
 RETRIES = 1  # of a broken connection, from where it broke
@@ -564,11 +565,11 @@ def _of_parquet(remote: _Remote, field: str | None) -> Iterator[object]:
         texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_floating, types.is_null)
         if not any(is_such(kind) for is_such in texts):
             raise CorpusError(f"{remote.name}: the column {_shown(name)} holds {str(kind)[:60]}, not text; choose another column")
-        for batch in file.iter_batches(batch_size=64, columns=[name], use_threads=False):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name], use_threads=False):
             yield from batch.column(0).to_pylist()
-    except CorpusError:
+    except (CorpusError, MemoryError):
         raise
-    except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         if remote.failure is not None:
             raise remote.failure from None
         raise CorpusError(f"{remote.name} is not a Parquet file that can be read ({type(error).__name__}); choose another file") from error

@@ -9,7 +9,9 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -281,6 +283,17 @@ def load(saved: str) -> Tokenizer:
             f"this tokenizer.json holds no tokenizer of this playground: it is not what a {tokenizer.kind} tokenizer is saved as"
         )
     return tokenizer
+
+
+def load_file(path: Path) -> Tokenizer:
+    """As `load`, of a file: parsed once for as long as it stays the same file. Raises OSError too."""
+    about = path.stat()
+    return _of_file(path, (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns))
+
+
+@lru_cache(maxsize=16)
+def _of_file(path: Path, identity: tuple[int, ...]) -> Tokenizer:
+    return load(path.read_text())
 
 
 def distinct(text: str) -> str:

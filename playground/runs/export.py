@@ -1,15 +1,27 @@
-"""Exports a checkpoint as a zip of a folder that `transformers` loads. Imports torch only for the export itself."""
+"""Exports a checkpoint as a zip of a folder that `transformers` loads. Imports torch only for the export itself.
+
+A zip is written to ROOT/exports, tensor by tensor, and sent from there; a few are kept for a while.
+"""
 
 from __future__ import annotations
 
-import io
+import contextlib
+import time
 import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from models.config import ModelConfig
 from models.families import closest
-from playground.data.tokenizers import hub_files
+from playground.data import tokenizers
 from playground.runs import sampler
+from playground.runs.folder import RunFolder
+from playground.system.files import publish_by
+from playground.training import paths
+from playground.training.errors import CheckpointError
+
+KEPT, KEPT_S = 3, 600.0
 
 
 def why_not(config: ModelConfig) -> str:
@@ -20,14 +32,54 @@ def why_not(config: ModelConfig) -> str:
     return f"no family of transformers computes this; the closest is {family.title}, but " + "; ".join(map(str, problems))
 
 
-def transformers_zip(root: Path, run_id: str, step: int | None, folder: str) -> bytes:
-    """The zip: config, weights and tokenizer in one folder. Raises NoSuchRun, CheckpointError, UnsupportedArchitecture."""
+def transformers_zip(root: Path, run_id: str, step: int, name: str, report: Callable[[float | None, str], None]) -> Path:
+    """The zip of a checkpoint, with config, weights and tokenizer in a folder `name`; written anew unless it is kept. It may be removed
+    after `KEPT_S`: open it at once. Raises NoSuchRun, CheckpointError, UnsupportedArchitecture, OSError."""
+    path = root / "exports" / f"{name}-{sampler.stamp(root, run_id, step)}.zip"
+    _clear(path.parent, keep=path)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        publish_by(path, partial(_write, root, run_id, step, name, report))
+    return path
+
+
+def _write(root: Path, run_id: str, step: int, name: str, report: Callable[[float | None, str], None], target: str) -> None:
+    folder = RunFolder(root, run_id)
+    weights = paths.weights(folder.checkpoints, step)
+    whole, done = max(1, weights.stat().st_size), 0
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file, pieces in _files(folder, weights):
+            with archive.open(f"{name}/{file}", "w", force_zip64=True) as entry:
+                for piece in pieces:
+                    entry.write(piece)
+                    done += len(piece)
+                    report(min(1.0, done / whole), "writing the folder")
+
+
+def _files(folder: RunFolder, weights: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+    import torch
+    from safetensors import SafetensorError, safe_open
+
     from models.interop import to_files
 
-    loaded = sampler.load(root, run_id, step)
-    files = to_files(loaded.model) | {name: text.encode() for name, text in hub_files(loaded.tokenizer).items()}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in files.items():
-            archive.writestr(f"{folder}/{name}", data)
-    return buffer.getvalue()
+    try:
+        with safe_open(weights, framework="pt") as file:
+            dtypes = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+            dtype = dtypes[file.get_slice("wte.weight").get_dtype()]
+            yield from to_files(folder.read_config().model, dtype, file.get_tensor)
+    except FileNotFoundError:
+        raise CheckpointError("this checkpoint has just been thinned out; choose another one") from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights.name} is damaged or not a checkpoint of this model ({error})") from None
+    for file, text in tokenizers.hub_files(tokenizers.load_file(folder.tokenizer)).items():
+        yield file, iter([text.encode()])
+
+
+def _clear(folder: Path, keep: Path) -> None:
+    """Remove the zips that are old, and the oldest where there are too many. Whoever is reading one goes on."""
+    others = [path for path in folder.glob("*.zip") if path != keep]
+    with contextlib.suppress(FileNotFoundError):
+        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for number, path in enumerate(others, start=1):
+            if number >= KEPT or time.time() - path.stat().st_mtime > KEPT_S:
+                path.unlink()

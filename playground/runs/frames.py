@@ -26,22 +26,20 @@ def metrics(db: Store, run_ids: Sequence[str]) -> pd.DataFrame:
     `val_loss` is. `seconds` of training, `tokens` trained on, accuracies as shares. Each row is of one of these three kinds; the columns
     of the other two are empty.
     """
-    return pd.DataFrame(_rows(db, run_ids), columns=list(COLUMNS))
+    return tidy({run_id: db.events(run_id, kinds=KINDS) for run_id in run_ids})
 
 
-def metrics_csv(db: Store, run_id: str) -> bytes:
-    """The same of one run, as a CSV file."""
-    return to_csv(_rows(db, [run_id]), COLUMNS)
-
-
-def _rows(db: Store, run_ids: Sequence[str]) -> list[dict]:
-    return [_tidy(run_id, row) for run_id in run_ids for row in db.events(run_id, kinds=KINDS)]
+def tidy(rows: Mapping[str, Iterable[Row]]) -> pd.DataFrame:
+    """The same of some rows of those kinds, by run id."""
+    lines = [_tidy(run_id, row) for run_id, some in rows.items() for row in some]
+    return pd.DataFrame(lines, columns=[*COLUMNS, "smoothed_loss"] if any("smoothed_loss" in line for line in lines) else list(COLUMNS))
 
 
 def _tidy(run_id: str, row: Row) -> dict:
     body = row.body
     if row.kind == "progress":
         values = {name: body[name] for name in ("tokens", "seconds", "grad_norm", "lr", "tokens_per_s")} | {"train_loss": body["loss"]}
+        values |= {"smoothed_loss": body["smoothed_loss"]} if "smoothed_loss" in body else {}
     elif row.kind == "validation":
         values = {"seconds": body["seconds"], "held_out_tokens": body["n_tokens"], "whole_split": body["whole"]}
         values |= {"bits_per_byte": body.get("bits_per_byte"), "val_loss" if body["whole"] else "eval_loss": body["loss"]}
@@ -52,8 +50,17 @@ def _tidy(run_id: str, row: Row) -> dict:
     return {"run_id": run_id, "step": row.step, **values}
 
 
+def metrics_csv(db: Store, run_id: str) -> Iterator[str]:
+    """The same of one run as a CSV in chunks."""
+    yield _lines([COLUMNS])
+    last = 0
+    while rows := db.events(run_id, after=last, kinds=KINDS, limit=POINTS_AT_A_TIME):
+        last = rows[-1].id
+        yield _lines([line.get(name) for name in COLUMNS] for line in (_tidy(run_id, row) for row in rows))
+
+
 MEASURED = ("run_id", "step", "tokens", "seconds", "quantity", "node", "layer", "head", "value")
-AT_A_TIME = 50
+AT_A_TIME, POINTS_AT_A_TIME = 50, 2000  # probes are large
 
 
 def measures_csv(db: Store, run_id: str) -> Iterator[str]:
@@ -76,7 +83,7 @@ def _measured(run_id: str, row: Row) -> Iterator[tuple]:
                     yield run_id, row.step, row.body["tokens"], row.body["seconds"], quantity, node, layer, head, value
 
 
-def _lines(rows: Iterable[tuple]) -> str:
+def _lines(rows: Iterable[Sequence]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -9,6 +9,8 @@ import base64
 import math
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,14 @@ from playground.runs.folder import RunFolder
 from playground.runs.sampler import Loaded
 from playground.training.errors import CheckpointError
 
+TOKENS_A_TURN, TOKENS_A_CHUNK = 5, 1024  # written, and read for a loss, in one turn: others wait for its end
 ABLATION_TOKENS, ABLATION_EVERY = 60, 4  # tokens of a sample; of the held-out sample every fourth passage or example
 
+Measured = tuple[int, Probe[np.ndarray]]  # a probe, after its step
 Turn = Callable[[Callable[[], Any]], Any]  # schedules a function: calls it when its turn comes and returns its result
 
 
-def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Probe[np.ndarray]] | None:
+def recorded(root: Path, run_id: str, step: int, text: str) -> Measured | None:
     """The newest kept probe of this text at `step` or before it; None where there is none. Imports no torch."""
     folder = RunFolder(root, run_id)
     at = max((kept for kept in folder.probe_steps(text) if kept <= step), default=None)
@@ -47,7 +51,7 @@ def recorded(root: Path, run_id: str, step: int, text: str) -> tuple[int, Probe[
     return at, Probe(values, tensors)
 
 
-def computed(root: Path, run_id: str, step: int | None, text: str) -> tuple[int, Probe[np.ndarray]]:
+def computed(root: Path, run_id: str, step: int | None, text: str) -> Measured:
     """The probe on any text at a checkpoint (None: the newest), and its step.
 
     Computed in this process from the checkpoint; the run itself is not disturbed. Raises as `sample` does.
@@ -82,37 +86,41 @@ def reprobe(
             publish_probe(folder.path, step, turn(lambda at=loaded: _measured(at, text)), text)
 
 
-def ablate(root: Path, run_id: str, step: int | None, off: str, text: str) -> dict:
+def ablate(root: Path, run_id: str, step: int | None, off: str, text: str, turn: Turn = at_once) -> dict:
     """Ablate the parts `off` (`layer:2,head:1.3`, counted from 1) of a checkpoint: the loss in nats per token on the probe
     text and on some held-out data (None where those are not on this machine), and a sampled text, each `before` and
-    `after`. Raises as `sample` does, and ConfigError for parts that the model lacks."""
+    `after`. Takes many short turns. Raises as `sample` does, and ConfigError for parts that the model lacks."""
     from playground.inside.ablation import parse_parts, without
 
     step = sampler.newest(root, run_id) if step is None else step
-    loaded = sampler.load(root, run_id, step)
-    model, parts = deepcopy(loaded.model), parse_parts(off, loaded.model.config)
-    ids, held_out = probe_tokens(loaded, text), _held_out(root, run_id)
-    before = _abilities(model, loaded.tokenizer, ids, held_out)
+    loaded = turn(lambda: sampler.load(root, run_id, step))
+    ids, parts = probe_tokens(loaded, text), parse_parts(off, loaded.model.config)
+    model, held_out = turn(lambda: deepcopy(loaded.model)), turn(lambda: _held_out(root, run_id))
+    before = _abilities(model, loaded.tokenizer, ids, held_out, turn)
     with without(model, parts):
-        after = _abilities(model, loaded.tokenizer, ids, held_out)
+        after = _abilities(model, loaded.tokenizer, ids, held_out, turn)
     return {"step": step, "off": [str(part) for part in parts], "before": before, "after": after}
 
 
-def worth(root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_once) -> dict:
+def worth(
+    root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_once, report: Callable[[float | None, str], None] | None = None
+) -> dict:
     """Ablate each part alone: how much the loss rises without it, in nats per token on some held-out data (on the probe
-    text where those are not on this machine). Each part takes one `turn`. Raises as `sample` does."""
+    text where those are not on this machine). Takes many short turns. Raises as `sample` does."""
     from playground.inside.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
-    loaded = sampler.load(root, run_id, step)
-    model, held_out = deepcopy(loaded.model), _held_out(root, run_id)
+    loaded = turn(lambda: sampler.load(root, run_id, step))
     ids = probe_tokens(loaded, text)
+    model, held_out = turn(lambda: deepcopy(loaded.model)), turn(lambda: _held_out(root, run_id))
 
     def loss() -> float | None:
-        return turn(lambda: _loss(model, ids) if held_out is None else _chunks_loss(model, held_out))
+        return _loss(model, ids, turn) if held_out is None else _chunks_loss(model, held_out, turn)
 
-    whole, rises = loss(), {}
-    for part in parts_of(model.config):
+    whole, rises, parts = loss(), {}, parts_of(model.config)
+    for i, part in enumerate(parts):
+        if report is not None:
+            report(i / len(parts), f"switching off part {i + 1} of {len(parts)}")
         with without(model, [part]):
             rises[str(part)] = loss()
     rises = {part: None if whole is None or each is None else each - whole for part, each in rises.items()}
@@ -133,7 +141,7 @@ def _measured(loaded: Loaded, text: str) -> Probe[Any]:
     return measure(deepcopy(loaded.model), probe_tokens(loaded, text), repeats=Repeats.of(loaded.config, loaded.tokenizer))
 
 
-def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None) -> dict:
+def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None, turn: Turn) -> dict:
     """Losses in nats per token, and a short sample, always with the same seed."""
     import torch
 
@@ -141,39 +149,44 @@ def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list
 
     decoder = tokenizers.StreamDecoder(tokenizer)
     prompt = ids[: max(1, len(ids) // 2)].tolist()
+    choices = generate(model, prompt, max_new_tokens=ABLATION_TOKENS, temperature=0.8, generator=torch.Generator().manual_seed(0))
+    text = ""
     try:
-        choices = list(generate(model, prompt, max_new_tokens=ABLATION_TOKENS, temperature=0.8, generator=torch.Generator().manual_seed(0)))
-        text = "".join(decoder.push(choice.token) for choice in choices)
+        while some := turn(lambda: list(islice(choices, TOKENS_A_TURN))):
+            text += "".join(decoder.push(choice.token) for choice in some)
     except FloatingPointError:
         text = ""
     return {
-        "probe_loss": _loss(model, ids),
-        "held_out_loss": None if held_out is None else _chunks_loss(model, held_out),
+        "probe_loss": _loss(model, ids, turn),
+        "held_out_loss": None if held_out is None else _chunks_loss(model, held_out, turn),
         "prompt": tokenizer.decode(prompt),
         "text": text,
     }
 
 
-def _loss(model: Any, ids: np.ndarray) -> float | None:
+def _loss(model: Any, ids: np.ndarray, turn: Turn) -> float | None:
     """Cross-entropy of (T,) ids, each predicted from those before it; None for a single one."""
     import torch
 
     if len(ids) < 2:
         return None
     tokens = torch.from_numpy(ids.astype(np.int64))
-    return _chunks_loss(model, [(tokens[None, :-1], tokens[None, 1:])])
+    return _chunks_loss(model, [(tokens[None, :-1], tokens[None, 1:])], turn)
 
 
-def _chunks_loss(model: Any, chunks: list) -> float | None:
-    """Cross-entropy over chunks of (B, T) inputs and targets; None where it is no finite number."""
+def _chunks_loss(model: Any, chunks: list, turn: Turn) -> float | None:
+    """Cross-entropy over chunks of (B, T) inputs and targets, one turn each; None where it is no finite number."""
     import torch
     import torch.nn.functional as F
 
+    def nats_of(inputs: Any, targets: Any) -> float:
+        with torch.no_grad():
+            return F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="sum").item()
+
     nats, n_tokens = 0.0, 0
-    with torch.no_grad():
-        for inputs, targets in chunks:
-            nats += F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="sum").item()
-            n_tokens += int((targets >= 0).sum())
+    for inputs, targets in chunks:
+        nats += turn(partial(nats_of, inputs, targets))
+        n_tokens += int((targets >= 0).sum())
     loss = nats / max(1, n_tokens)
     return loss if math.isfinite(loss) else None
 
@@ -190,7 +203,8 @@ def _held_out(root: Path, run_id: str) -> list | None:
     except (CorpusError, OSError):
         return None
     chunks = data.sample(config.width, device("cpu"), ABLATION_EVERY)
-    return [(chunk.inputs, chunk.targets) for chunk in chunks]
+    rows = max(1, TOKENS_A_CHUNK // config.width)
+    return [pair for chunk in chunks for pair in zip(chunk.inputs.split(rows), chunk.targets.split(rows), strict=True)]
 
 
 def as_json(step: int, probe: Probe[np.ndarray], tokenizer: Tokenizer, maps: bool = True) -> dict:

@@ -121,7 +121,7 @@ def load(root: Path, run_id: str, step: int | None) -> Loaded:
     step, there = newest(root, run_id) if step is None else step, steps(root, run_id)
     if step not in there:
         raise CheckpointError(f"run {run_id} has no checkpoint at step {step}; there are {_listing(there)}")
-    return _load(root, run_id, step, _stamp(root, run_id, step))
+    return _load(root, run_id, step, stamp(root, run_id, step))
 
 
 def first_token(tokenizer: Tokenizer) -> int:
@@ -147,7 +147,7 @@ def parse_sampling(values: dict) -> SampleConfig:
     return parse(SampleConfig, values)
 
 
-def _stamp(root: Path, run_id: str, step: int) -> int:
+def stamp(root: Path, run_id: str, step: int) -> int:
     """Changes when a resumed run writes a checkpoint of this step anew. Raises CheckpointError."""
     try:
         return paths.info(RunFolder(root, run_id).checkpoints, step).stat().st_mtime_ns
@@ -162,7 +162,7 @@ def _load(root: Path, run_id: str, step: int, stamp: int) -> Loaded:
     folder = RunFolder(root, run_id)
     config = folder.read_config()
     model = load_model(config.model, paths.weights(folder.checkpoints, step))
-    return Loaded(model, tokenizers.load(folder.tokenizer.read_text()), config)
+    return Loaded(model, tokenizers.load_file(folder.tokenizer), config)
 
 
 def _listing(there: list[int]) -> str:

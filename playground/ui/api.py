@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import gradio as gr
 import orjson
 from gradio.events import api
 
@@ -16,10 +17,12 @@ from models.knobs import ConfigError, Problem
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import MAX_PROBE_TEXT
 from playground.data import tokenizers
-from playground.runs import frames, lookup, sampler, store, uploads
+from playground.runs import frames, sampler, store, uploads
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, refusals_as_errors
+from playground.ui.reading import reader_of, unread_by, while_read
+from playground.web.looking import PROGRAM_PATIENCE_S
 from playground.web.status import Statuses
 from playground.workers.supervisor import Supervisor
 
@@ -108,20 +111,25 @@ class Endpoints:
 
     def sample(
         self, run_id: str, prompt: str = "", step: int | None = None, max_new_tokens: int = 200, temperature: float = 0.8,
-        top_k: int | None = None, top_p: float | None = None, seed: int = 1, owner_key: str = "",
+        top_k: int | None = None, top_p: float | None = None, seed: int = 1, owner_key: str = "", request: gr.Request | None = None,
     ) -> Iterator[dict]:  # fmt: skip
-        """Stream sampled tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`, the likeliest others."""
+        """Stream sampled tokens: each answer holds one token's `text`, `token`, `probability` and `runners_up`, the likeliest others.
+        Of one visitor only the newest stream is written, for as long as it is read."""
         with refusals_as_errors():
             config = sampler.parse_sampling(
                 {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             )
             run = self._run(run_id, owner_key)
             written = sampler.sample(self.root, run.id, sampler.parse_step(step), _text(prompt, "prompt", MAX_TEXT), config)
-            for token in self.services.computing.stream(written):
-                yield {
+            tokens = self.services.computing.stream(written, reader_of(self._visitor(owner_key), request))
+            told = (
+                {
                     "text": token.text, "token": token.token, "probability": token.probability,
                     "runners_up": [list(pair) for pair in token.runners_up],
-                }  # fmt: skip
+                }
+                for token in tokens
+            )  # fmt: skip
+            yield from while_read(told, unread_by(request))
 
     def upload_text(self, text: str, owner_key: str = "") -> dict:
         """Store a text to train on. Returns its `source`, for `data.source` of a config, and the `owner_key` that can delete it (a new
@@ -151,8 +159,9 @@ class Endpoints:
         with refusals_as_errors():
             run = self._run(run_id, owner_key)
             step, text = sampler.parse_step(step), _text(text, "text", MAX_PROBE_TEXT)
-            at, seen = self.services.computing.run_soon(lambda: lookup.computed(self.root, run.id, step, text))
-            tokenizer = tokenizers.load(RunFolder(self.root, run.id).tokenizer.read_text())
+            at = sampler.newest(self.root, run.id) if step is None else step
+            at, seen = self.services.looking.probe(run, at, text, self._visitor(owner_key), PROGRAM_PATIENCE_S)
+            tokenizer = tokenizers.load_file(RunFolder(self.root, run.id).tokenizer)
             maps = seen.tensors["attention"].astype(float).round(4).tolist()
             tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
             return {"step": at, "tokens": tokens, "attention": maps, "values": seen.values}
@@ -164,7 +173,8 @@ class Endpoints:
             run = self._run(run_id, owner_key)
             step, off = sampler.parse_step(step), _text(off, "off", MAX_PARTS)
             text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
-            return self.services.computing.run_soon(lambda: lookup.ablate(self.root, run.id, step, off, text))
+            at = sampler.newest(self.root, run.id) if step is None else step
+            return self.services.looking.ablation(run, at, off, text, self._visitor(owner_key), PROGRAM_PATIENCE_S)
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the

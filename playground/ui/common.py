@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import gradio as gr
 from gradio.context import LocalContext
@@ -17,6 +18,7 @@ from playground.runs.access import Access, Visitor
 from playground.runs.store import Store
 from playground.web.computing import Computing
 from playground.web.errands import Errands
+from playground.web.looking import Looking
 from playground.web.origin import address_of
 from playground.web.refusals import REFUSALS, code_of
 from playground.workers.admission import CannotDo
@@ -55,6 +57,10 @@ class Services:
     def limits(self) -> Settings:
         """The settings with the limits that the host has set meanwhile."""
         return self.supervisor.limits()
+
+    @cached_property
+    def looking(self) -> Looking:
+        return Looking(self.settings.root, self.computing)
 
     @property
     def audience(self) -> Audience:

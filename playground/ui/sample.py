@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import gradio as gr
 
 from models.knobs import Knobs
 from playground.runs import sampler, store
+from playground.runs.access import Visitor
 from playground.runs.sampler import SampleConfig
 from playground.ui import form
 from playground.ui.common import EVENT, Services, refusals_as_toasts
 from playground.ui.panel import Panel
+from playground.ui.reading import reader_of, unread_by, while_read
+from playground.web.computing import Superseded
 from playground.workers.admission import CannotDo
 
 UPDATE_EVERY_S = 0.05
@@ -79,30 +83,37 @@ class Sample:
         choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
         return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
 
-    def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, *values) -> Iterator[dict]:
+    def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, request: gr.Request, *values) -> Iterator[dict]:
         """Stream sampled text; the page gets all tokens so far, about twenty times a second."""
         with refusals_as_toasts():
-            if not run_id:
-                yield {"prompt": "", "tokens": [], "state": "empty"}
-                return
-            flat = {spec.path.removeprefix("sample."): value for spec, value in zip(self.specs, values, strict=True)}
-            config = sampler.parse_sampling(flat)
-            prompt = prompt if isinstance(prompt, str) else ""
-            if len(prompt) > MAX_PROMPT:
-                raise CannotDo(f"the prompt has {len(prompt):,} characters; use at most {MAX_PROMPT:,}")
-            tokens: list = []
-            shown = time.monotonic()
-            run, root, wanted_step = self._seen(kept, run_id), self.services.settings.root, sampler.parse_step(step)
-            note = sampler.note_on(run, sampler.newest(root, run.id) if wanted_step is None else wanted_step)
-            about = {"prompt": prompt, "wanted": config.max_new_tokens, "note": note}
-            yield about | {"tokens": [], "state": "writing"}
-            written = sampler.sample(root, run.id, wanted_step, prompt, config)
-            for token in self.services.computing.stream(written):
-                tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
-                if time.monotonic() - shown > UPDATE_EVERY_S:
-                    shown = time.monotonic()
-                    yield about | {"tokens": list(tokens), "state": "writing"}
-            yield about | {"tokens": tokens, "state": "done"}
+            answers = self._written(self.services.visitor(kept), run_id, step, prompt, request, values)
+            with contextlib.suppress(Superseded):  # the panel shows what is written now
+                yield from while_read(answers, unread_by(request))
+
+    def _written(
+        self, visitor: Visitor, run_id: str | None, step: str | None, prompt: str, request: gr.Request, values: Sequence
+    ) -> Generator[dict]:  # fmt: skip
+        if not run_id:
+            yield {"prompt": "", "tokens": [], "state": "empty"}
+            return
+        flat = {spec.path.removeprefix("sample."): value for spec, value in zip(self.specs, values, strict=True)}
+        config = sampler.parse_sampling(flat)
+        prompt = prompt if isinstance(prompt, str) else ""
+        if len(prompt) > MAX_PROMPT:
+            raise CannotDo(f"the prompt has {len(prompt):,} characters; use at most {MAX_PROMPT:,}")
+        tokens: list = []
+        shown = time.monotonic()
+        run, root, wanted_step = self.services.access.run(str(run_id), visitor), self.services.settings.root, sampler.parse_step(step)
+        note = sampler.note_on(run, sampler.newest(root, run.id) if wanted_step is None else wanted_step)
+        about = {"prompt": prompt, "wanted": config.max_new_tokens, "note": note}
+        yield about | {"tokens": [], "state": "writing"}
+        written = sampler.sample(root, run.id, wanted_step, prompt, config)
+        for token in self.services.computing.stream(written, reader_of(visitor, request)):
+            tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
+            if time.monotonic() - shown > UPDATE_EVERY_S:
+                shown = time.monotonic()
+                yield about | {"tokens": list(tokens), "state": "writing"}
+        yield about | {"tokens": tokens, "state": "done"}
 
     def _seen(self, kept: object, run_id: object) -> store.Run:
         """The run, if the visitor may see it. Raises NoSuchRun, also for somebody else's private run."""

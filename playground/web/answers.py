@@ -5,7 +5,7 @@ Imports torch only where something is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,15 +18,15 @@ from playground.inside.findings import findings as found_in
 from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import frames, lookup, sampler
 from playground.runs.folder import RunFolder
-from playground.runs.store import NoSuchRun, Run, Store
+from playground.runs.points import MOST, Points, thinned
+from playground.runs.store import NoSuchRun, Row, Run, Store
 from playground.system.files import text_hash
 from playground.training.events import defaults
 from playground.web import plots
-from playground.web.computing import Computing
 from playground.web.errands import Errands
 from playground.web.status import training_flops
 
-MAX_EVENTS = 20_000
+MAX_EVENTS, MANY_EVENTS = 20_000, 1000  # in one answer, and from how many on its points are thinned
 NOT_SHOWN = ("by_group",)  # what a page draws nothing of
 GONE = orjson.dumps({"gone": True})
 
@@ -40,8 +40,9 @@ def delta(db: Store, status: Callable[[Run], dict], run_id: str, generation: int
     if run.generation != generation:
         cursor = 0
     rows = db.events(run_id, after=cursor, limit=MAX_EVENTS)
+    shown = rows if len(rows) < MANY_EVENTS else _thinned(rows, db.count_events(run_id))
     events: dict[str, dict[str, list]] = {}
-    for row in rows:
+    for row in shown:
         columns = events.setdefault(row.kind, {"step": []})
         columns["step"].append(row.step)
         for name, value in (defaults(row.kind) | row.body).items():
@@ -60,14 +61,26 @@ def delta(db: Store, status: Callable[[Run], dict], run_id: str, generation: int
     )
 
 
-def overlay(db: Store, run_ids: Sequence[str], x: str, y: str) -> bytes:
+def _thinned(rows: Sequence[Row], n_all: int) -> list[Row]:
+    """The rows with fewer points of progress, so that a run of `n_all` rows has about as many as a screen can show."""
+    progress = [row for row in rows if row.kind == "progress"]
+    kept = {row.id for row in thinned(progress, max(2, MOST * len(rows) // max(n_all, MOST)))}
+    return [row for row in rows if row.kind != "progress" or row.id in kept]
+
+
+def overlay(db: Store, points: Points, run_ids: Sequence[str], x: str, y: str) -> bytes:
     """A figure of several runs' curves over one axis, for plotly in the browser."""
     runs = {run_id: db.run(run_id) for run_id in run_ids}
     names = {run_id: run.name for run_id, run in runs.items()}
     costs = {run_id: training_flops(run.readable_config) for run_id, run in runs.items() if run.readable_config is not None}
     floors = {row.body["floor"] for run_id in run_ids for row in db.events(run_id, kinds=("facts",))}
     floor = floors.pop() if len(floors) == 1 else None
-    return (plots.overlay(frames.metrics(db, run_ids), names, costs, x, y, floor).to_json() or "null").encode()
+    frame = frames.tidy({run_id: _in_order(points.of(run)) for run_id, run in runs.items()})
+    return (plots.overlay(frame, names, costs, x, y, floor).to_json() or "null").encode()
+
+
+def _in_order(rows: Mapping[str, Sequence[Row]]) -> list[Row]:
+    return sorted((row for some in rows.values() for row in some), key=lambda row: row.id)
 
 
 def architecture(root: Path, run_id: str) -> bytes:
@@ -93,8 +106,10 @@ def probes(root: Path, db: Store, errands: Errands, run_id: str, text: str | Non
     return orjson.dumps(answer | {"busy": None if errand is None else {"share": errand.share, "words": errand.words}})
 
 
-def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, text: str | None, maps: bool) -> bytes:
-    """The probe at `step` or the last one before it, as recorded or computed now; null where there is none yet."""
+def probe(
+    root: Path, db: Store, computed: Callable[[int, str], lookup.Measured], run_id: str, step: int, text: str | None, maps: bool
+) -> bytes:
+    """The probe at `step` or the last one before it, as recorded or `computed(step, text)`; null where there is none yet."""
     run, folder = db.run(run_id), RunFolder(root, run_id)
     text = run.probe_text if text is None else text
     if text is None:
@@ -103,27 +118,19 @@ def probe(root: Path, db: Store, computing: Computing, run_id: str, step: int, t
     there = [kept for kept in sampler.steps(root, run_id) if kept <= step]
     # A text that the run no longer records has probes up to some step only: compute from a later checkpoint instead.
     if there and (found is None or (text != run.probe_text and found[0] < there[-1])):
-        found = computing.run_soon(lambda: lookup.computed(root, run_id, there[-1], text))
+        found = computed(there[-1], text)
     if found is None:
         return b"null"
-    tokenizer = tokenizers.load(folder.tokenizer.read_text())
+    tokenizer = tokenizers.load_file(folder.tokenizer)
     return orjson.dumps(lookup.as_json(*found, tokenizer, maps), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def ablation(root: Path, db: Store, computing: Computing, run_id: str, step: int, off: str | None, text: str | None) -> bytes:
-    """The ablation of the parts `off` of a checkpoint; where that is None, of each part alone."""
-    text = text or db.run(run_id).probe_text or ""
-    if off is not None:
-        return orjson.dumps(computing.run_soon(lambda: lookup.ablate(root, run_id, step, off, text)))
-    with computing.at_length():
-        return orjson.dumps(lookup.worth(root, run_id, step, text, computing.run_soon))
-
-
-def findings(root: Path, db: Store, run_id: str) -> bytes:
+def findings(root: Path, db: Store, points: Points, run: Run) -> bytes:
     """What is remarkable about a run so far, in plain words."""
-    config = RunFolder(root, run_id).read_config()
-    rows: dict[str, list[dict]] = {kind: [] for kind in ("progress", "validation", "probe", "facts")}
-    for row in db.events(run_id, kinds=rows):
-        rows[row.kind].append(row.body | {"step": row.step})
-    facts = rows["facts"][-1] if rows["facts"] else None
-    return orjson.dumps(found_in(History(config, rows["progress"], rows["validation"], rows["probe"], facts)))
+    config, rows = RunFolder(root, run.id).read_config(), points.of(run)
+    told = {kind: [row.body | {"step": row.step} for row in rows[kind]] for kind in ("progress", "validation")}
+    rare: dict[str, list[dict]] = {"probe": [], "facts": []}
+    for row in db.events(run.id, kinds=rare):
+        rare[row.kind].append(row.body | {"step": row.step})
+    facts = rare["facts"][-1] if rare["facts"] else None
+    return orjson.dumps(found_in(History(config, told["progress"], told["validation"], rare["probe"], facts)))

@@ -10,9 +10,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeVar
 
+from playground.web.computing import Busy
+
 FRESH_S = 0.15
+PATIENCE_S = 5.0  # of those who wait while another thread computes the same
 
 T = TypeVar("T")
 
@@ -20,13 +24,14 @@ T = TypeVar("T")
 class Cache:
     """One thread computes an answer while others wait for it; it stays valid for `fresh_s`. Holds about `size` answers at most."""
 
-    def __init__(self, fresh_s: float = FRESH_S, size: int = 256):
-        self.fresh_s, self.size = fresh_s, size
+    def __init__(self, fresh_s: float = FRESH_S, size: int = 256, patience_s: float = PATIENCE_S):
+        self.fresh_s, self.size, self.patience_s = fresh_s, size, patience_s
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple, tuple[float, Future]] = OrderedDict()
 
     def get(self, key: tuple, compute: Callable[[], T]) -> T:
-        """The answer under this key, or what `compute` returns or raises."""
+        """The answer under this key, or what `compute` returns or raises. Raises Busy where another thread computes it for longer than
+        `patience_s`."""
         with self._lock:
             now = time.monotonic()
             since, future = self._kept.get(key, (now, None))
@@ -41,7 +46,12 @@ class Cache:
                 future.set_result(compute())
             except BaseException as error:
                 future.set_exception(error)
-        return future.result()
+        try:
+            return future.result(self.patience_s)
+        except FutureTimeout:
+            if future.done():  # a TimeoutError of the computation
+                raise
+            raise Busy("others have asked for the same, which takes long; try again in a moment") from None
 
     def _forget(self, now: float) -> None:
         """Drop expired answers, oldest first, because an answer may be large."""

@@ -13,13 +13,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from playground.config.settings import Settings
 
-MAX_WAITING, PATIENCE_S, MAX_STREAMS = 4, 10.0, 16
+PATIENCE_S, MAX_STREAMS = 60.0, 16
+LEFT_S = 120.0  # a stream that nobody asks for more of for so long has been left; longer than one turn may take
 A_LITTLE_S = 0.05
 MOST_REST_S = 1.0
 BUSY = "others are looking into models right now; try again in a moment"
@@ -33,64 +36,78 @@ class Busy(Exception):
     code = "busy"
 
 
+class Superseded(Busy):
+    """The same visitor has begun another stream."""
+
+    code = "superseded"
+
+
+@dataclass
+class Stream:
+    """A stream that holds a place. `touched_at`: when its reader last asked for more of it."""
+
+    touched_at: float = field(default_factory=time.monotonic)
+
+
 class Computing:
     """The computations of one app, first come, first served; `nice` is the nice value of the thread, `others` tells how many runs
     train."""
 
     def __init__(
-        self, nice: int = Settings.nice, waiting: int = MAX_WAITING, patience_s: float = PATIENCE_S, others: Callable[[], int] = lambda: 0
+        self, nice: int = Settings.nice, patience_s: float = PATIENCE_S, others: Callable[[], int] = lambda: 0, left_s: float = LEFT_S
     ):
-        self.patience_s, self.others, self._rested_at = patience_s, others, float("-inf")
-        self._thread, self._long = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,)), threading.Lock()
-        self._places, self._streams = threading.Semaphore(waiting + 1), threading.Semaphore(MAX_STREAMS)
+        self.patience_s, self.left_s, self.others, self._rested_at = patience_s, left_s, others, float("-inf")
+        self._thread = ThreadPoolExecutor(1, "computing", initializer=_settle, initargs=(nice,))
+        self._lock, self._streams = threading.Lock(), dict[Hashable, Stream]()
 
     def run(self, do: Callable[[], T]) -> T:
-        """What `do` returns or raises; waits for its turn without a limit."""
+        """What `do` returns or raises; waits for its turn without a limit, so no thread of the server may call it."""
         return self._thread.submit(self._fairly, do).result()
 
     def run_soon(self, do: Callable[[], T]) -> T:
-        """As `run`, for a request that occupies a thread of the server while it waits: raises Busy where too many wait already,
-        or its turn does not come within `patience_s`."""
-        if not self._places.acquire(blocking=False):
-            raise Busy(BUSY)
-        begun = threading.Event()
-
-        def begin() -> T:
-            begun.set()
-            return do()
-
+        """As `run`, for a thread of the server: raises Busy where it takes longer than `patience_s`, the wait for its turn included."""
+        coming = self._thread.submit(self._fairly, do)
         try:
-            coming = self._thread.submit(self._fairly, begin)
-            if not begun.wait(self.patience_s) and coming.cancel():
-                raise Busy(BUSY)
-            return coming.result()
-        finally:
-            self._places.release()
+            return coming.result(self.patience_s)
+        except FutureTimeout:
+            if coming.done():  # a TimeoutError of its own
+                raise
+            coming.cancel()
+            raise Busy(BUSY) from None
 
-    def stream(self, items: Iterator[T]) -> Iterator[T]:
-        """The items of an iterator, computed in short turns, so that others get theirs in between. Raises Busy where too many
-        streams are open, and what the iterator raises."""
-        if not self._streams.acquire(blocking=False):
-            raise Busy(f"{MAX_STREAMS} models are writing at this moment; try again when one is done")
+    def stream(self, items: Iterator[T], who: Hashable = None) -> Iterator[T]:
+        """The items of an iterator, computed in short turns, so that others get theirs in between. `who` reads them, None for somebody
+        else each time: the newest stream of a reader ends the one before with Superseded. Raises Busy where too many streams are open,
+        or no turn comes in time, and what the iterator raises."""
+        key = object() if who is None else who
+        mine = self._opened(key)
         try:
             error = None
             while error is None:
-                some, error = self.run(lambda: _a_little(items))
-                yield from some
+                mine.touched_at = time.monotonic()
+                some, error = self.run_soon(lambda: _a_little(items))
+                for item in some:
+                    if self._streams.get(key) is not mine:
+                        raise Superseded("this was ended by a newer text of yours; one is written at a time")
+                    mine.touched_at = time.monotonic()
+                    yield item
             if not isinstance(error, StopIteration):
                 raise error
         finally:
-            self._streams.release()
+            with self._lock:
+                if self._streams.get(key) is mine:
+                    del self._streams[key]
 
-    @contextlib.contextmanager
-    def at_length(self) -> Iterator[None]:
-        """For work that takes many turns in a row, one such at a time. Raises Busy where another is under way."""
-        if not self._long.acquire(blocking=False):
-            raise Busy(BUSY)
-        try:
-            yield
-        finally:
-            self._long.release()
+    def _opened(self, key: Hashable) -> Stream:
+        """A place for a stream: that of the reader's stream before, else a free one. One that nobody asks for more of is free."""
+        with self._lock:
+            if key not in self._streams and len(self._streams) >= MAX_STREAMS:
+                long_ago = time.monotonic() - self.left_s
+                self._streams = {each: stream for each, stream in self._streams.items() if stream.touched_at > long_ago}
+                if len(self._streams) >= MAX_STREAMS:
+                    raise Busy(f"{MAX_STREAMS} models are writing at this moment; try again when one is done")
+            stream = self._streams[key] = Stream()
+            return stream
 
     def _fairly(self, do: Callable[[], T]) -> T:
         """One turn of the thread. Before the next one it sleeps for as long as this one computed, times the number of runs that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -9,10 +10,16 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from models.knobs import ConfigError
 from playground.runs import export, frames, sampler
+from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
 from playground.training import paths
 from playground.training.errors import CheckpointError
+from playground.web.errands import Errands
+
+MOST_EXPORTS, EXPORTS_EACH = 8, 2
+EXPORT_PATIENCE_S = 5.0  # a program's download succeeds at once where it takes no longer
+UNHEARD_S = 15.0
 
 
 def weights(root: Path, run: Run, step: int) -> Response:
@@ -25,14 +32,22 @@ def weights(root: Path, run: Run, step: int) -> Response:
     return FileResponse(path, filename=f"{file_name(run)}-{path.name}", media_type="application/octet-stream")
 
 
-def transformers(root: Path, run: Run, step: int) -> Response:
-    """A checkpoint as a folder that transformers loads, if it has a model family with this architecture."""
-    name = file_name(run)
-    try:
-        data = export.transformers_zip(root, run.id, None if step < 0 else step, name)
-    except (CheckpointError, ConfigError) as error:
-        raise HTTPException(404, str(error)) from None
-    return Response(data, media_type="application/zip", headers=_named(f"{name}.zip"))
+class Exports:
+    """The exports of one app: one is written at a time, and the others wait in line."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.line = Errands(1, MOST_EXPORTS, each=EXPORTS_EACH, unheard_s=UNHEARD_S, kept_s=0.0, noun="folders are being written")
+
+    def transformers(self, run: Run, step: int, visitor: Visitor, patience_s: float = EXPORT_PATIENCE_S) -> FileResponse:
+        """A checkpoint as a folder that transformers loads, if it has a model family with this architecture. Raises Underway."""
+        name, step = file_name(run), sampler.newest(self.root, run.id) if step < 0 else step
+        write = partial(export.transformers_zip, self.root, run.id, step, name)
+        try:
+            path = self.line.answer((run.id, run.generation, step), write, visitor.id, patience_s)
+        except (CheckpointError, ConfigError) as error:
+            raise HTTPException(404, str(error)) from None
+        return FileResponse(path, filename=f"{name}.zip", media_type="application/zip")
 
 
 def measures(db: Store, run: Run) -> Response:
@@ -42,7 +57,7 @@ def measures(db: Store, run: Run) -> Response:
 
 def metrics(db: Store, run: Run) -> Response:
     """The curves, one line per recorded point."""
-    return Response(frames.metrics_csv(db, run.id), media_type="text/csv", headers=_named(f"{file_name(run)}.csv"))
+    return StreamingResponse(frames.metrics_csv(db, run.id), media_type="text/csv", headers=_named(f"{file_name(run)}.csv"))
 
 
 def config(root: Path, run: Run) -> Response:

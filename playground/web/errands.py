@@ -1,6 +1,7 @@
 """Background jobs: work that takes longer than a request may. It runs once, in a thread, and clients poll until it is done.
 
-Requests for the same work share one errand. Knows nothing of what the work is.
+Requests for the same work share one errand, and wait in line for it with others. No request waits longer than it says, and only a few
+wait at all, because each occupies a thread of the server meanwhile. Knows nothing of what the work is.
 """
 
 from __future__ import annotations
@@ -9,54 +10,96 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 PATIENCE_S = 0.6
 AT_ONCE, AT_MOST = 2, 60
 KEPT_S = 60.0
+LISTENING = 8  # requests that may wait for an end at the same time; the others are told at once how far the work is
 
-Report = Callable[[float | None, str], None]
+
+class Report(Protocol):
+    """What work says of itself: the part that is done, None if unknown, and in words what it does. Raises Unheard where the work is
+    no longer wanted, which ends it."""
+
+    def __call__(self, share: float | None, words: str, /) -> None: ...
 
 
 @dataclass
 class Errand:
-    """`share`: the part that is done, None if unknown; `words`: what is being done, for people."""
+    """`share`: the part that is done, None if unknown; `words`: what is being done, for people. `who` began it."""
 
     share: float | None = None
     words: str = "waiting for its turn"
+    who: Hashable = None
+    answer: Any = None
     error: Exception | None = None
+    begun: bool = False
+    listeners: int = 0
     done: threading.Event = field(default_factory=threading.Event)
+    asked_at: float = field(default_factory=time.monotonic)
     ended_at: float = float("inf")
 
 
 class TooManyErrands(OSError):
-    """The app has as many errands as it may have."""
+    """The app has as many errands as it may have, or one person has."""
 
     code = "busy"
 
 
-class Errands:
-    """The errands of one app: at most `AT_ONCE` at work, and at most `AT_MOST` in all."""
+class Underway(Exception):
+    """An answer is not ready yet: `share` as of its errand, `place` its place in line, 0 once it is being worked on."""
 
-    def __init__(self) -> None:
-        self._lock, self._turns = threading.Lock(), threading.Semaphore(AT_ONCE)
+    code = "underway"
+
+    def __init__(self, share: float | None, words: str, place: int):
+        super().__init__(f"{words}; ask again in a moment" if not place else f"number {place} in line; ask again in a moment")
+        self.share, self.words, self.place = share, words, place
+
+
+class Unheard(Exception):
+    """Nobody has asked for this work for a while."""
+
+    code = "unheard"
+
+
+class Errands:
+    """The errands of one app: at most `at_once` at work, and at most `at_most` in all, `each` of them begun by one person. One that
+    nobody has asked about for `unheard_s` is dropped, or ended at its next report. What was answered is kept for `kept_s`."""
+
+    def __init__(
+        self, at_once: int = AT_ONCE, at_most: int = AT_MOST, *, each: int | None = None, unheard_s: float = float("inf"),
+        kept_s: float = KEPT_S, noun: str = "data sets are being prepared",
+    ):  # fmt: skip
+        self.at_most, self.each, self.unheard_s, self.kept_s, self.noun = at_most, each, unheard_s, kept_s, noun
+        self._lock, self._turns = threading.Lock(), threading.Semaphore(at_once)
+        self._listening = threading.Semaphore(LISTENING)
         self._running: dict[Hashable, Errand] = {}
 
     def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S) -> Errand | None:
         """Begin `do(report)`, or join it where it has begun. Returns None if it is done within `patience_s`, else the errand.
         Raises TooManyErrands, and what `do` raised: once, and then a new call begins anew."""
-        with self._lock:
-            errand = self._running.get(key)
-            if errand is None:
-                self._make_room()
-                errand = self._running[key] = Errand()
-                threading.Thread(target=self._run, args=(errand, do), daemon=True).start()
-        return self._settled(key, errand, patience_s)
+        return self._settled(key, self._begun(key, do, None), patience_s)
+
+    def answer(self, key: Hashable, do: Callable[[Report], Any], who: Hashable = None, patience_s: float = PATIENCE_S) -> Any:
+        """What `do(report)` returns, begun now or earlier. Raises Underway where it is not there within `patience_s`; TooManyErrands,
+        also where `who` has begun as many as one may; and what `do` raised, as `go`."""
+        errand = self._begun(key, do, who)
+        if not self._ends(errand, patience_s):
+            raise Underway(errand.share, errand.words, self._place(errand))
+        if errand.error is not None:
+            self._drop(key, errand)
+            raise errand.error
+        return errand.answer
 
     def about(self, key: Hashable) -> Errand | None:
         """As `go`, for an errand that is running or has just ended; None where there is none."""
         with self._lock:
             errand = self._running.get(key)
-        return None if errand is None else self._settled(key, errand, 0.0)
+        if errand is None:
+            return None
+        errand.asked_at = time.monotonic()
+        return self._settled(key, errand, 0.0)
 
     def forget(self, key: Hashable) -> None:
         """Drop an errand that has ended but whose end was not fetched, so that the next `go` begins anew."""
@@ -64,32 +107,76 @@ class Errands:
             if key in self._running and self._running[key].done.is_set():
                 del self._running[key]
 
-    def _make_room(self) -> None:
-        """Drop errands that ended a while ago and whose end was never fetched."""
-        long_ago = time.monotonic() - KEPT_S
-        self._running = {key: errand for key, errand in self._running.items() if errand.ended_at > long_ago}
-        if len(self._running) >= AT_MOST:
-            raise TooManyErrands(f"{len(self._running)} data sets are being prepared at once; try again in a moment")
+    def _begun(self, key: Hashable, do: Callable[[Report], object], who: Hashable) -> Errand:
+        with self._lock:
+            errand = self._running.get(key)
+            if errand is None or time.monotonic() - errand.ended_at > self.kept_s:
+                self._running.pop(key, None)
+                self._make_room(who)
+                errand = self._running[key] = Errand(who=who)
+                threading.Thread(target=self._run, args=(key, errand, do), daemon=True).start()
+            errand.asked_at = time.monotonic()
+        return errand
 
-    def _settled(self, key: Hashable, errand: Errand, patience_s: float) -> Errand | None:
-        if not errand.done.wait(patience_s):
-            return errand
+    def _make_room(self, who: Hashable) -> None:
+        """Drop errands that ended a while ago and whose end was never fetched, or that were answered and are kept."""
+        long_ago = time.monotonic() - self.kept_s
+        self._running = {key: errand for key, errand in self._running.items() if errand.ended_at > long_ago}
+        underway = [errand for errand in self._running.values() if not errand.done.is_set()]
+        answered = [key for key, errand in self._running.items() if errand.done.is_set()]
+        if len(underway) >= self.at_most:
+            raise TooManyErrands(f"{len(underway)} {self.noun} at once; try again in a moment")
+        if self.each is not None and sum(errand.who == who for errand in underway) >= self.each:
+            raise TooManyErrands(f"{self.each} of your questions are still being answered; try again in a moment")
+        for key in answered[: max(0, len(self._running) - self.at_most + 1)]:
+            del self._running[key]
+
+    def _ends(self, errand: Errand, patience_s: float) -> bool:
+        """Whether an errand has ended, or ends within `patience_s`. Where too many wait already, this does not wait."""
+        if errand.done.is_set() or not self._listening.acquire(blocking=False):
+            return errand.done.is_set()
+        with self._lock:
+            errand.listeners += 1
+        try:
+            return errand.done.wait(patience_s)
+        finally:
+            with self._lock:
+                errand.listeners, errand.asked_at = errand.listeners - 1, time.monotonic()
+            self._listening.release()
+
+    def _place(self, errand: Errand) -> int:
+        with self._lock:
+            waiting = [each for each in self._running.values() if not each.begun]
+        return waiting.index(errand) + 1 if errand in waiting else 0
+
+    def _drop(self, key: Hashable, errand: Errand) -> None:
         with self._lock:
             if self._running.get(key) is errand:  # another thread that waited may have begun it anew already
                 del self._running[key]
+
+    def _settled(self, key: Hashable, errand: Errand, patience_s: float) -> Errand | None:
+        if not self._ends(errand, patience_s):
+            return errand
+        self._drop(key, errand)
         if errand.error is not None:
             raise errand.error
         return None
 
-    def _run(self, errand: Errand, do: Callable[[Report], object]) -> None:
+    def _run(self, key: Hashable, errand: Errand, do: Callable[[Report], object]) -> None:
         def report(share: float | None, words: str) -> None:
             errand.share, errand.words = share, words
+            if not errand.listeners and time.monotonic() - errand.asked_at > self.unheard_s:
+                raise Unheard(f"nobody has asked for this for {self.unheard_s:g} s; ask again")
 
         try:
             with self._turns:
-                do(report)
+                errand.begun = True
+                report(errand.share, "at work")
+                errand.answer = do(report)
         except Exception as error:  # raised again in the thread that asks
             errand.error = error
         finally:
-            errand.ended_at = time.monotonic()
+            errand.begun, errand.ended_at = True, time.monotonic()
+            if isinstance(errand.error, Unheard):
+                self._drop(key, errand)
             errand.done.set()

@@ -48,7 +48,7 @@ def overlay(
         label, cost = escape(name), flops_per_token.get(run_id, math.nan)
         if y == "loss":
             figure.add_scatter(
-                x=_axis(train, train, x, cost), y=smooth(_column(train, "train_loss")).tolist(), name=label, legendgroup=run_id,
+                x=_axis(train, train, x, cost), y=_smoothed(train), name=label, legendgroup=run_id,
                 mode="lines", line={"color": colour, "width": 1.3},
                 hovertemplate="%{y:.3f} nats per token, training<extra>" + label + "</extra>",
             )  # fmt: skip
@@ -70,6 +70,11 @@ def overlay(
 def smooth(values: pd.Series, span: int = 10) -> pd.Series:
     """Exponential moving average over about `span` points."""
     return pd.Series(values.ewm(span=span, adjust=True).mean())
+
+
+def _smoothed(train: pd.DataFrame) -> list:
+    """The smoothed training loss: as it came with thinned points, or over the points that are there."""
+    return (train["smoothed_loss"] if "smoothed_loss" in train else smooth(_column(train, "train_loss"))).tolist()
 
 
 # pandas says of neither of the two which type it is.

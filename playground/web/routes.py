@@ -6,9 +6,9 @@ Answers are bytes, computed once for all who ask the same thing at about the sam
 
 from __future__ import annotations
 
+import gzip
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import orjson
@@ -24,21 +24,26 @@ from playground.config.settings import Settings
 from playground.runs import disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.folder import RunFolder
+from playground.runs.points import Points
 from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
 from playground.training.errors import CheckpointError
 from playground.web import answers, downloads, plots, status
 from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
-from playground.web.errands import Errands
+from playground.web.errands import PATIENCE_S, Errands, TooManyErrands, Underway, Unheard
+from playground.web.listing import Listing
+from playground.web.looking import Looking
 from playground.web.origin import address_of
 from playground.web.refusals import code_of
 from playground.web.status import Statuses
 from playground.workers.audience import Audience
 
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
-OBSERVED_S = 2.5
+OBSERVED_S, LISTED_S = 2.5, 0.5  # how old an answer may be
+COMPRESSED_FROM, COMPRESSION = 2000, 1  # bytes, and the level of gzip
 MAX_OVERLAY = 12
+MAX_PARTS = 2000  # characters of what is switched off
 NEWEST = 10**12  # beyond every step
 
 
@@ -46,14 +51,17 @@ class Routes:
     """One method per route: it parses the request, checks access, and answers, perhaps from the cache. Writes nothing."""
 
     def __init__(
-        self, settings: Settings, db: Store, *, errands: Errands | None = None, computing: Computing | None = None,
-        access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None,
+        self, settings: Settings, db: Store, *, errands: Errands | None = None,
+        access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None, looking: Looking | None = None,
     ):  # fmt: skip
         self.settings, self.root, self.db = settings, settings.root, db
-        self.errands, self.computing, self.scale = errands or Errands(), computing or Computing(), scale or disk.Scale(settings.root)
+        self.errands, self.scale = errands or Errands(), scale or disk.Scale(settings.root)
+        self.points = Points(db)
+        self.exports = downloads.Exports(settings.root)
+        self.looking = looking or Looking(settings.root, Computing())
         self.access, self.audience = access or Access(db), audience or Audience()
-        self.cache, self._observed = Cache(), Cache(OBSERVED_S)
-        self.statuses = Statuses(db, self.limits)
+        self.cache, self._observed, self._fresh = Cache(), Cache(OBSERVED_S), Cache(LISTED_S)
+        self.statuses, self.listing = Statuses(db, self.limits), Listing(self._list)
 
     def app(self, *more: Route) -> Starlette:
         return Starlette(
@@ -77,7 +85,8 @@ class Routes:
             ],
             exception_handlers={
                 NoSuchRun: _refusal(404), CheckpointError: _refusal(404), ConfigError: _refusal(422), NotAllowed: _refusal(403),
-                StoreBusy: _refusal(503), Busy: _refusal(503), OSError: _refusal(500), HTTPException: _wrong,
+                StoreBusy: _later, Busy: _later, TooManyErrands: _later, Underway: _later, Unheard: _later, OSError: _refusal(500),
+                HTTPException: _wrong,
             },
         )  # fmt: skip
 
@@ -103,12 +112,15 @@ class Routes:
     # All runs.
 
     def list(self, request: Request) -> Response:
-        """All runs that the visitor may see, newest first, with what differs from their preset."""
-        visitor, known = self.visitor(request), self.cache.get(("list",), self._list)
-        return _json(orjson.dumps([told | {"mine": visitor.is_owner_of(run)} for run, told in known if visitor.may_see(run)]))
+        """All runs that the visitor may see, newest first, with what differs from their preset; with `since`, a version or empty, only
+        what has changed after it, and the version of now."""
+        visitor, since = self.visitor(request), request.query_params.get("since")
+        self._fresh.get(("list",), self.listing.refresh)
+        told = self.listing.all(visitor) if since is None else self.listing.since(visitor, since[:60])
+        return _json(orjson.dumps(told), request)
 
-    def _list(self) -> list[tuple[Run, dict]]:
-        return [(run, status.in_list(run, self.statuses.of(run))) for run in self.db.runs()]
+    def _list(self) -> Iterator[tuple[Run, dict]]:
+        return ((run, status.in_list(run, self.statuses.of(run))) for run in self.db.runs())
 
     def me(self, request: Request) -> Response:
         """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""
@@ -132,7 +144,7 @@ class Routes:
                 raise HTTPException(400, f"{name} is one of {', '.join(known)}")
         for run_id in wanted:
             self.access.run(run_id, self.visitor(request))
-        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, wanted, x, y)))
+        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, self.points, wanted, x, y)), request)
 
     # One run.
 
@@ -144,7 +156,9 @@ class Routes:
             return _json(answers.GONE)  # no error, because the page keeps polling
         key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
         self.audience.looked(run_id)
-        return _json(self.cache.get(("run", *key), lambda: answers.delta(self.db, self.statuses.of, *key, self.audience.poll_ms())))
+        return _json(
+            self.cache.get(("run", *key), lambda: answers.delta(self.db, self.statuses.of, *key, self.audience.poll_ms())), request
+        )
 
     def graph(self, request: Request) -> Response:
         """The architecture, and what is measured at its nodes."""
@@ -158,19 +172,22 @@ class Routes:
 
     def probe(self, request: Request) -> Response:
         """The probe at `step` or the last before it (left out: the newest), of the run's probe text or of `text`."""
-        run_id, step = self._run(request).id, _whole(request, "step", -1)
-        key = run_id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
-        see = partial(answers.probe, self.root, self.db, self.computing, *key)
-        return _json(self.cache.get(("probe", *key), lambda: _or_problem(see)))
+        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
+        key = run.id, step if step >= 0 else NEWEST, _text(request), "maps" in request.query_params
+        computed = lambda step, text: self.looking.probe(run, step, text, visitor)  # noqa: E731
+        see = lambda: _or_problem(lambda: answers.probe(self.root, self.db, computed, *key))  # noqa: E731
+        whose = visitor.id if _text(request) else ""  # a refusal may be meant for one visitor
+        return _json(self.cache.get(("probe", whose, *key), see))
 
     def ablate(self, request: Request) -> Response:
         """The ablation of the parts `off` of a checkpoint; without `off`, of each part alone."""
-        run_id, step = self._run(request).id, _whole(request, "step", -1)
-        newest = sampler.newest(self.root, run_id)
-        nearest = newest if step < 0 else min(sampler.steps(self.root, run_id), key=lambda kept: abs(kept - step))
-        key = run_id, nearest, request.query_params.get("off"), _text(request)
-        ablate = partial(answers.ablation, self.root, self.db, self.computing, *key)
-        return _json(self.cache.get(("ablate", *key), lambda: _or_problem(ablate)))
+        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
+        newest = sampler.newest(self.root, run.id)
+        nearest = newest if step < 0 else min(sampler.steps(self.root, run.id), key=lambda kept: abs(kept - step))
+        off, text = request.query_params.get("off"), _text(request) or run.probe_text or ""
+        if off is None:
+            return _json(_or_problem(lambda: orjson.dumps(self.looking.worth(run, nearest, text, visitor))))
+        return _json(_or_problem(lambda: orjson.dumps(self.looking.ablation(run, nearest, off[:MAX_PARTS], text, visitor))))
 
     def findings(self, request: Request) -> Response:
         """What is remarkable about a run so far, in plain words."""
@@ -178,7 +195,7 @@ class Routes:
         # The findings of a run that has ended do not change.
         version = int(time.monotonic() / OBSERVED_S) if run.state in store.ACTIVE else run.step
         key = run.id, run.state in store.ACTIVE, run.generation, version
-        return _json(self._observed.get(key, lambda: answers.findings(self.root, self.db, run.id)))
+        return _json(self._observed.get(key, lambda: answers.findings(self.root, self.db, self.points, run)))
 
     def measures(self, request: Request) -> Response:
         return downloads.measures(self.db, self._run(request))
@@ -187,7 +204,12 @@ class Routes:
         return downloads.weights(self.root, self._run(request), _whole(request, "step", -1))
 
     def transformers(self, request: Request) -> Response:
-        return downloads.transformers(self.root, self._run(request), _whole(request, "step", -1))
+        """The zip; with `ready`, whether it is there by now, for a page that asks until it is."""
+        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
+        if "ready" not in request.query_params:
+            return self.exports.transformers(run, step, visitor)
+        self.exports.transformers(run, step, visitor, PATIENCE_S)
+        return _json(b'{"ready": true}')
 
     def metrics(self, request: Request) -> Response:
         return downloads.metrics(self.db, self._run(request))
@@ -196,8 +218,13 @@ class Routes:
         return downloads.config(self.root, self._run(request))
 
 
-def _json(data: bytes) -> Response:
-    return Response(data, media_type="application/json", headers={"Cache-Control": "no-store"})
+def _json(data: bytes, request: Request | None = None) -> Response:
+    """An answer in JSON; with the request, compressed where it is long and the client can read that."""
+    headers = {"Cache-Control": "no-store"}
+    if request is not None and len(data) > COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        data = gzip.compress(data, COMPRESSION, mtime=0)
+    return Response(data, media_type="application/json", headers=headers)
 
 
 def _whole(request: Request, name: str, default: int) -> int:
@@ -231,6 +258,14 @@ def _refusal(status: int) -> Callable[[Request, Exception], Response]:
         return JSONResponse({"error": known or str(error), "code": code_of(error)}, status)
 
     return answer
+
+
+def _later(request: Request, error: Exception) -> Response:
+    """Answers that this cannot be had now, and how far it is where it is being worked on."""
+    about = {"share": error.share, "words": error.words, "place": error.place} if isinstance(error, Underway) else {}
+    headers = {"Retry-After": "1" if about else "5", "Cache-Control": "no-store"}
+    is_page = about and PAGE_HEADER in request.headers  # a page asks again by itself, and browsers report a 503 as an error
+    return JSONResponse({"error": str(error), "code": code_of(error)} | about, 202 if is_page else 503, headers)
 
 
 def _wrong(request: Request, error: Exception) -> Response:

@@ -92,8 +92,8 @@ class Statuses:
 
 
 def in_list(run: Run, status: dict) -> dict:
-    """A run's status as the list of runs shows it, with its config in words."""
-    return status | about_config(run.readable_config)
+    """A run's status as the list of runs shows it: with its config in words, without its probe text."""
+    return {name: value for name, value in status.items() if name != "probe_text"} | about_config(run.readable_config)
 
 
 def places(db: Store, settings: Settings) -> Queue:

@@ -1,9 +1,12 @@
 """Converted models against their originals in `transformers`: logits, gradients, attention maps, and the way back."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from safetensors.torch import load
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -11,7 +14,7 @@ from models.config import ModelConfig
 from models.dialects import DIALECTS
 from models.families import FAMILIES, FOLLOWS, closest, effective, family_of, obstacles, relaxed, windows
 from models.gpt import GPT
-from models.interop import UnsupportedArchitecture, from_transformers, read_tensors, to_transformers
+from models.interop import UnsupportedArchitecture, from_transformers, read_tensors, to_files, to_transformers
 from models.knobs import ConfigError, parse
 from models.presets import ARCHITECTURES
 from playground.inside.hooks import traced
@@ -342,6 +345,28 @@ def test_neighbouring_pairs_become_halves_and_halves_neighbours_with_qk_norms_to
         gpt = drawn(config)
         idx = torch.randint(V, (2, config.block_size))
         assert off(to_transformers(gpt)(idx).logits, gpt(idx)) < 1e-5
+
+
+SHARED = {"share_layers": True, "norm_gain": False, "dropout": 0.1}
+
+
+@pytest.mark.parametrize(("preset", "changes"), [*((preset, {}) for preset in FAMILY_OF_PRESET), ("nanogpt", SHARED)])
+def test_written_piece_by_piece_the_files_are_those_of_transformers(preset, changes, monkeypatch):
+    """One parameter after the other, each read once: a model never lies in memory as a whole."""
+    monkeypatch.setattr("models.interop.PIECE_BYTES", 1000)
+    gpt = drawn(ARCHITECTURES[preset].config.model_copy(update=changes))
+    own, asked = dict(gpt.named_parameters()), []
+    files, longest = {}, {}
+    for name, pieces in to_files(gpt.config, torch.float32, lambda name: asked.append(name) or own[name].detach()):
+        pieces = list(pieces)
+        files[name], longest[name] = b"".join(pieces), max(map(len, pieces[1:]), default=0)
+    assert set(asked) == own.keys() and (changes or len(asked) == len(own)) and longest["model.safetensors"] == 1000
+    theirs, found = to_transformers(gpt, inference=True), load(files["model.safetensors"])
+    wanted = {name: tensor for name, tensor in theirs.state_dict().items() if name in found}
+    assert wanted.keys() == found.keys() and [name for name in found if not torch.equal(found[name], wanted[name])] == []
+    assert set(theirs.state_dict()) - found.keys() <= {"lm_head.weight"}
+    config = json.loads(files["config.json"])
+    assert config["architectures"] == [type(theirs).__name__] and config["dtype"] == "float32"
 
 
 def test_the_context_is_the_models_or_what_was_asked_for():

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from playground.web.cache import Cache
+from playground.web.computing import Busy
 
 
 def test_old_answers_are_not_kept():
@@ -38,3 +39,21 @@ def test_a_failure_is_not_kept():
     with pytest.raises(ZeroDivisionError):
         cache.get(("k",), lambda: 1 / 0)
     assert cache.get(("k",), lambda: b"fine") == b"fine"
+
+
+def test_whoever_waits_too_long_for_another_is_told():
+    cache, inside, release = Cache(fresh_s=5, patience_s=0.1), threading.Event(), threading.Event()
+
+    def compute() -> bytes:
+        inside.set()
+        release.wait(20)
+        return b"x"
+
+    thread = threading.Thread(target=lambda: cache.get(("k",), compute))
+    thread.start()
+    assert inside.wait(20)
+    with pytest.raises(Busy):
+        cache.get(("k",), compute)
+    release.set()
+    thread.join(20)
+    assert cache.get(("k",), compute) == b"x"

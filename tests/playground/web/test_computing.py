@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from playground.web.computing import A_LITTLE_S, MAX_STREAMS, Busy, Computing
+from playground.web.computing import A_LITTLE_S, MAX_STREAMS, Busy, Computing, Superseded
 from tests.patience import still
 
 
@@ -32,30 +32,30 @@ def test_what_goes_wrong_reaches_whoever_asked():
     assert computing.run(lambda: "goes on") == "goes on"
 
 
-def test_only_a_few_wait_for_a_turn_and_the_others_are_told():
-    computing, inside, results = Computing(waiting=1, patience_s=0.3), threading.Event(), []
+def test_a_thread_of_the_server_waits_no_longer_than_it_may():
+    computing, inside, release, done = Computing(patience_s=0.2), threading.Event(), threading.Event(), []
 
     def work() -> None:
         inside.set()
-        time.sleep(0.6)
-        results.append("done")
+        release.wait(20)
+        done.append("work")
 
     def ask() -> None:
-        try:
+        with pytest.raises(Busy):
             computing.run_soon(work)
-        except Busy:
-            results.append("busy")
+        done.append("told")
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    threads[0].start()
-    inside.wait()
-    for thread in threads[1:]:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(results) == ["busy", "busy", "busy", "done"], "one loses patience, two find no place"
-    computing.run_soon(lambda: results.append("free again"))
-    assert results[-1] == "free again"
+    asker = threading.Thread(target=ask)
+    asker.start()
+    assert inside.wait(20)
+    asker.join(20)
+    assert done == ["told"], "its own work takes too long"
+    with pytest.raises(Busy):
+        computing.run_soon(lambda: done.append("never"))
+    release.set()
+    computing.run(lambda: None)
+    assert done == ["told", "work"], "what nobody waits for any more is not begun"
+    assert computing.run_soon(lambda: "free again") == "free again"
 
 
 def test_those_who_wait_for_long_answers_have_their_turns_in_between():
@@ -79,8 +79,8 @@ def test_those_who_wait_for_long_answers_have_their_turns_in_between():
 
 def test_quick_items_come_in_one_turn():
     computing, turns = Computing(), []
-    run = computing.run
-    computing.run = lambda do: (turns.append(1), run(do))[1]
+    run = computing.run_soon
+    computing.run_soon = lambda do: (turns.append(1), run(do))[1]
     assert list(computing.stream(iter(range(100)))) == list(range(100))
     assert len(turns) == 1
 
@@ -112,6 +112,30 @@ def test_streams_are_limited_and_a_place_is_free_again_after_one_that_was_left()
         next(computing.stream(iter([1])))
     streams[0].close()
     assert list(computing.stream(iter([1, 2]))) == [1, 2]
+
+
+def test_the_newest_stream_of_a_reader_ends_the_one_before():
+    computing = Computing()
+    old, other = computing.stream(itertools.count(), "ada"), computing.stream(itertools.count(), "ben")
+    assert (next(old), next(other)) == (0, 0)
+    new = computing.stream(itertools.count(), "ada")
+    assert next(new) == 0
+    with pytest.raises(Superseded, match="one is written at a time"):
+        next(old)
+    assert (next(new), next(other)) == (1, 1)
+
+
+def test_streams_that_nobody_asks_for_more_of_cannot_close_the_door():
+    """A reader who is gone may leave a generator behind that is neither pulled nor closed."""
+    computing = Computing(left_s=0.5)
+    left = [computing.stream(iter(range(3))) for _ in range(MAX_STREAMS)]
+    assert [next(stream) for stream in left] == [0] * MAX_STREAMS
+    with pytest.raises(Busy, match="16 models are writing"):
+        next(computing.stream(iter([1])))
+    time.sleep(0.6)
+    assert list(computing.stream(iter([1, 2]))) == [1, 2]
+    with pytest.raises(Superseded):
+        next(left[0])
 
 
 def test_closing_forgets_what_waits():

@@ -1,11 +1,12 @@
 """Errands: done once for all who ask, a few at a time, and what went wrong is told."""
 
+import contextlib
 import threading
 import time
 
 import pytest
 
-from playground.web.errands import AT_ONCE, Errands, TooManyErrands
+from playground.web.errands import AT_ONCE, LISTENING, Errands, TooManyErrands, Underway
 
 
 class Work:
@@ -64,23 +65,23 @@ def test_patience_is_no_longer_than_the_work(errands):
 
 
 def test_whoever_asks_for_the_same_joins(errands, until):
-    """Ten at once: one does it, all hear of its end."""
+    """Several at once: one does it, all hear of its end."""
     work, heard = Work(), []
 
     def ask():
         heard.append(errands.go("key", work, patience_s=20))
 
-    threads = [threading.Thread(target=ask) for _ in range(10)]
+    threads = [threading.Thread(target=ask) for _ in range(LISTENING)]
     for thread in threads:
         thread.start()
     until(lambda: work.begun == 1, "its beginning")
     errand = errands.go("key", work, patience_s=0.0)
     assert errand is errands.about("key") is not None
-    until(lambda: waiting(errand) == 10, "all ten")
+    until(lambda: waiting(errand) == LISTENING, "all of them")
     work.let_go.set()
     for thread in threads:
         thread.join(20)
-    assert heard == [None] * 10 and work.begun == 1
+    assert heard == [None] * LISTENING and work.begun == 1
 
 
 def test_another_key_is_another_errand(errands):
@@ -185,9 +186,8 @@ def test_an_error_gives_its_turn_back(errands):
     assert errands.go("key", lambda report: None) is None
 
 
-def test_no_more_than_so_many_are_taken_on(monkeypatch):
-    monkeypatch.setattr("playground.web.errands.AT_MOST", 3)
-    errands, gate = Errands(), threading.Event()
+def test_no_more_than_so_many_are_taken_on():
+    errands, gate = Errands(at_most=3), threading.Event()
     try:
         for key in "abc":
             assert errands.go(key, lambda report: gate.wait(10), patience_s=0) is not None
@@ -198,11 +198,108 @@ def test_no_more_than_so_many_are_taken_on(monkeypatch):
         gate.set()
 
 
-def test_what_ended_a_while_ago_makes_room(monkeypatch):
-    monkeypatch.setattr("playground.web.errands.AT_MOST", 1)
-    monkeypatch.setattr("playground.web.errands.KEPT_S", 0.0)
-    errands, ran = Errands(), threading.Event()
+def test_what_ended_a_while_ago_makes_room():
+    errands, ran = Errands(at_most=1, kept_s=0.0), threading.Event()
     errands.go("never asked about again", lambda report: ran.set(), patience_s=0)
     assert ran.wait(10)
     time.sleep(0.1)
     assert errands.go("another", lambda report: None, patience_s=10) is None
+
+
+def test_an_answer_is_computed_once_and_kept_for_those_who_come_later():
+    errands, asked = Errands(kept_s=20), []
+    for _ in range(3):
+        assert errands.answer("key", lambda report: asked.append(1) or "found", patience_s=20) == "found"
+    assert asked == [1]
+    forgetful = Errands(kept_s=0.0)
+    assert [forgetful.answer(key, lambda report, key=key: asked.append(key) or key, patience_s=20) for key in "aba"] == ["a", "b", "a"]
+    assert asked == [1, "a", "b", "a"]
+
+
+def test_whoever_comes_too_early_is_told_how_far_it_is_and_their_place_in_line(until):
+    errands, work = Errands(at_once=1), Work()
+    with pytest.raises(Underway):
+        errands.answer("first", work, patience_s=0.0)
+    until(lambda: work.begun == 1, "its beginning")
+    for place, key in enumerate("ab", start=1):
+        with pytest.raises(Underway, match=f"number {place} in line") as told:
+            errands.answer(key, lambda report, key=key: key, patience_s=0.0)
+        assert told.value.place == place
+    with pytest.raises(Underway, match="begun 1") as told:
+        errands.answer("first", work, patience_s=0.0)
+    assert (told.value.share, told.value.place) == (0.25, 0)
+    work.let_go.set()
+    until(lambda: errands._running["b"].done.is_set(), "all")
+    assert errands.answer("b", lambda report: None) == "b"
+
+
+def test_one_person_begins_only_so_many_and_joins_as_many_as_there_are():
+    errands, gate = Errands(each=2), threading.Event()
+    try:
+        for key in "ab":
+            with pytest.raises(Underway):
+                errands.answer(key, lambda report: gate.wait(10), who="ada", patience_s=0.0)
+        with pytest.raises(TooManyErrands, match="2 of your questions"):
+            errands.answer("c", lambda report: None, who="ada", patience_s=0.0)
+        for key in "ac":  # somebody else joins, and begins another
+            with pytest.raises(Underway):
+                errands.answer(key, lambda report: gate.wait(10), who="ben", patience_s=0.0)
+    finally:
+        gate.set()
+
+
+def test_what_nobody_asks_about_any_more_ends_at_its_next_word_and_what_waits_in_line_is_not_begun(until):
+    errands, said, begun = Errands(at_once=1, unheard_s=0.2), [], []
+
+    def work(report) -> None:
+        while True:
+            report(None, "going on")
+            said.append(1)
+            time.sleep(0.5)
+
+    with pytest.raises(Underway):
+        errands.answer("long", work, patience_s=0.0)
+    with pytest.raises(Underway):
+        errands.answer("in line", lambda report: begun.append(1), patience_s=0.0)
+    until(lambda: errands._running == {}, "both are dropped")
+    assert said and begun == []
+    assert errands.answer("in line", lambda report: "anew", patience_s=20) == "anew"
+
+
+def test_what_somebody_waits_for_or_asks_about_again_goes_on():
+    errands = Errands(unheard_s=0.2)
+
+    def work(report) -> str:
+        for _ in range(30):
+            time.sleep(0.02)
+            report(None, "going on")
+        return "done"
+
+    assert errands.answer("waited for", work, patience_s=20) == "done"
+    found = None
+    while found is None:
+        with contextlib.suppress(Underway):
+            found = errands.answer("asked for", work, patience_s=0.0)
+        time.sleep(0.02)
+    assert found == "done"
+
+
+def test_only_a_few_wait_and_the_others_are_told_at_once(until):
+    """So that a long answer cannot occupy all threads of the server."""
+    errands, work, told = Errands(), Work(), []
+
+    def ask() -> None:
+        try:
+            errands.answer("key", work, patience_s=20)
+        except Underway:
+            told.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(45)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(told) == 45 - LISTENING, "all others are told")
+    assert waiting(errands._running["key"]) == LISTENING and work.begun == 1
+    work.let_go.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(told) == 45 - LISTENING

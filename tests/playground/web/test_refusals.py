@@ -10,8 +10,8 @@ from playground.data.errors import CorpusError
 from playground.runs.access import NotAllowed
 from playground.runs.store import NoSuchRun, StoreBusy, StoreFull, StoreReadOnly
 from playground.training.errors import CheckpointError, NoCheckpointYet
-from playground.web.computing import Busy
-from playground.web.errands import TooManyErrands
+from playground.web.computing import Busy, Superseded
+from playground.web.errands import TooManyErrands, Underway, Unheard
 from playground.web.refusals import REFUSALS, code_of
 from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull, WrongState
 
@@ -23,7 +23,8 @@ from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull, 
         (NoSuchRun("x"), "no_such_run"), (CannotDo("x"), "cannot_do"), (WrongState("x"), "wrong_state"), (QueueFull("x"), "queue_full"),
         (NoMemory("x"), "no_memory"),
         (NoRoom("x"), "disk_full"), (CheckpointError("x"), "no_checkpoint"), (NoCheckpointYet("x"), "no_checkpoint_yet"),
-        (Busy("x"), "busy"), (StoreBusy("x"), "busy"), (TooManyErrands("x"), "busy"), (StoreFull("x"), "disk_full"),
+        (Busy("x"), "busy"), (StoreBusy("x"), "busy"), (TooManyErrands("x"), "busy"), (Superseded("x"), "superseded"),
+        (Underway(None, "x", 0), "underway"), (Unheard("x"), "unheard"), (StoreFull("x"), "disk_full"),
         (StoreReadOnly(Path("x"), "x"), "read_only"), (OSError(errno.EROFS, "x"), "read_only"),
         (OSError(errno.ENOSPC, "x"), "disk_full"), (OSError(errno.EIO, "x"), "system"), (OSError("x"), "system"),
     ],

@@ -22,7 +22,7 @@ from playground.config.settings import Settings, from_environment
 from playground.data import tokenizers
 from playground.data.corpora import add_text
 from playground.inside.quantities import QUANTITIES
-from playground.runs import frames, sampler, store
+from playground.runs import export, frames, sampler, store
 from playground.runs.access import HOST, Visitor, new_key
 from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
@@ -31,7 +31,9 @@ from playground.runs.sampler import SampleConfig
 from playground.runs.store import Store
 from playground.training.events import Progress, Validation
 from playground.web import answers, plots
+from playground.web.computing import Computing
 from playground.web.downloads import file_name
+from playground.web.looking import Looking
 from playground.web.routes import Routes
 from playground.web.status import about_config
 from playground.workers.worker import Interruption, execute
@@ -141,22 +143,31 @@ def test_the_recorded_probes_are_listed_and_those_of_another_text_are_the_checkp
 def test_another_text_is_answered_from_a_checkpoint_and_leaves_nothing(trained, client):
     root, _, run_id = trained
     before = sorted(RunFolder(root, run_id).path.rglob("*"))
-    answer = client.get(f"/runs/{run_id}/probe?text=sea shells&step=11&maps=1").json()
+    answer = ready(client, f"/runs/{run_id}/probe?text=sea shells&step=11&maps=1").json()
     assert answer["step"] == 0 and "".join(answer["tokens"]) == "sea shells" and answer["maps"]
     assert sorted(RunFolder(root, run_id).path.rglob("*")) == before
-    refused = client.get(f"/runs/{run_id}/probe?text=愛")
+    refused = ready(client, f"/runs/{run_id}/probe?text=愛")
     assert "'愛'" in refused.json()["problem"]
 
 
 def test_parts_are_switched_off_on_demand(trained, client):
     run_id = trained[2]
-    answer = client.get(f"/runs/{run_id}/ablate?off=head:1.2,mlp:2").json()
+    answer = ready(client, f"/runs/{run_id}/ablate?off=head:1.2,mlp:2").json()
     assert (answer["step"], answer["off"]) == (12, ["head:1.2", "mlp:2"])
-    assert client.get(f"/runs/{run_id}/ablate?off=mlp:2&step=2").json()["step"] == 0  # the nearest
-    wrong = client.get(f"/runs/{run_id}/ablate?off=head:3.1,nonsense")
+    assert ready(client, f"/runs/{run_id}/ablate?off=mlp:2&step=2").json()["step"] == 0  # the nearest
+    wrong = ready(client, f"/runs/{run_id}/ablate?off=head:3.1,nonsense")
     assert "head:3.1" in wrong.json()["problem"] and "nonsense" in wrong.json()["problem"]
-    worth = client.get(f"/runs/{run_id}/ablate").json()
+    worth = ready(client, f"/runs/{run_id}/ablate").json()
     assert len(worth["rises"]) == 2 * (1 + 1 + 2 + 1) and worth["rises"]["mlp:2"] is not None
+
+
+def ready(client, path: str, **about):
+    """The answer, asked for until it is there, as a page does."""
+    began = time.monotonic()
+    while (answer := client.get(path, **about)).status_code == 503 and answer.json()["code"] == "underway":
+        assert still(began)
+        time.sleep(0.1)
+    return answer
 
 
 def test_what_stands_out_is_said_with_its_rule(trained, client):
@@ -237,35 +248,65 @@ def test_a_text_that_was_recorded_once_is_answered_from_checkpoints_that_are_new
     there = TestClient(Routes(Settings(copy), Store(copy)).app())
     Store(copy).set_probe_text(run_id, "the sea")
     assert folder.probe_steps(old) == [0, 4] and sampler.steps(copy, run_id) == [0, 12]
-    found = {step: there.get(f"/runs/{run_id}/probe", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
+    found = {step: ready(there, f"/runs/{run_id}/probe", params={"step": step, "text": old}).json()["step"] for step in (4, 8, 12, 99)}
     assert found == {4: 4, 8: 4, 12: 12, 99: 12}
 
 
-def test_a_crowd_that_wants_models_leaves_the_other_routes_quick(trained):
-    root, db, run_id = trained
-    live = Routes(Settings(root), db)
-    client = TestClient(live.app())
-    answers, release = [], threading.Event()
-
-    def occupy() -> None:
-        live.computing.run_soon(release.wait)
-
-    def ask(i: int) -> None:
-        answers.append(client.get(f"/runs/{run_id}/probe", params={"text": f"she sells {'s' * i}"}).status_code)
-
-    holder = threading.Thread(target=occupy)
-    holder.start()
-    crowd = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
+def asks_for_all(client, path: str, n: int, key=None) -> list:
+    """As many requests at once; their answers."""
+    found, headers = [], {} if key is None else {"x-playground-key": key}
+    crowd = [threading.Thread(target=lambda: found.append(client.get(path, headers=headers))) for _ in range(n)]
     for thread in crowd:
         thread.start()
-    began = time.monotonic()
-    while answers.count(503) < 8 and still(began):
-        time.sleep(0.02)
-    assert answers == [503] * 8 and client.get("/runs").status_code == 200
-    release.set()
-    for thread in [holder, *crowd]:
+    for thread in crowd:
         thread.join()
-    assert sorted(answers) == [200] * 4 + [503] * 8
+    return found
+
+
+def test_a_crowd_that_wants_the_same_model_leaves_the_other_routes_quick(trained, until):
+    """45 at once used to occupy every thread of the server until all parts were computed."""
+    root, db, run_id = trained
+    live = Routes(Settings(root), db)
+    client, release = TestClient(live.app()), threading.Event()
+    holder = threading.Thread(target=lambda: live.looking.computing.run(release.wait))
+    holder.start()
+    try:
+        answers = asks_for_all(client, f"/runs/{run_id}/ablate", 45)
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["code"] for answer in answers} == {"underway"}
+        assert all(answer.headers["retry-after"] == "1" and answer.json()["words"] for answer in answers)
+        assert client.get("/runs").status_code == 200
+        for text in ("sea", "shells"):
+            client.get(f"/runs/{run_id}/probe", params={"text": text})
+        refused = client.get(f"/runs/{run_id}/probe", params={"text": "shore"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "busy"), "without a key all are one visitor"
+        own = client.get(f"/runs/{run_id}/probe", params={"text": "shore"}, headers={"x-playground-key": new_key()})
+        assert own.json()["place"] == 2, "the first two are at work, and one is in line"
+    finally:
+        release.set()
+        holder.join()
+    until(lambda: client.get(f"/runs/{run_id}/ablate").status_code == 200, "the answer")
+    until(lambda: client.get(f"/runs/{run_id}/probe", params={"text": "shore"}).status_code == 200, "that of the last in line")
+
+
+def test_what_nobody_listens_to_ends_between_two_turns(trained, until):
+    root, db, run_id = trained
+    live = Routes(Settings(root), db, looking=Looking(root, Computing(), unheard_s=0.2))
+    client, release, turns = TestClient(live.app()), threading.Event(), []
+    run = live.looking.computing.run
+
+    def slowly(do):
+        turns.append(1)
+        release.wait(20)
+        return run(do)
+
+    live.looking.computing.run = slowly
+    assert client.get(f"/runs/{run_id}/ablate").json()["code"] == "underway"
+    until(lambda: turns, "its first turn")
+    time.sleep(0.3)
+    release.set()
+    until(lambda: not live.looking.line._running, "its end")
+    assert len(turns) == 1
 
 
 def test_a_run_whose_config_cannot_be_read_is_listed_with_what_is_known_of_it(tmp_path):
@@ -340,7 +381,7 @@ def test_a_run_downloads_as_a_folder_that_transformers_loads(trained, client, tm
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     root, db, run_id = trained
-    response = client.get(f"/runs/{run_id}/transformers.zip")
+    response = ready(client, f"/runs/{run_id}/transformers.zip")
     zipfile.ZipFile(io.BytesIO(response.content)).extractall(tmp_path)
     folder = tmp_path / file_name(db.run(run_id))
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
@@ -391,3 +432,58 @@ def test_a_run_whose_config_is_damaged_is_refused_in_words(tmp_path, damage):
     refused = client.get(f"/runs/{run_id}/graph")
     assert refused.status_code == 422
     assert refused.json() == {"error": f"the config.json of run {run_id} is damaged or missing", "code": "invalid"}
+
+
+def test_the_list_tells_what_has_changed_without_probe_texts_and_compressed(trained):
+    root, db, run_id = trained
+    client = TestClient(Routes(Settings(root), db).app())
+    whole = client.get("/runs?since=").json()
+    assert whole["whole"] and whole["runs"] == client.get("/runs").json() and "probe_text" not in whole["runs"][0]
+    assert client.get(f"/runs?since={whole['version']}").json()["runs"] == []
+    many = Routes(Settings(root), db)
+    status = many.statuses.of(db.run(run_id)) | {"log": "a line\n" * 1000}
+    many.statuses.of = lambda run: status
+    client = TestClient(many.app())
+    packed = client.get("/runs")
+    assert packed.headers["content-encoding"] == "gzip" and int(packed.headers["content-length"]) < len(packed.content) / 4
+    plain = client.get("/runs", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.json() == packed.json()
+
+
+def test_a_page_that_opens_a_long_run_gets_no_more_points_than_a_screen_shows(tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    db.add_run("aaaaaaaaaa", name="x", owner="y", config=RunConfig().model_dump_json(), n_params=1, state=store.RUNNING)
+    db.append("aaaaaaaaaa", [Progress(i, i, 1.0, 9.0 if i == 5000 else 2.0 + i % 7, 1.0, 0.1, 5.0) for i in range(1, 30_001)], {})
+    client, steps, losses, cursor, more = TestClient(Routes(Settings(tmp_path), db).app()), [], [], 0, True
+    while more:
+        answer = client.get(f"/runs/aaaaaaaaaa?generation=0&cursor={cursor}").json()
+        cursor, more = answer["cursor"], answer["more"]
+        steps += answer["events"]["progress"]["step"]
+        losses += answer["events"]["progress"]["loss"]
+    assert 1000 < len(steps) < 2100 and steps == sorted(steps) and (steps[0], steps[-1]) == (1, 30_000)
+    assert losses[steps.index(5000)] == 9.0, "the spike is there"
+    db.append("aaaaaaaaaa", [Progress(30_001 + i, 1, 1.0, 2.0, 1.0, 0.1, 5.0) for i in range(900)], {})
+    assert len(client.get(f"/runs/aaaaaaaaaa?generation=0&cursor={cursor}").json()["events"]["progress"]["step"]) == 900, (
+        "what is new is all there"
+    )
+
+
+def test_a_folder_that_is_written_has_its_place_in_line_and_is_kept_for_a_while(trained, monkeypatch, until):
+    root, db, run_id = trained
+    client, release, written = TestClient(Routes(Settings(root), db).app()), threading.Event(), []
+    shutil.rmtree(root / "exports", ignore_errors=True)
+    write = export._write
+    monkeypatch.setattr(export, "_write", lambda *args: (written.append(args[2]), release.wait(20), write(*args))[-1])
+    path = f"/runs/{run_id}/transformers.zip"
+    assert client.get(f"{path}?ready&step=0").json()["code"] == "underway"
+    until(lambda: written, "its beginning")
+    assert client.get(f"{path}?ready&step=12").json()["place"] == 1
+    release.set()
+    assert ready(client, f"{path}?ready&step=12").json() == {"ready": True}
+    for step in (0, 12, 12):
+        assert len(ready(client, f"{path}?step={step}").content) > 1000
+    assert written == [0, 12], "each is written once"
+    monkeypatch.setattr(export, "KEPT_S", -1.0)
+    ready(client, f"{path}?step=0")
+    assert len(list((root / "exports").iterdir())) == 1

@@ -1,0 +1,54 @@
+/* The list of runs as a page knows it: merging what has changed, searching, and cutting it into pages. Knows no
+   document. */
+
+/**
+ * What has changed since a version of the list; `whole`: it is all there is.
+ * @template {{id: string}} R
+ * @typedef {{version: string, whole: boolean, runs: R[], gone: string[]}} Change
+ */
+/**
+ * @template {{id: string}} R
+ * @typedef {{version: string, runs: Map<string, R>}} List
+ */
+
+/** @returns {List<any>} */
+export const freshList = () => ({ version: "", runs: new Map() });
+
+/**
+ * @template {{id: string}} R
+ * @param {List<R>} list
+ * @param {Change<R>} change
+ */
+export function mergeList(list, change) {
+  if (change.whole) list.runs.clear();
+  for (const run of change.runs) list.runs.set(run.id, run);
+  for (const id of change.gone) list.runs.delete(id);
+  list.version = change.version;
+}
+
+/**
+ * Whether a text has every word of a search, in any order and case.
+ * @param {string} text
+ * @param {string} search
+ */
+export function hasWords(text, search) {
+  const found = text.toLowerCase();
+  return search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => found.includes(word));
+}
+
+export const A_PAGE = 50;
+
+/**
+ * Page number `page`, counted from 0, or the last one where there are fewer; `first` is the place of its first row.
+ * @template R
+ * @param {R[]} rows
+ * @param {number} page
+ */
+export function pageOf(rows, page) {
+  const last = Math.max(0, Math.ceil(rows.length / A_PAGE) - 1);
+  const at = Math.max(0, Math.min(page, last));
+  return { page: at, last, first: at * A_PAGE, rows: rows.slice(at * A_PAGE, (at + 1) * A_PAGE) };
+}

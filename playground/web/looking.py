@@ -1,0 +1,63 @@
+"""What is computed from checkpoints for visitors: probes of any text, ablations, the worth of parts.
+
+Each is an errand with a place in line. Equal questions share one, nobody waits for it without a limit, and one that nobody asks for
+any more ends with its current turn. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playground.runs import lookup
+from playground.runs.access import Visitor
+from playground.runs.store import Run
+from playground.web.computing import Computing
+from playground.web.errands import PATIENCE_S, Errands, Report
+
+AT_ONCE, AT_MOST, EACH = 2, 16, 3
+UNHEARD_S = 15.0  # a page asks again every second; browsers slow the clocks of pages that are hidden
+NOUN = "questions about models are being answered"
+PROGRAM_PATIENCE_S = 20.0  # an endpoint of the API answers once; whoever asks again joins
+
+T = TypeVar("T")
+
+
+class Looking:
+    """The looks into models of one app. Visitors without a key count as one."""
+
+    def __init__(self, root: Path, computing: Computing, unheard_s: float = UNHEARD_S):
+        self.root, self.computing = root, computing
+        self.line = Errands(AT_ONCE, AT_MOST, each=EACH, unheard_s=unheard_s, noun=NOUN)
+
+    def probe(self, run: Run, step: int, text: str, visitor: Visitor, patience_s: float = PATIENCE_S) -> lookup.Measured:
+        """The probe of a text at a checkpoint, and its step. Raises Underway, TooManyErrands, and as `lookup.computed`."""
+        compute = lambda turn, report: turn(lambda: lookup.computed(self.root, run.id, step, text))  # noqa: E731
+        return self._answer(("probe", run.id, run.generation, step, text), compute, visitor, patience_s)
+
+    def ablation(self, run: Run, step: int, off: str, text: str, visitor: Visitor, patience_s: float = PATIENCE_S) -> dict:
+        """The ablation of the parts `off` of a checkpoint. Raises Underway, TooManyErrands, and as `lookup.ablate`."""
+        compute = lambda turn, report: lookup.ablate(self.root, run.id, step, off, text, turn)  # noqa: E731
+        return self._answer(("ablate", run.id, run.generation, step, off, text), compute, visitor, patience_s)
+
+    def worth(self, run: Run, step: int, text: str, visitor: Visitor) -> dict:
+        """What each part of a checkpoint is worth. Raises Underway, TooManyErrands, and as `lookup.worth`."""
+        compute = lambda turn, report: lookup.worth(self.root, run.id, step, text, turn, report)  # noqa: E731
+        return self._answer(("worth", run.id, run.generation, step, text), compute, visitor, PATIENCE_S)
+
+    def _answer(self, key: Hashable, compute: Callable[[lookup.Turn, Report], T], visitor: Visitor, patience_s: float) -> T:
+        def do(report: Report) -> T:
+            said: list[Any] = [None, "computing"]
+
+            def say(share: float | None, words: str) -> None:
+                said[:] = share, words
+                report(share, words)
+
+            def turn(do: Callable[[], Any]) -> Any:
+                report(*said)  # ends the errand where nobody listens any more
+                return self.computing.run(do)
+
+            return compute(turn, say)
+
+        return self.line.answer(key, do, visitor.id, patience_s)

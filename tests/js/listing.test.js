@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { A_PAGE, freshList, hasWords, mergeList, pageOf } from "../../assets/listing.js";
+
+test("what has changed is merged, and what is gone removed", () => {
+  const list = freshList();
+  mergeList(list, { version: "e-1", whole: true, runs: [{ id: "a" }, { id: "b", step: 1 }], gone: [] });
+  mergeList(list, { version: "e-3", whole: false, runs: [{ id: "b", step: 2 }, { id: "c" }], gone: ["a"] });
+  assert.deepEqual([...list.runs.values()], [{ id: "b", step: 2 }, { id: "c" }]);
+  assert.equal(list.version, "e-3");
+  mergeList(list, { version: "f-1", whole: true, runs: [{ id: "d" }], gone: [] });
+  assert.deepEqual([...list.runs.keys()], ["d"]);
+});
+
+test("a search wants every word, in any order and case", () => {
+  assert.ok(hasWords("Deep post-norm by Ada, layers 12", "ada DEEP"));
+  assert.ok(hasWords("anything", "") && hasWords("anything", "  "));
+  assert.ok(!hasWords("Deep post-norm by Ada", "ada shallow"));
+});
+
+test("pages hold every row once, and one beyond the end is the last", () => {
+  const rows = Array.from({ length: 2 * A_PAGE + 3 }, (_, i) => i);
+  const pages = [0, 1, 2].map((page) => pageOf(rows, page));
+  assert.deepEqual(
+    pages.flatMap((page) => page.rows),
+    rows,
+  );
+  assert.deepEqual(pages[2], { page: 2, last: 2, first: 2 * A_PAGE, rows: rows.slice(-3) });
+  assert.equal(pageOf(rows, 9).page, 2);
+  assert.deepEqual(pageOf([], 4), { page: 0, last: 0, first: 0, rows: [] });
+});
