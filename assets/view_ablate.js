@@ -32,6 +32,8 @@ export function ablate(place, side) {
   const parts = new Map();
   /** @type {Rises | null} */
   let rises = null;
+  /** @type {Rises} */
+  let errors = {};
   /** @type {Answer | null} */
   let answer = null;
   let asked = "";
@@ -51,7 +53,7 @@ export function ablate(place, side) {
     });
     element.addEventListener("pointermove", (event) => {
       const worth = rises?.[part];
-      const more = worth === undefined ? "" : `: without it the loss rises by ${short(worth)} nats per token`;
+      const more = worth === undefined ? "" : `: without it the loss rises by ${risen(part)} nats per token`;
       showTip(event, title, more);
     });
     element.addEventListener("pointerleave", hideTip);
@@ -126,14 +128,26 @@ export function ablate(place, side) {
       });
       if (!found) throw new Error("Not measured: it was no longer looked at.");
       if (found.problem) throw new Error(found.problem);
-      rises = found.rises;
+      [rises, errors] = [found.rises, found.errors ?? {}];
       const where = `on ${found.on}, at the checkpoint of step ${number(found.step)}, the nearest`;
-      words.textContent = `In nats per token ${where}: how much the loss rises without this part. Orange: it is missed; blue: it did harm.`;
+      words.textContent = `In nats per token ${where}: how much the loss rises without this part (what it adds is replaced by zeros), ± its standard error. Orange: it is missed; blue: it did harm; pale: not told apart from zero.`;
     } catch (error) {
       words.textContent = messageOf(error);
     }
     measure.disabled = false;
     show();
+  }
+
+  /** Whether a part's worth is not told apart from zero. @param {string} part */
+  function isUnclear(part) {
+    const [rise, error] = [rises?.[part] ?? null, errors[part] ?? null];
+    return rise !== null && error !== null && Math.abs(rise) < 2 * error;
+  }
+  /** @param {string} part */
+  function risen(part) {
+    const [rise, error] = [rises?.[part] ?? null, errors[part] ?? null];
+    const spread = error === null ? "" : ` ± ${short(error)}${isUnclear(part) ? " (not told apart from zero)" : ""}`;
+    return `${short(rise)}${spread}`;
   }
 
   /* ---- drawing ---- */
@@ -143,8 +157,8 @@ export function ablate(place, side) {
     for (const [part, { element, rise }] of parts) {
       const worth = rises?.[part] ?? null;
       element.setAttribute("aria-pressed", String(side.off.has(part)));
-      element.style.setProperty("--rise", worth === null ? "transparent" : riseColour(worth, most));
-      rise.textContent = worth === null ? "" : signed(worth);
+      element.style.setProperty("--rise", worth === null || isUnclear(part) ? "transparent" : riseColour(worth, most));
+      rise.textContent = worth === null ? "" : isUnclear(part) ? "≈ 0" : signed(worth);
     }
     all.disabled = side.off.size === 0;
     result.replaceChildren(...results());
@@ -156,7 +170,13 @@ export function ablate(place, side) {
     return compared(answer);
   }
   function table() {
-    if (rises) return [["part", "rise_of_loss_nats_per_token"], ...Object.entries(rises)];
+    if (rises) {
+      const known = rises;
+      return [
+        ["part", "rise_of_loss_nats_per_token", "standard_error"],
+        ...Object.keys(known).map((part) => [part, known[part], errors[part] ?? ""]),
+      ];
+    }
     const heading = ["what", "whole", "without"];
     if (!answer) return [heading];
     const { before, after } = answer;

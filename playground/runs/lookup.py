@@ -12,7 +12,7 @@ from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -22,12 +22,16 @@ from models.knobs import ConfigError, Problem
 from playground.config.looks import MAX_PROBE_TOKENS
 from playground.data import dataset, tokenizers
 from playground.data.errors import CorpusError
+from playground.data.sample import paired_difference
 from playground.data.tokenizers import Tokenizer
 from playground.inside.quantities import Probe
 from playground.runs import sampler
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import Loaded
 from playground.training.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from playground.data.batches import Chunk
 
 TOKENS_A_TURN, TOKENS_A_CHUNK = 5, 1024  # written, and read for a loss, in one turn: others wait for its end
 ABLATION_TOKENS, ABLATION_EVERY = 60, 4  # tokens of a sample; of the held-out sample every fourth passage or example
@@ -105,26 +109,28 @@ def ablate(root: Path, run_id: str, step: int | None, off: str, text: str, turn:
 def worth(
     root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_once, report: Callable[[float | None, str], None] | None = None
 ) -> dict:
-    """Ablate each part alone: how much the loss rises without it, in nats per token on some held-out data (on the probe
-    text where those are not on this machine). Takes many short turns. Raises as `sample` does."""
+    """Ablate each part alone: how much the loss rises without it, in nats per token on some held-out data, with the standard error of
+    each rise over their passages or examples (on the probe text and without errors, where those are not on this machine). Takes many
+    short turns. Raises as `sample` does."""
     from playground.inside.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
     loaded = turn(lambda: sampler.load(root, run_id, step))
     ids = probe_tokens(loaded, text)
     model, held_out = turn(lambda: deepcopy(loaded.model)), turn(lambda: _held_out(root, run_id))
-
-    def loss() -> float | None:
-        return _loss(model, ids, turn) if held_out is None else _chunks_loss(model, held_out, turn)
-
-    whole, rises, parts = loss(), {}, parts_of(model.config)
+    chunks = held_out or _as_chunks(ids)
+    whole, parts = _by_group(model, chunks, turn), parts_of(model.config)
+    rises: dict[str, float | None] = {}
+    errors: dict[str, float | None] = {}
     for i, part in enumerate(parts):
         if report is not None:
             report(i / len(parts), f"switching off part {i + 1} of {len(parts)}")
         with without(model, [part]):
-            rises[str(part)] = loss()
-    rises = {part: None if whole is None or each is None else each - whole for part, each in rises.items()}
-    return {"step": step, "on": "probe text" if held_out is None else "held-out data", "loss": whole, "rises": rises}
+            alone = _by_group(model, chunks, turn)
+        rise, error = paired_difference(whole.nats, alone.nats, max(1, whole.n_tokens))
+        rises[str(part)] = rise if math.isfinite(rise) and chunks else None
+        errors[str(part)] = error if math.isfinite(error) and held_out else None
+    return {"step": step, "on": "held-out data" if held_out else "probe text", "loss": whole.loss, "rises": rises, "errors": errors}
 
 
 def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:
@@ -141,7 +147,7 @@ def _measured(loaded: Loaded, text: str) -> Probe[Any]:
     return measure(deepcopy(loaded.model), probe_tokens(loaded, text), repeats=Repeats.of(loaded.config, loaded.tokenizer))
 
 
-def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list | None, turn: Turn) -> dict:
+def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list[Chunk] | None, turn: Turn) -> dict:
     """Losses in nats per token, and a short sample, always with the same seed."""
     import torch
 
@@ -158,7 +164,7 @@ def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list
         text = ""
     return {
         "probe_loss": _loss(model, ids, turn),
-        "held_out_loss": None if held_out is None else _chunks_loss(model, held_out, turn),
+        "held_out_loss": None if held_out is None else _by_group(model, held_out, turn).loss,
         "prompt": tokenizer.decode(prompt),
         "text": text,
     }
@@ -166,34 +172,62 @@ def _abilities(model: Any, tokenizer: Tokenizer, ids: np.ndarray, held_out: list
 
 def _loss(model: Any, ids: np.ndarray, turn: Turn) -> float | None:
     """Cross-entropy of (T,) ids, each predicted from those before it; None for a single one."""
+    return _by_group(model, _as_chunks(ids), turn).loss if len(ids) > 1 else None
+
+
+def _as_chunks(ids: np.ndarray) -> list[Chunk]:
+    """A text as the one sequence of the one chunk to score; none where it is a single token."""
     import torch
 
-    if len(ids) < 2:
-        return None
-    tokens = torch.from_numpy(ids.astype(np.int64))
-    return _chunks_loss(model, [(tokens[None, :-1], tokens[None, 1:])], turn)
+    from playground.data.batches import Chunk
+
+    tokens = torch.from_numpy(ids.astype(np.int64))[None]
+    return [Chunk(tokens[:, :-1], tokens[:, 1:], groups=torch.zeros_like(tokens[:, 1:]))] if len(ids) > 1 else []
 
 
-def _chunks_loss(model: Any, chunks: list, turn: Turn) -> float | None:
-    """Cross-entropy over chunks of (B, T) inputs and targets, one turn each; None where it is no finite number."""
+def _of(chunk: Chunk) -> Any:
+    """The group of each of its tokens: the chunks here have them."""
+    assert chunk.groups is not None
+    return chunk.groups
+
+
+class _Scored(NamedTuple):
+    """`nats` (G,) by group of what was scored, and how many tokens that were."""
+
+    nats: np.ndarray
+    n_tokens: int
+
+    @property
+    def loss(self) -> float | None:
+        """In nats per token; None where it is no finite number."""
+        loss = float(self.nats.sum()) / max(1, self.n_tokens)
+        return loss if math.isfinite(loss) else None
+
+
+def _by_group(model: Any, chunks: list[Chunk], turn: Turn) -> _Scored:
+    """Cross-entropy over the chunks, one turn each."""
     import torch
     import torch.nn.functional as F
 
-    def nats_of(inputs: Any, targets: Any) -> float:
+    def add(chunk: Chunk) -> None:
         with torch.no_grad():
-            return F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten(), reduction="sum").item()
+            logits = model(chunk.inputs).flatten(0, 1).float()
+        scored = chunk.targets.flatten() >= 0
+        losses = F.cross_entropy(logits, chunk.targets.flatten(), reduction="none")[scored].double().numpy()
+        np.add.at(nats, _of(chunk).flatten()[scored].numpy(), losses)
 
-    nats, n_tokens = 0.0, 0
-    for inputs, targets in chunks:
-        nats += turn(partial(nats_of, inputs, targets))
-        n_tokens += int((targets >= 0).sum())
-    loss = nats / max(1, n_tokens)
-    return loss if math.isfinite(loss) else None
+    groups = {int(group) for chunk in chunks for group in _of(chunk)[chunk.targets >= 0].unique()}
+    nats = np.zeros(max(groups, default=0) + 1)
+    for chunk in chunks:
+        turn(partial(add, chunk))
+    return _Scored(nats[sorted(groups)], sum(int((chunk.targets >= 0).sum()) for chunk in chunks))
 
 
-def _held_out(root: Path, run_id: str) -> list | None:
-    """A few held-out sequences of a run's data, inputs and targets (B, T); None where the data are no longer on this machine."""
+def _held_out(root: Path, run_id: str) -> list[Chunk] | None:
+    """A part of the held-out sample of a run's data; None where the data are no longer on this machine."""
     from torch import device
+
+    from playground.data.batches import Chunk
 
     config = RunFolder(root, run_id).read_config()
     try:
@@ -204,7 +238,8 @@ def _held_out(root: Path, run_id: str) -> list | None:
         return None
     chunks = data.sample(config.width, device("cpu"), ABLATION_EVERY)
     rows = max(1, TOKENS_A_CHUNK // config.width)
-    return [pair for chunk in chunks for pair in zip(chunk.inputs.split(rows), chunk.targets.split(rows), strict=True)]
+    pieces = ((chunk.inputs.split(rows), chunk.targets.split(rows), _of(chunk).split(rows)) for chunk in chunks)
+    return [Chunk(inputs, targets, groups=of) for piece in pieces for inputs, targets, of in zip(*piece, strict=True)]
 
 
 def as_json(step: int, probe: Probe[np.ndarray], tokenizer: Tokenizer, maps: bool = True) -> dict:

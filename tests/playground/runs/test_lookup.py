@@ -2,12 +2,15 @@
 
 import shutil
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 
 from models.knobs import ConfigError
+from playground.data import dataset
+from playground.inside.ablation import parse_parts, without
 from playground.runs import lookup, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig, sample
@@ -23,7 +26,8 @@ def test_a_checkpoint_shows_what_the_run_recorded_at_that_step(trained):
     step, seen = lookup.computed(root, run_id, 60, text)
     at, kept = lookup.recorded(root, run_id, 60, text)
     assert step == at == 60, "the last step is always looked at"
-    taken = {"grad_params", "update_ratio"}  # of a training step: a checkpoint does not tell
+    # Of a training step, and of held-out data: a checkpoint looked at on some text does not tell.
+    taken = {"grad_params", "update_ratio", "reads_token", "reads_previous", "reads_majority"}
     assert seen.values == {name: value for name, value in kept.values.items() if name not in taken} and taken <= set(kept.values)
     assert seen.tensors.keys() == kept.tensors.keys()
     for name, values in kept.tensors.items():
@@ -124,6 +128,27 @@ def test_each_part_is_worth_what_switching_it_off_costs(trained):
     for part in ("head:1.2", "mlp:1"):
         lost = lookup.ablate(root, run_id, None, part, "The cat sat")
         assert worth["rises"][part] == pytest.approx(lost["after"]["held_out_loss"] - lost["before"]["held_out_loss"], abs=1e-9)
+        assert 0 < worth["errors"][part] < 0.5
+
+
+def test_the_worth_of_a_part_has_the_standard_error_of_its_passages(trained):
+    """Passage by passage, each with the model as it is and without the part."""
+    root, run_id = trained
+    loaded, config = sampler.load(root, run_id, 60), RunFolder(root, run_id).read_config()
+    data, rises, n_tokens = dataset.load(config.data, root), {}, 0
+    for chunk in data.sample(config.width, torch.device("cpu"), lookup.ABLATION_EVERY):
+        for off in (True, False):
+            with torch.no_grad(), without(loaded.model, parse_parts("mlp:1", config.model)) if off else nullcontext():
+                logs = loaded.model(chunk.inputs).log_softmax(-1)
+            for row, column in (chunk.targets >= 0).nonzero().tolist():
+                group = int(chunk.groups[row, column])
+                nats = -logs[row, column, chunk.targets[row, column]].item()
+                rises[group] = rises.get(group, 0.0) + (nats if off else -nats)
+                n_tokens += off
+    apart, worth = np.array(list(rises.values())), lookup.worth(root, run_id, 60, "The cat sat")
+    assert len(apart) == 8
+    assert worth["rises"]["mlp:1"] == pytest.approx(apart.sum() / n_tokens, abs=1e-5)
+    assert worth["errors"]["mlp:1"] == pytest.approx(apart.std(ddof=1) * np.sqrt(8) / n_tokens, rel=1e-4)
 
 
 def test_data_that_are_gone_are_done_without(trained, tmp_path):

@@ -367,7 +367,7 @@ def test_frames_keep_what_is_not_finite(trained, tmp_path):
     db.append("aaaaaaaaaa", events, {})
     frame = frames.metrics(db, ["aaaaaaaaaa"])
     assert frame["train_loss"].iloc[0] == float("inf")
-    lines = list(csv.DictReader(io.StringIO(frames.metrics_csv(db, "aaaaaaaaaa").decode())))
+    lines = list(csv.DictReader(io.StringIO("".join(frames.metrics_csv(db, "aaaaaaaaaa")))))
     assert [(line["train_loss"], line["val_loss"]) for line in lines] == [("inf", ""), ("", "nan")], "none is not nan"
     assert frames.to_csv([{"a": float("nan"), "b": None}, {"c": -float("inf")}]) == b"a,b,c\nnan,,\n,,-inf\n"
 
