@@ -12,6 +12,7 @@ import { AXIS_OPTIONS } from "./series.js";
 import { stateText } from "./status.js";
 
 const REFRESH_MS = 1500;
+const MOST_DRAWN = 12; // by the server
 const ROOM_MS = 10_000;
 
 /** @typedef {Status & {mine: boolean, created_at: number, differs: string[], no_family: string}} Listed */
@@ -380,6 +381,8 @@ function overlay() {
     ),
     plot,
   );
+  const verdicts = h("ul", { class: "pg-verdicts", "aria-label": "the ticked runs against the first" });
+  element.append(verdicts);
   /** @type {Listed[]} */
   let shown = [];
   let drawn = "";
@@ -398,6 +401,11 @@ function overlay() {
       const [figure, Plotly] = await Promise.all([get(path), plotly()]);
       if (drawn !== key) return; // something else was ticked meanwhile, and its answer is on its way or here
       await Plotly.react(plot, figure.data, look(figure.layout), PLOT_CONFIG);
+      const left = runs.length - MOST_DRAWN;
+      const words = left > 0 ? [`Only the first ${MOST_DRAWN} ticked runs are drawn; ${left} more are not.`] : [];
+      verdicts.replaceChildren(
+        ...[...words, ...figure.compared].map((/** @type {string} */ each) => h("li", {}, each)),
+      );
     } catch {
       if (drawn === key) drawn = ""; // tried again
     }

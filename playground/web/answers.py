@@ -16,7 +16,7 @@ from playground.data import tokenizers
 from playground.inside.findings import History
 from playground.inside.findings import findings as found_in
 from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
-from playground.runs import frames, lookup, sampler
+from playground.runs import comparison, frames, lookup, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.points import MOST, Points, thinned
 from playground.runs.store import NoSuchRun, Row, Run, Store
@@ -69,14 +69,23 @@ def _thinned(rows: Sequence[Row], n_all: int) -> list[Row]:
 
 
 def overlay(db: Store, points: Points, run_ids: Sequence[str], x: str, y: str) -> bytes:
-    """A figure of several runs' curves over one axis, for plotly in the browser."""
+    """A figure of several runs' curves over one axis, for plotly in the browser, and what each is worth against the first."""
     runs = {run_id: db.run(run_id) for run_id in run_ids}
-    names = {run_id: run.name for run_id, run in runs.items()}
+    names = comparison.distinct(list(runs.values()))
     costs = {run_id: training_flops(run.readable_config) for run_id, run in runs.items() if run.readable_config is not None}
-    floors = {row.body["floor"] for run_id in run_ids for row in db.events(run_id, kinds=("facts",))}
+    facts = {run_id: next(iter(db.events(run_id, kinds=("facts",))), None) for run_id in run_ids}
+    floors = {row.body["floor"] for row in facts.values() if row is not None}
     floor = floors.pop() if len(floors) == 1 else None
-    frame = frames.tidy({run_id: _in_order(points.of(run)) for run_id, run in runs.items()})
-    return (plots.overlay(frame, names, costs, x, y, floor).to_json() or "null").encode()
+    rows = {run_id: points.of(run) for run_id, run in runs.items()}
+    frame = frames.tidy({run_id: _in_order(some) for run_id, some in rows.items()})
+    judged = [_judged(run, facts[run_id], rows[run_id]["validation"]) for run_id, run in runs.items()]
+    figure = orjson.loads(plots.overlay(frame, names, costs, x, y, floor).to_json() or "{}")
+    return orjson.dumps(figure | {"compared": comparison.compared(judged) if judged else []})
+
+
+def _judged(run: Run, facts: Row | None, validations: Sequence[Row]) -> comparison.Judged:
+    point = next((row for row in reversed(validations) if not row.body["whole"]), None)
+    return comparison.Judged(run, facts and facts.body.get("fingerprint"), point)
 
 
 def _in_order(rows: Mapping[str, Sequence[Row]]) -> list[Row]:

@@ -1,0 +1,68 @@
+"""Runs compared in pairs: by how much one is better than another on the very passages, or examples, that both were judged on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from playground.data.sample import paired_difference
+from playground.runs.store import Row, Run
+
+ERRORS = 2.0  # standard errors from which on two runs are told apart
+
+
+class Judged(NamedTuple):
+    """A run, the fingerprint of its data, and the last point of its held-out curve."""
+
+    run: Run
+    fingerprint: str | None
+    point: Row | None
+
+
+def compared(runs: Sequence[Judged]) -> list[str]:
+    """A sentence on each run but the first, against the first. Those that were not judged on the same sample are left out."""
+    names, (first, *others) = distinct([each.run for each in runs]), runs
+    return [said for other in others if (said := _against(first, other, names)) is not None]
+
+
+def distinct(runs: Sequence[Run]) -> dict[str, str]:
+    """A name for each run by its id; where several have one name, it says which is which."""
+    names = [run.name for run in runs]
+    return {run.id: run.name if names.count(run.name) == 1 else f"{run.name} ({run.id[:4]})" for run in runs}
+
+
+def _against(one: Judged, other: Judged, names: Mapping[str, str]) -> str | None:
+    if one.point is None or other.point is None or one.fingerprint is None or one.fingerprint != other.fingerprint:
+        return None
+    a, b = one.point.body, other.point.body
+    groups = [np.array(body.get("by_group") or [], dtype=float) for body in (a, b)]
+    if not len(groups[0]) or len(groups[0]) != len(groups[1]) or not all(np.isfinite(each).all() for each in groups):
+        return None
+    if a["n_tokens"] == b["n_tokens"] and _cut(one.run) == _cut(other.run):
+        size, unit = float(a["n_tokens"]), "nats per token"
+    elif a.get("bits_per_byte") and b.get("bits_per_byte"):  # other tokens of the same text
+        size, unit = a["loss"] * a["n_tokens"] / a["bits_per_byte"], "bits per byte"  # ln 2 times the bytes of all passages
+    else:
+        return None
+    difference, error = paired_difference(groups[0], groups[1], size)
+    if not math.isfinite(error):
+        return None
+    verdict = "not told apart" if abs(difference) < ERRORS * error else "better" if difference < 0 else "worse"
+    steps = f"step {other.point.step:,}" if other.point.step == one.point.step else f"step {other.point.step:,} against {one.point.step:,}"
+    return (
+        f"{names[other.run.id]}: {difference:+.3f} ± {error:.3f} {unit} against {names[one.run.id]} on the same {len(groups[0])} "
+        f"held-out {'examples' if _is_task(one.run) else 'passages'} ({steps}): {verdict}."
+    )
+
+
+def _cut(run: Run) -> Any:
+    """What decides how its text is cut into tokens."""
+    data = None if run.readable_config is None else run.readable_config.data
+    return data and (data.tokenizer, data.bpe_vocab)
+
+
+def _is_task(run: Run) -> bool:
+    return run.readable_config is not None and run.readable_config.data.is_task
