@@ -68,29 +68,21 @@ def test_windows_cover_the_split_once_in_order(length, batch_size):
     """Every token but the first is a target once, up to the last whole window."""
     found = list(windows(np.arange(length, dtype=np.uint8), 5, batch_size, CPU))
     whole = (length - 1) // 5 * 5
-    assert torch.cat([inputs.flatten() for inputs, _, _ in found]).tolist() == list(range(whole))
-    assert torch.cat([targets.flatten() for _, targets, _ in found]).tolist() == list(range(1, whole + 1))
-    assert all(inputs.size(0) == batch_size for inputs, _, _ in found[:-1])
-    assert all(inputs.dtype == torch.int64 and inputs.size(1) == 5 for inputs, _, _ in found)
+    assert torch.cat([chunk.inputs.flatten() for chunk in found]).tolist() == list(range(whole))
+    assert torch.cat([chunk.targets.flatten() for chunk in found]).tolist() == list(range(1, whole + 1))
+    assert all(chunk.inputs.size(0) == batch_size for chunk in found[:-1])
+    assert all(chunk.inputs.dtype == torch.int64 and chunk.inputs.size(1) == 5 for chunk in found)
 
 
-def starts_of(n_windows, at_most, batch_size=3):
-    found = windows(np.arange(n_windows * 5 + 1, dtype=np.uint16), 5, batch_size, CPU, at_most)
-    return [start // 5 for inputs, _, _ in found for start in inputs[:, 0].tolist()]
-
-
-@pytest.mark.parametrize("n_windows", [1, 7, 100])
-def test_some_windows_are_spread_over_the_whole_split(n_windows):
-    for at_most in range(1, n_windows + 1):
-        chosen = starts_of(n_windows, at_most)
-        assert len(set(chosen)) == at_most
-        for part, window in enumerate(chosen):
-            assert part / at_most <= (window + 1) / n_windows and window / n_windows < (part + 1) / at_most
-
-
-def test_as_many_windows_as_there_are_at_most():
-    assert starts_of(7, 50) == starts_of(7, 7) == list(range(7))
-    assert list(windows(np.arange(5, dtype=np.uint8), 5, 3, CPU, 2)) == []
+def test_only_windows_with_a_token_of_a_group_are_read_and_only_those_tokens_scored():
+    groups = np.full(36, -1)
+    groups[[0, 7, 9, 21, 35]] = [9, 0, 1, 2, 3]  # the first token is never a target, and the last lies in the last window
+    found = list(windows(np.arange(36, dtype=np.uint8), 5, 2, CPU, groups))
+    assert [chunk.inputs[:, 0].tolist() for chunk in found] == [[5, 20], [30]]
+    scored = [(chunk.groups[here].tolist(), chunk.targets[here].tolist()) for chunk in found for here in [chunk.groups >= 0]]
+    assert scored == [([0, 1, 2], [7, 9, 21]), ([3], [35])]
+    assert sum(int((chunk.targets != UNSCORED).sum()) for chunk in found) == 4
+    assert list(windows(np.arange(5, dtype=np.uint8), 5, 3, CPU)) == []
 
 
 def test_windows_of_a_text_have_no_answers():
