@@ -25,11 +25,12 @@ for (const name of ["localStorage", "sessionStorage"]) {
   }
 }
 
-/* Behind a proxy that tells the app another address than the one that the browser sees, everything that Gradio asks for goes
-   astray and the page stays at "Loading…". */
-document.addEventListener("DOMContentLoaded", () => {
+/* Behind a proxy that tells the app another address than the one that the browser sees, what Gradio asks for can go astray, and
+   the page would stay at "Loading…" without a word. */
+const LONG_MS = 12_000;
+setTimeout(() => {
   const root = /** @type {any} */ (window).gradio_config?.root;
-  if (typeof root !== "string") return;
+  if (typeof root !== "string" || document.documentElement.dataset.greeted) return;
   const here = location.origin + location.pathname.replace(/\/+$/, "");
   const there = new URL(root, location.href).href.replace(/\/+$/, "");
   if (there === here) return;
@@ -41,4 +42,4 @@ document.addEventListener("DOMContentLoaded", () => {
   said.className = "pg-warning pg-astray";
   said.textContent = `This page is at ${here}, and the app behind it was told that it is at ${there}: what the page asks for goes astray. To whoever runs it: ${remedy} (README of playground, "Behind a proxy").`;
   document.body.prepend(said);
-});
+}, LONG_MS);

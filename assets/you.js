@@ -98,6 +98,7 @@ export function you(root, { props, trigger, watch }) {
 
   function show() {
     const { name, host } = value();
+    if (host !== undefined) document.documentElement.dataset.greeted = "yes"; // the server has answered: see first.js
     opener.textContent = host ? `${name || "You"} · host` : name || "You";
     opener.title = name ? `You are called ${name}. Your name, your key` : "Your name, your key";
     if (name) question.hidden = true;

@@ -15,7 +15,7 @@ class You:
         self.services = services
 
     def build(self) -> None:
-        self.panel = Panel("you", {"name": "", "host": False}, events=("name", "rekey"), elem_id="you")
+        self.panel = Panel("you", {}, events=("name", "rekey"), elem_id="you")
 
     def wire(self, visitor: gr.BrowserState) -> None:
         self.panel.name(self.name, visitor, self.panel, **EVENT)
