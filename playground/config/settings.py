@@ -83,6 +83,7 @@ class Settings:
     heartbeat_s: int = limit(120, 10, "silence after which a worker is taken to hang", "s", "It is ended, and its run is interrupted.")
     hub: bool = True
     hosts: tuple[str, ...] = ()  # names beside those of this machine under which the page may be asked for; "*": any
+    framed_by: tuple[str, ...] = ()  # origins whose pages may show this one in a frame
     proxies: int = 0  # reverse proxies in front, each of which adds the address of whoever it serves to X-Forwarded-For
     nice: int = 10
     n_cpus: int = 2
@@ -148,10 +149,15 @@ def from_environment(environ: Mapping[str, str] = os.environ, root: str | None =
     for name in hosts:
         if not re.fullmatch(r"\*|[a-z0-9_.-]{1,253}", name):
             problems.append(Problem("PLAYGROUND_HOSTS", f"{name[:60]!r} is no host name; write names without a port, with commas between"))
+    framed_by = tuple(environ.get("PLAYGROUND_FRAME_ANCESTORS", "").lower().replace(",", " ").split())
+    for origin in framed_by:
+        if not re.fullmatch(r"https?://(\*\.)?[a-z0-9_.-]{1,253}(:[0-9]{1,5})?", origin):
+            words = f"{origin[:60]!r} is no origin; write such as https://course.example, with commas between"
+            problems.append(Problem("PLAYGROUND_FRAME_ANCESTORS", words))
     proxies = environ.get("PLAYGROUND_PROXIES", "").strip() or ("1" if environ.get("SPACE_ID") else "0")
     if not re.fullmatch("[0-9]", proxies):
         problems.append(Problem("PLAYGROUND_PROXIES", f"{proxies[:60]!r} is not possible; use a whole number from 0 up to 9"))
     if problems:
         raise SettingsError(problems)
-    found = Settings(root=find_root(environ, root), hub=hub == "1", hosts=hosts, proxies=int(proxies), n_cpus=cores)
+    found = Settings(root=find_root(environ, root), hub=hub == "1", hosts=hosts, framed_by=framed_by, proxies=int(proxies), n_cpus=cores)
     return found.with_limits(changed)

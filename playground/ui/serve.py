@@ -97,7 +97,7 @@ def _launch(blocks, services: Services) -> None:
         app_kwargs={
             "routes": [Mount("/live", app=Mounted(live.app(*wall.routes()), "/live")), Route("/assets/{name}", Frontend().answer)],
             "openapi_url": None, "docs_url": None, "redoc_url": None,
-            "middleware": [Middleware(Shield, max_bytes=most, hosts=Hosts(settings, os.environ).allow)],
+            "middleware": [Middleware(Shield, max_bytes=most, hosts=Hosts(settings, os.environ).allow, framed_by=settings.framed_by)],
         },
         prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
         ssr_mode=False, pwa=False, max_file_size=settings.max_upload_bytes, state_session_capacity=SESSIONS,

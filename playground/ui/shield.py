@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,11 +26,11 @@ POLICY = "; ".join(
         "default-src 'self'", "script-src 'self' 'unsafe-inline' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:", "font-src 'self' data:", "media-src 'self' data: blob:", "connect-src 'self' data: blob:",
         "worker-src 'self' blob:", "object-src 'none'", "base-uri 'self'", "form-action 'self'",
-        "frame-ancestors 'self' https://huggingface.co",
     )
 )  # fmt: skip
+FRAMES = "frame-ancestors 'self' https://huggingface.co"
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": f"{POLICY}; {FRAMES}",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
@@ -39,10 +39,12 @@ HEADERS = {
 
 
 class Shield:
-    """Wraps an app in these rules; a request body may have `max_bytes`, and `hosts` says which `Host` headers are answered."""
+    """Wraps an app in these rules; a request body may have `max_bytes`, `hosts` says which `Host` headers are answered, and pages of
+    the origins `framed_by` may show the app in a frame too."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, hosts: Callable[[str | None], bool]):
+    def __init__(self, app: ASGIApp, max_bytes: int, hosts: Callable[[str | None], bool], framed_by: Sequence[str] = ()):
         self.app, self.max_bytes, self.hosts = app, max_bytes, hosts
+        self.headers = HEADERS | {"Content-Security-Policy": " ".join([f"{POLICY}; {FRAMES}", *framed_by])}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,7 +58,7 @@ class Shield:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self.headers.items():
                     headers[name] = value
             await send(message)
 

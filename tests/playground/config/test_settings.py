@@ -64,3 +64,11 @@ def test_names_and_proxies_are_read_and_wrong_ones_are_named():
     with pytest.raises(SettingsError) as caught:
         from_environment({"PLAYGROUND_HOSTS": "http://x/", "PLAYGROUND_PROXIES": "one"})
     assert [problem.path for problem in caught.value.problems] == ["PLAYGROUND_HOSTS", "PLAYGROUND_PROXIES"]
+
+
+def test_who_may_frame_the_page_is_read_and_a_bad_origin_refused():
+    found = from_environment({"PLAYGROUND_FRAME_ANCESTORS": "https://Course.example, http://localhost:8080 https://*.school.example"})
+    assert found.framed_by == ("https://course.example", "http://localhost:8080", "https://*.school.example")
+    for bad in ("course.example", "https://x/path", "https://x; script-src *", "'none'"):
+        with pytest.raises(SettingsError, match="FRAME_ANCESTORS"):
+            from_environment({"PLAYGROUND_FRAME_ANCESTORS": bad})

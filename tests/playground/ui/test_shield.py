@@ -83,6 +83,13 @@ def test_every_answer_carries_the_headers_also_a_refusal(client, method, path):
     assert "x-frame-options" not in answer.headers
 
 
+def test_pages_of_other_origins_may_frame_it_where_that_is_set():
+    layer = Middleware(Shield, max_bytes=1000, hosts=ours, framed_by=("https://course.example", "https://*.school.example"))
+    answer = TestClient(Starlette(middleware=[layer])).get("/", headers=HOST)
+    ancestors = "frame-ancestors 'self' https://huggingface.co https://course.example https://*.school.example"
+    assert answer.headers["content-security-policy"].endswith(ancestors)
+
+
 def test_a_body_has_a_limit_whether_it_says_its_size_or_not(client):
     assert client.post("/change", content=b"x" * 1000).text == "changed"
     assert client.post("/change", content=b"x" * 1001).status_code == 413
