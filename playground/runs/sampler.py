@@ -14,7 +14,7 @@ from typing import Any
 
 from models.knobs import ConfigError, Knobs, Problem, knob, parse
 from playground.config.run import CompleteRun
-from playground.data import tokenizers
+from playground.data import dataset, tokenizers
 from playground.data.tokenizers import Tokenizer
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run
@@ -167,3 +167,11 @@ def _load(root: Path, run_id: str, step: int, stamp: int) -> Loaded:
 
 def _listing(there: list[int]) -> str:
     return ", ".join(map(str, there)) if len(there) <= 6 else f"{', '.join(map(str, there[:3]))}, … {there[-1]}"
+
+
+def example_prompt(root: Path, run: Run) -> str:
+    """The prompt of a held-out example of the task that a run learns; empty for a text, or where its data are no longer there."""
+    config = run.readable_config
+    if config is None or not config.data.is_task or not dataset.is_prepared(config.data, root):
+        return ""
+    return next((prompt for prompt, _ in dataset.about(config.data, root).shown), "")

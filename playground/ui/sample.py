@@ -33,7 +33,7 @@ class Sample:
     def build(self) -> None:
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
-                self.seen = gr.State(None)
+                self.seen, self.filled = gr.State(None), gr.State("")
                 self.run = gr.Dropdown([], label="run", info="Any run, also one that is still training.", elem_id="sample-run")
                 self.step = gr.Dropdown(
                     [("newest", "latest")],
@@ -56,8 +56,10 @@ class Sample:
                     self.controls = [form.control(spec, getattr(defaults, spec.path.removeprefix("sample."))) for spec in self.specs]
 
     def wire(self, visitor: gr.BrowserState, wire: Panel, tab: gr.Tab) -> None:
-        tab.select(self.list_runs, [visitor, wire, self.run, self.step, self.seen], [self.run, self.step, self.seen], **EVENT)
-        self.run.select(self.list_steps, [visitor, self.run], self.step, **EVENT)
+        listed = tab.select(self.list_runs, [visitor, wire, self.run, self.step, self.seen], [self.run, self.step, self.seen], **EVENT)
+        chosen = self.run.select(self.list_steps, [visitor, self.run], self.step, **EVENT)
+        for event in (listed, chosen):
+            event.then(self.fill_prompt, [visitor, self.run, self.prompt, self.filled], [self.prompt, self.filled], **EVENT)
         writing = gr.on(
             [self.go.click, self.prompt.submit], self.write, [visitor, self.run, self.step, self.prompt, *self.controls], self.panel,
             trigger_mode="multiple", **EVENT,
@@ -82,6 +84,14 @@ class Sample:
         newest = f"newest (step {there[-1]:,} now)" if there else "newest"
         choices = [(newest, "latest"), *((f"step {step:,}", str(step)) for step in reversed(there))]
         return gr.update(choices=choices, value=chosen if chosen in [value for _, value in choices] else "latest")
+
+    def fill_prompt(self, kept: object, run_id: str | None, prompt: str, filled: str) -> list:
+        """Of a task, whose prompts nobody would guess: an example, unless a person has typed something."""
+        if not run_id or prompt not in ("", filled):
+            return [gr.skip(), gr.skip()]
+        with refusals_as_toasts():
+            example = sampler.example_prompt(self.services.settings.root, self._seen(kept, run_id))
+        return [example, example]
 
     def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, request: gr.Request, *values) -> Iterator[dict]:
         """Stream sampled text; the page gets all tokens so far, about twenty times a second."""

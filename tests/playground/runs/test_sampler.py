@@ -1,11 +1,15 @@
 """Any checkpoint as streamed text."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from models.knobs import ConfigError
+from playground.config.run import RunConfig
+from playground.data import dataset
 from playground.runs import sampler
+from playground.runs.creation import complete
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig, parse_sampling, parse_step, sample
 from playground.runs.store import NoSuchRun
@@ -99,3 +103,12 @@ def test_every_bad_setting_at_once():
     with pytest.raises(ConfigError) as caught:
         parse_sampling({"temperature": -1, "top_p": 0, "top_k": 0, "seed": "x", "max_new_tokens": float("nan"), "topk": 3})
     assert sorted(problem.path for problem in caught.value.problems) == ["max_new_tokens", "seed", "temperature", "top_k", "top_p", "topk"]
+
+
+def test_the_prompt_of_a_task_is_an_example_and_of_a_text_none(tmp_path):
+    config = complete(RunConfig.model_validate({"data": {"source": "task:copy", "length": 4, "alphabet": 6}}), tmp_path)
+    run = SimpleNamespace(readable_config=config)
+    example = sampler.example_prompt(tmp_path, run)
+    assert example == dataset.load(config.data, tmp_path).prompts(1)[0][0] and example.endswith(">")
+    assert sampler.example_prompt(tmp_path / "elsewhere", run) == "", "its data are no longer there"
+    assert sampler.example_prompt(tmp_path, SimpleNamespace(readable_config=RunConfig())) == ""
