@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from playground.data import fetching, hub, tales
 from playground.data.config import TEXTS, UPLOAD, DataConfig
 from playground.data.errors import CorpusError
 from playground.data.hub import HUB
-from playground.system.files import making, publish
+from playground.system.files import publish
 
 TALES_CHARS = 1_200_000
 SLICE_CHARS = 8_000_000
@@ -157,10 +158,8 @@ def fetch(source: str, root: Path, max_chars: int, progress: Progress | None = N
     known = BUILT_IN.get(source, Source("", wanted=None))
     wanted = known.wanted or hub.HubText.parse(source)
     at_most = min(max_chars, SLICE_CHARS) if source in BUILT_IN else max_chars
-    folder = root / "corpora"
-    folder.mkdir(parents=True, exist_ok=True)
-    with making(folder, "fetched") as aside:
-        found = fetching.fetch(wanted, at_most, aside / "text", progress)
+    with tempfile.TemporaryDirectory(prefix="playground-fetched-") as aside:  # a fetch that fails leaves nothing in the root
+        found = fetching.fetch(wanted, at_most, Path(aside) / "text", progress)
     text = known.clean(found.text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     if known.sha256 not in (None, digest):
@@ -220,7 +219,7 @@ def size_of(root: Path, source: str) -> int:
     """Bytes that a text takes which was brought here; 0 where it is gone."""
     try:
         return _path(root, source.partition(":")[2]).stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -73,6 +74,8 @@ class Client:
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}", timed_out=isinstance(error, TimeoutError)) from error
         self.n_bytes += len(data)
+        if found.get("content-encoding") == "gzip" and method != "HEAD":
+            data = gzip.decompress(data)
         if length:
             self._keep(connection, found)
         else:  # the server may read the next request as more of this body

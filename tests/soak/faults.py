@@ -354,7 +354,7 @@ resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
 
 def out_of_memory(folder: Path) -> str:
     """Workers are limited to 3 GiB of address space each; one run needs more, the other does not."""
-    ground = Ground(folder / "root", max_running=2)
+    ground = Ground(folder / "root", max_running=2, max_memory_percent=100_000)  # which would refuse the large one
     (folder / "sitecustomize.py").write_text(LITTLE_MEMORY)
     small = ground.new_run(state=store.QUEUED)
     large = ground.new_run(state=store.QUEUED, **{"model.n_embd": 512, "model.block_size": 400, "train.batch_size": 4096})
