@@ -4,6 +4,7 @@ on whatever machine they train. What it costs is counted in closed form and kept
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -44,9 +45,13 @@ class Looks:
         """Whether the held-out sample is scored after this step."""
         return step > 0 and (step % self.judged_every == 0 or step == self.last)
 
-    def next_probe(self, step: int) -> int:
-        """The first step after this one that is probed."""
-        return next(later for later in range(step + 1, step + 1 + self.every) if self.probed(later))
+    def next_probe(self, step: int) -> int | None:
+        """The first step after this one that is probed; None where the run ends before."""
+        early = next(digit * 10**power for power in itertools.count() for digit in EARLY if digit * 10**power > step)
+        found = min((step // self.every + 1) * self.every, early)
+        if self.last is None:
+            return found
+        return min(found, self.last) if step < self.last else None
 
 
 def looks(config: CompleteRun, n_validated: int = 0, n_together: int = 1) -> Looks:

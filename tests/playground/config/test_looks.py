@@ -23,8 +23,12 @@ def probed(schedule, until):
 def test_early_steps_and_then_even_ones():
     schedule = looks(run(**{"train.max_steps": 333, "probe.interval": 60, "train.batch_size": 64}), 1000)
     assert probed(schedule, 333) == [0, 1, 2, 5, 10, 20, 50, 60, 100, 120, 180, 200, 240, 300, 333]
-    assert [step for step in range(334) if schedule.next_probe(step) > 333] == [333]
-    assert schedule.next_probe(20) == 50 and schedule.next_probe(0) == 1
+    places = probed(schedule, 333)
+    for step in range(333):
+        assert schedule.next_probe(step) == next(later for later in places if later > step)
+    assert schedule.next_probe(333) is None
+    endless = looks(run(**{"train.max_steps": None, "train.max_seconds": 9.0, "probe.interval": 10**6}), 0)
+    assert (endless.next_probe(60), endless.next_probe(10**6 - 1), endless.next_probe(3 * 10**6)) == (100, 10**6, 4 * 10**6)
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 60), st.integers(1, 8))
