@@ -296,10 +296,11 @@ class Loop:
             if self.diverged is not None:
                 ending = Ending("diverged", Cause.DIVERGED, self.diverged)
             else:
-                self.cpu_s = time.process_time() - self.began_cpu_s
                 if ending.state not in UNFINISHED:
                     self._validate()
                     self._look(always=True)
+                self.cpu_s = time.process_time() - self.began_cpu_s
+                if ending.state not in UNFINISHED:
                     self._judge()
                     self._tell_cost()
                 self._save()
