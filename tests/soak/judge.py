@@ -71,6 +71,8 @@ class Judge:
     def _class(answer: Answer) -> str:
         if answer.status < 500:
             return f"{answer.status // 100}xx"
+        if answer.status == 503 and "retry-after" in answer.headers and not answer.body:  # to HEAD, whose answers have no body
+            return "told"
         try:
             said = json.loads(answer.body)
         except ValueError:

@@ -79,6 +79,7 @@ def said_of(house, answer, **options):
     ("answer", "found"),
     [
         (Answer(500, {}, b"Internal Server Error"), "nobody foresaw"),
+        (Answer(503, {}, b""), "nobody foresaw"),
         (Answer(200, {}, b'{"error": "Traceback (most recent call last): x"}'), "a traceback was served"),
         (Answer(200, {}, b"... log-1234 ..."), "a log was served"),
         (Answer(200, {}, b"SQLite format 3\x00"), "the database was served"),
@@ -93,6 +94,7 @@ def test_what_no_answer_may_hold_is_noticed(house, answer, found):
 
 def test_what_is_harmless_is_not_blamed(house):
     assert said_of(house, Answer(500, {}, b'{"error": "no such run"}')) == []
+    assert said_of(house, Answer(503, {"retry-after": "2"}, b"")) == [], "what HEAD is told of an errand in line"
     assert said_of(house, Answer(200, {}, b"x log-1234"), sent=b"log-1234") == [], "what was sent may come back"
     assert said_of(house, Answer(200, {"content-type": "application/json"}, json.dumps(MARKUP[0]).encode())) == []
 
