@@ -91,7 +91,7 @@ class Sample:
             return [gr.skip(), gr.skip()]
         with refusals_as_toasts():
             example = sampler.example_prompt(self.services.settings.root, self._seen(kept, run_id))
-        return [example, example]
+        return [gr.skip(), gr.skip()] if example == filled else [example, example]  # what is being typed meanwhile stays
 
     def write(self, kept: object, run_id: str | None, step: str | None, prompt: str, request: gr.Request, *values) -> Iterator[dict]:
         """Stream sampled text; the page gets all tokens so far, about twenty times a second."""

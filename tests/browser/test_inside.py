@@ -248,7 +248,7 @@ def test_a_finding_leads_to_where_it_comes_from(visit, pair):
     page.route("**/findings", lambda route: route.fulfill(json=[
         {"name": "x", "sentence": "The <b>gradient</b> vanishes.", "rule": "r", "view": "curves", "quantity": "grad_stream", "weight": 3}
     ]))  # fmt: skip
-    page.locator(".pg-findings").get_by_text("The <b>gradient</b> vanishes.", exact=True).click()
+    page.locator(".pg-findings button", has_text="The <b>gradient</b> vanishes.").click()
     page.wait_for_selector(".pg-view-curves .scatterlayer")
     assert page.input_value("#inside-quantity") == "grad_stream"
 
