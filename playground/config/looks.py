@@ -17,7 +17,8 @@ MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how
 # first two take about twice as much.
 PROBE_SHARE, READ_SHARE, VALIDATION_SHARE = 0.01, 0.005, 0.03
 POSITIONS = 4096  # of held-out data, at which linear probes read the stream
-FEWEST_POINTS, NEAREST = 10, 50  # points of the held-out curve of a run, but for fewer than so many steps from one to the next
+# Points of the held-out curve of a run: so many at least, but for fewer than so many steps from one to the next, and so many at most.
+FEWEST_POINTS, NEAREST, MOST_POINTS = 10, 50, 1000
 FIRST_READ = 100
 EARLY = (1, 2, 5)  # and ten times as many, and so on: most changes at the start
 TRAINING_PASSES, PROBE_PASSES = 3, 6  # in forward passes: a step; a probe of one text with its gradients and their two ways
@@ -99,8 +100,8 @@ def _multiple(interval: int, at_least: int) -> int:
 
 def _judged_every(interval: int, at_least: int, max_steps: int | None) -> int:
     """As many steps between two points as was asked for, or as they cost; but few enough that the run has points to see."""
-    wanted = _multiple(interval, at_least)
     if max_steps is None:
-        return wanted
+        return _multiple(interval, max(at_least, NEAREST))
+    wanted = _multiple(interval, max(at_least, math.ceil(max_steps / MOST_POINTS)))
     most = max(NEAREST, max_steps // FEWEST_POINTS)
     return most if interval > most else min(wanted, most // interval * interval)

@@ -283,6 +283,8 @@ def _make(config: DataConfig, root: Path, folder: Path, progress: Progress) -> N
             _write_text(config, root, inside, progress)
         else:
             _write_task(config, config.task, root, inside, progress)
+        progress(None, "counting how frequent tokens are")
+        _read_about(config, inside)  # leaves the reference lines there
         _put_in_place(inside, folder)
     _drop_oldest(folder.parent)
 

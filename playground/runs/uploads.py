@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -39,5 +40,6 @@ def delete(db: Store, root: Path, visitor: Visitor, source: str) -> None:
         digest = source.partition(":")[2]
         corpora.remove(root, source)
         for about in (root / "prepared").glob("*/about.json"):
-            if json.loads(about.read_text())["fingerprint"] == digest[:16]:
-                shutil.rmtree(about.parent, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # dropped meanwhile, to make room for others
+                if json.loads(about.read_text())["fingerprint"] == digest[:16]:
+                    shutil.rmtree(about.parent, ignore_errors=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -40,12 +39,13 @@ from playground.training.events import (
     Validation,
 )
 from playground.training.outcome import Cause, Outcome
+from playground.training.pacing import Cost, Pacer
 from playground.training.state import FEW_EXAMPLES, Score, Step, TrainState
 
 SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
 SAMPLE_SHARE = 0.01
 EARLY_CREDIT_S = 0.24  # samples change most in the first half minute
-EARLY_SAMPLES, EARLY_REST = 3, 5  # so that soon after its start a run has written something that is not noise, also on a slow machine
+EARLY_SAMPLES = 3  # so that soon after its start a run has written something that is not noise, also on a slow machine
 N_ANSWERS = 8
 USUAL_SHARE = 0.05  # of the computing time, that looking at a model takes at most in runs of a thousand steps
 UNFINISHED = ("paused", "interrupted", "queued")  # states of a run that is not over
@@ -99,49 +99,6 @@ class Ending(NamedTuple):
     state: str
     cause: Cause
     reason: str
-
-
-class Cost:
-    """What an activity has cost so far: `spent` seconds of the clock, and `cpu_s` seconds of computing, all threads together. On a busy
-    machine the second alone says what it takes away from training."""
-
-    def __init__(self, clock=time.perf_counter):
-        self.clock, self.spent, self.cpu_s = clock, 0.0, 0.0
-
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        start, cpu = self.clock(), time.process_time()
-        try:
-            yield
-        finally:
-            self.add(self.clock() - start, time.process_time() - cpu)
-
-    def add(self, seconds: float, cpu_s: float) -> None:
-        self.spent += seconds
-        self.cpu_s += cpu_s
-
-
-class Pacer(Cost):
-    """Spaces an activity out so that it takes at most `share` of the time, by its measured cost.
-
-    A credit of a few seconds lets the first ones happen early, when most changes. However dear they are, the first `early` ones happen
-    as soon as `EARLY_REST` times the cost of the one before has passed.
-    """
-
-    def __init__(self, share: float, credit_s: float = 0.0, early: int = 0, clock=time.perf_counter):
-        super().__init__(clock)
-        self.share, self.credit_s, self.early = share, credit_s, early
-        self.times, self.last_cost, self.began, self.ended = 0, 0.0, clock(), clock()
-
-    def due(self) -> bool:
-        now = self.clock()
-        if self.times < self.early and now - self.ended >= EARLY_REST * self.last_cost:
-            return True
-        return self.spent + self.last_cost <= self.credit_s + self.share * (now - self.began)
-
-    def add(self, seconds: float, cpu_s: float) -> None:
-        super().add(seconds, cpu_s)
-        self.last_cost, self.ended, self.times = seconds, self.clock(), self.times + 1
 
 
 class BeingSaved(NamedTuple):
@@ -235,7 +192,7 @@ class Loop:
             self.link.emit(Facts(step=0, source=self.config.data.source, data=known.kind, **told))
         asked, every = self.config.train.eval_interval, self.looks.judged_every
         if every > asked:
-            why = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training"
+            why = f"every {asked:,} would cost over {VALIDATION_SHARE:.0%} of the training, or give more points than a curve can show"
             self.link.emit(Notice(0, f"the held-out loss is measured every {every:,} steps: {why}"))
         self._answer()
 

@@ -121,7 +121,8 @@ class Endpoints:
             )
             run = self._run(run_id, owner_key)
             written = sampler.sample(self.root, run.id, sampler.parse_step(step), _text(prompt, "prompt", MAX_TEXT), config)
-            tokens = self.services.computing.stream(written, reader_of(self._visitor(owner_key), request))
+            visitor = self._visitor(owner_key)
+            tokens = self.services.computing.stream(written, reader_of(visitor, request), visitor.address)
             told = (
                 {
                     "text": token.text, "token": token.token, "probability": token.probability,

@@ -118,7 +118,7 @@ class Sample:
         about = {"prompt": prompt, "wanted": config.max_new_tokens, "note": note}
         yield about | {"tokens": [], "state": "writing"}
         written = sampler.sample(root, run.id, wanted_step, prompt, config)
-        for token in self.services.computing.stream(written, reader_of(visitor, request)):
+        for token in self.services.computing.stream(written, reader_of(visitor, request), visitor.address):
             tokens.append([token.text, token.token, round(token.probability, 4), [[t, round(p, 4)] for t, p in token.runners_up]])
             if time.monotonic() - shown > UPDATE_EVERY_S:
                 shown = time.monotonic()

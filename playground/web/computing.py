@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from playground.config.settings import Settings
+from playground.web.errands import NEAR
 
 PATIENCE_S, MAX_STREAMS = 60.0, 16
 LEFT_S = 120.0  # a stream that nobody asks for more of for so long has been left; longer than one turn may take
@@ -44,8 +45,9 @@ class Superseded(Busy):
 
 @dataclass
 class Stream:
-    """A stream that holds a place. `touched_at`: when its reader last asked for more of it."""
+    """A stream that holds a place, read at the network address `near`. `touched_at`: when its reader last asked for more of it."""
 
+    near: str = ""
     touched_at: float = field(default_factory=time.monotonic)
 
 
@@ -75,12 +77,12 @@ class Computing:
             coming.cancel()
             raise Busy(BUSY) from None
 
-    def stream(self, items: Iterator[T], who: Hashable = None) -> Iterator[T]:
+    def stream(self, items: Iterator[T], who: Hashable = None, near: str = "") -> Iterator[T]:
         """The items of an iterator, computed in short turns, so that others get theirs in between. `who` reads them, None for somebody
         else each time: the newest stream of a reader ends the one before with Superseded. Raises Busy where too many streams are open,
-        or no turn comes in time, and what the iterator raises."""
+        in all or at the network address `near`, or no turn comes in time, and what the iterator raises."""
         key = object() if who is None else who
-        mine = self._opened(key)
+        mine = self._opened(key, near)
         try:
             error = None
             while error is None:
@@ -98,16 +100,20 @@ class Computing:
                 if self._streams.get(key) is mine:
                     del self._streams[key]
 
-    def _opened(self, key: Hashable) -> Stream:
+    def _opened(self, key: Hashable, near: str) -> Stream:
         """A place for a stream: that of the reader's stream before, else a free one. One that nobody asks for more of is free."""
         with self._lock:
-            if key not in self._streams and len(self._streams) >= MAX_STREAMS:
+            if key not in self._streams and self._is_full(near):
                 long_ago = time.monotonic() - self.left_s
                 self._streams = {each: stream for each, stream in self._streams.items() if stream.touched_at > long_ago}
-                if len(self._streams) >= MAX_STREAMS:
-                    raise Busy(f"{MAX_STREAMS} models are writing at this moment; try again when one is done")
-            stream = self._streams[key] = Stream()
+                if self._is_full(near):
+                    raise Busy(f"{len(self._streams)} models are writing at this moment; try again when one is done")
+            stream = self._streams[key] = Stream(near)
             return stream
+
+    def _is_full(self, near: str) -> bool:
+        beside = sum(stream.near == near for stream in self._streams.values())
+        return len(self._streams) >= MAX_STREAMS or (bool(near) and beside >= NEAR * MAX_STREAMS)
 
     def _fairly(self, do: Callable[[], T]) -> T:
         """One turn of the thread. Before the next one it sleeps for as long as this one computed, times the number of runs that

@@ -44,7 +44,7 @@ class Exports:
         name, step = file_name(run), sampler.newest(self.root, run.id) if step < 0 else step
         write = partial(export.transformers_zip, self.root, run.id, step, name)
         try:
-            path = self.line.answer((run.id, run.generation, step), write, visitor.id, patience_s)
+            path = self.line.answer((run.id, run.generation, step), write, visitor.id, visitor.address, patience_s)
         except (CheckpointError, ConfigError) as error:
             raise HTTPException(404, str(error)) from None
         return FileResponse(path, filename=f"{name}.zip", media_type="application/zip")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 PATIENCE_S = 0.6
 AT_ONCE, AT_MOST = 2, 60
 KEPT_S = 60.0
+NEAR = 3 / 4  # of all places, for people at one network address: whole rooms share one, and one person can invent many names
 LISTENING = 8  # requests that may wait for an end at the same time; the others are told at once how far the work is
 
 
@@ -27,11 +28,13 @@ class Report(Protocol):
 
 @dataclass
 class Errand:
-    """`share`: the part that is done, None if unknown; `words`: what is being done, for people. `who` began it."""
+    """`share`: the part that is done, None if unknown; `words`: what is being done, for people. `who` began it, at the network address
+    `near`."""
 
     share: float | None = None
     words: str = "waiting for its turn"
     who: Hashable = None
+    near: str = ""
     answer: Any = None
     error: Exception | None = None
     begun: bool = False
@@ -79,12 +82,14 @@ class Errands:
     def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S) -> Errand | None:
         """Begin `do(report)`, or join it where it has begun. Returns None if it is done within `patience_s`, else the errand.
         Raises TooManyErrands, and what `do` raised: once, and then a new call begins anew."""
-        return self._settled(key, self._begun(key, do, None), patience_s)
+        return self._settled(key, self._begun(key, do, None, ""), patience_s)
 
-    def answer(self, key: Hashable, do: Callable[[Report], Any], who: Hashable = None, patience_s: float = PATIENCE_S) -> Any:
+    def answer(
+        self, key: Hashable, do: Callable[[Report], Any], who: Hashable = None, near: str = "", patience_s: float = PATIENCE_S
+    ) -> Any:  # fmt: skip
         """What `do(report)` returns, begun now or earlier. Raises Underway where it is not there within `patience_s`; TooManyErrands,
-        also where `who` has begun as many as one may; and what `do` raised, as `go`."""
-        errand = self._begun(key, do, who)
+        also where `who` has begun as many as one may, or those at the address `near` have; and what `do` raised, as `go`."""
+        errand = self._begun(key, do, who, near)
         if not self._ends(errand, patience_s):
             raise Underway(errand.share, errand.words, self._place(errand))
         if errand.error is not None:
@@ -107,18 +112,18 @@ class Errands:
             if key in self._running and self._running[key].done.is_set():
                 del self._running[key]
 
-    def _begun(self, key: Hashable, do: Callable[[Report], object], who: Hashable) -> Errand:
+    def _begun(self, key: Hashable, do: Callable[[Report], object], who: Hashable, near: str) -> Errand:
         with self._lock:
             errand = self._running.get(key)
             if errand is None or time.monotonic() - errand.ended_at > self.kept_s:
                 self._running.pop(key, None)
-                self._make_room(who)
-                errand = self._running[key] = Errand(who=who)
+                self._make_room(who, near)
+                errand = self._running[key] = Errand(who=who, near=near)
                 threading.Thread(target=self._run, args=(key, errand, do), daemon=True).start()
             errand.asked_at = time.monotonic()
         return errand
 
-    def _make_room(self, who: Hashable) -> None:
+    def _make_room(self, who: Hashable, near: str) -> None:
         """Drop errands that ended a while ago and whose end was never fetched, or that were answered and are kept."""
         long_ago = time.monotonic() - self.kept_s
         self._running = {key: errand for key, errand in self._running.items() if errand.ended_at > long_ago}
@@ -128,6 +133,8 @@ class Errands:
             raise TooManyErrands(f"{len(underway)} {self.noun} at once; try again in a moment")
         if self.each is not None and sum(errand.who == who for errand in underway) >= self.each:
             raise TooManyErrands(f"{self.each} of your questions are still being answered; try again in a moment")
+        if near and sum(errand.near == near for errand in underway) >= NEAR * self.at_most:
+            raise TooManyErrands(f"for your network address too many {self.noun} at once; try again in a moment")
         for key in answered[: max(0, len(self._running) - self.at_most + 1)]:
             del self._running[key]
 

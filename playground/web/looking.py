@@ -60,4 +60,4 @@ class Looking:
 
             return compute(turn, say)
 
-        return self.line.answer(key, do, visitor.id, patience_s)
+        return self.line.answer(key, do, visitor.id, visitor.address, patience_s)

@@ -73,11 +73,13 @@ class Addresses:
         if not visitor.address or visitor.is_host:
             return
         with self._lock:
+            self._of.pop(visitor.id, None)
             self._of[visitor.id] = visitor.address
             if is_new:
                 self._new.setdefault(visitor.address, deque()).append(self._clock())
-                while len(self._new) > MOST_ADDRESSES:
-                    del self._new[next(iter(self._new))]
+            for kept in (self._of, self._new):
+                while len(kept) > MOST_ADDRESSES:
+                    del kept[next(iter(kept))]
 
     def n_new(self, address: str) -> int:
         """How many people were new at this address in the last hour."""

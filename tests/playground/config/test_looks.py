@@ -50,6 +50,9 @@ def test_a_held_out_curve_that_costs_too_much_is_stretched_but_keeps_ten_points(
         assert looks(config, int(tokens)).judged_every == every
     endless = run(**{"train.max_steps": None, "train.max_seconds": 60.0, "train.eval_interval": 25, "train.batch_size": 8})
     assert looks(endless, int(10_000 * per_step)).judged_every == 10_000
+    assert looks(changed(endless, train=changed(endless.train, eval_interval=5))).judged_every == 50, "nobody knows how long it gets"
+    many = run(**{"train.max_steps": 1_000_000, "train.eval_interval": 1})
+    assert looks(many).judged_every == 1000, "a thousand points are what a curve can show"
     few = run(**{"train.max_steps": 200, "train.eval_interval": 50})
     assert looks(few, 10**9).judged_every == 50, "a short run is not judged all the time"
     assert looks(run(**{"train.max_steps": 120, "train.eval_interval": 100}), 0).judged_every == 50

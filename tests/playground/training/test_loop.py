@@ -21,7 +21,8 @@ from playground.training.events import (
     Validation,
     from_json,
 )
-from playground.training.loop import EARLY_CREDIT_S, Loop, Orders, Pacer
+from playground.training.loop import EARLY_CREDIT_S, Loop, Orders
+from playground.training.pacing import Pacer
 
 
 def weights_of(state):

@@ -114,6 +114,17 @@ def test_streams_are_limited_and_a_place_is_free_again_after_one_that_was_left()
     assert list(computing.stream(iter([1, 2]))) == [1, 2]
 
 
+def test_one_address_with_many_invented_names_leaves_places_for_others():
+    computing = Computing()
+    streams = [computing.stream(itertools.count(), f"invented {i}", "10.0.0.7") for i in range(12)]
+    assert [next(stream) for stream in streams] == [0] * 12
+    with pytest.raises(Busy):
+        next(computing.stream(itertools.count(), "invented 12", "10.0.0.7"))
+    assert next(computing.stream(itertools.count(), "invented 3", "10.0.0.7")) == 0, "a reader's newer stream takes its own place"
+    others = [computing.stream(itertools.count(), f"other {i}", "10.0.0.8") for i in range(4)]
+    assert [next(stream) for stream in others] == [0] * 4
+
+
 def test_the_newest_stream_of_a_reader_ends_the_one_before():
     computing = Computing()
     old, other = computing.stream(itertools.count(), "ada"), computing.stream(itertools.count(), "ben")

@@ -186,6 +186,24 @@ def test_an_error_gives_its_turn_back(errands):
     assert errands.go("key", lambda report: None) is None
 
 
+def test_one_address_with_many_invented_names_leaves_places_for_others():
+    errands, gate = Errands(at_most=8, each=2), threading.Event()
+    ask = lambda key, who, near: errands.answer(key, lambda report: gate.wait(10), who, near, patience_s=0)  # noqa: E731
+    try:
+        for i in range(6):
+            with pytest.raises(Underway):
+                ask(i, f"invented {i}", "10.0.0.7")
+        with pytest.raises(TooManyErrands, match="your network address"):
+            ask(6, "invented 6", "10.0.0.7")
+        for i in range(7, 9):
+            with pytest.raises(Underway):
+                ask(i, "somebody else", "10.0.0.8")
+        with pytest.raises(TooManyErrands, match="8 data sets"):
+            ask(9, "a third", "")
+    finally:
+        gate.set()
+
+
 def test_no_more_than_so_many_are_taken_on():
     errands, gate = Errands(at_most=3), threading.Event()
     try:
