@@ -38,10 +38,13 @@ def of_examples(drawn: Examples, scored: np.ndarray, vocab_size: int) -> Positio
 
 
 def reference_losses(train: Positions, held_out: Positions, vocab_size: int) -> dict[str, float]:
-    """Cross-entropies in nats per token: `chance` of guessing evenly; `unigram`, `bigram` and `trigram` of the models above."""
+    """Cross-entropies in nats per token: `chance` of guessing evenly; `unigram`, `bigram` and `trigram` of the models above.
+    Of a text too short to have positions in both parts, chance alone."""
+    found = {"chance": math.log(vocab_size)}
+    if not len(train.token) or not len(held_out.token):
+        return found
     V = vocab_size + 1
     chances = np.full(len(held_out.token), 1 / vocab_size)
-    found = {"chance": math.log(vocab_size)}
     orders = {
         "unigram": (np.zeros_like(train.token), np.zeros_like(held_out.token)),
         "bigram": (train.before, held_out.before),

@@ -84,7 +84,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
         wall.get_by_role("tab", name="Host").click()
         for run_id, name in ((first, "Ada"), (second, "Bob")):
             card = wall.locator(f".pg-card[data-run='{run_id}']")
-            card.get_by_text(f"by {name}", exact=True).wait_for()
+            card.get_by_text(f"by {name}, from 127.0.0.1", exact=True).wait_for()
             card.get_by_text("training, step").wait_for()
         assert "host=" not in wall.evaluate("location.href"), "the token is not left for everybody to read"
         wall.wait_for_function(

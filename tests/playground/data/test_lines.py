@@ -73,3 +73,8 @@ def test_they_are_counted_once_and_again_for_data_of_an_earlier_version(tmp_path
     assert dataset.about(config, tmp_path) == known and path.exists()
     path.write_text('{"chance": 1.0}')
     assert dataset.about(config, tmp_path).lines == {"chance": 1.0}
+
+
+def test_a_text_too_short_to_hold_anything_out_has_chance_alone():
+    train, held_out = (lines.of_text(np.arange(n), 8) for n in (9, 1))
+    assert lines.reference_losses(train, held_out, 9) == {"chance": math.log(9)}

@@ -91,13 +91,13 @@ def test_the_final_validation_covers_the_whole_held_out_text(new_state, run_loop
 
 
 def test_a_run_over_seconds_ends_by_the_clock_and_its_rate_falls_with_it(new_state, run_loop, tmp_path):
-    state = new_state({"train.max_steps": None, "train.max_seconds": 0.4, "optim.min_lr": 0.0, "train.log_interval": 1})
+    state = new_state({"train.max_steps": None, "train.max_seconds": 1.5, "optim.min_lr": 0.0, "train.log_interval": 1})
     outcome, link = run_loop(state, tmp_path)
-    assert (outcome.state, outcome.reason) == ("finished", "0.4 s of training done")
-    assert 0.4 <= outcome.seconds < 2
+    assert (outcome.state, outcome.reason) == ("finished", "1.5 s of training done")
+    assert 1.5 <= outcome.seconds < 6
     rates = [event.lr for event in link.of(Progress)][2:]
     assert rates == sorted(rates, reverse=True) and rates[0] > 2 * rates[-1]
-    assert 0 < state.schedule.warmup_ended_s < 0.4
+    assert 0 < state.schedule.warmup_ended_s < 1.5
 
 
 def test_steps_end_a_run_that_also_has_seconds(new_state, run_loop, tmp_path):
