@@ -14,7 +14,7 @@ import { compact, duration, number } from "./format.js";
  * }} Other
  * @typedef {Notes & {
  *   graph: Graph, formulas: string[], other: Other | null, n_params: number, flops: number, memory_bytes: number,
- *   seconds: number | null, learns: {total: number | null, unit: string, times: number},
+ *   seconds: number | null, training_now: number, learns: {total: number | null, unit: string, times: number},
  *   parts: [name: string, params: number, flops: number][],
  * }} Described what the server says of a design
  */
@@ -231,8 +231,10 @@ function differences({ title, differs }) {
   ];
 }
 
+const trains = (/** @type {number} */ n) => (n === 1 ? "a run trains" : `${n} runs train`);
+
 /** @param {Described} value */
-function costs({ n_params, flops, memory_bytes, seconds, learns }) {
+function costs({ n_params, flops, memory_bytes, seconds, training_now, learns }) {
   const { total, unit, times } = learns;
   return [
     fact("parameters", number(n_params)),
@@ -241,7 +243,9 @@ function costs({ n_params, flops, memory_bytes, seconds, learns }) {
     fact(
       "time on this machine",
       seconds === null ? "measuring" : `about ${duration(seconds)}`,
-      "if nothing else trains here",
+      training_now === 0
+        ? "if nothing else trains here"
+        : `alone; ${trains(training_now)} here now, so it takes longer`,
     ),
     fact(
       "looks at",

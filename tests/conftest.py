@@ -37,7 +37,7 @@ TINY = {
     "probe.sample_tokens": 4,
 }  # fmt: skip
 LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.eval_interval": 1000, "train.log_interval": 100}
-MACHINE = estimate.Machine(threads=1, layer_s=1e-4, speeds=(1e9, 1e9, 1e9))
+MACHINE = estimate.Machine(1, dict.fromkeys(estimate.KINDS, 0.0) | dict.fromkeys(estimate.MATMUL, 1e-9) | {"layers": 1e-4})
 
 
 def pytest_runtest_setup(item):

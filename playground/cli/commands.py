@@ -293,6 +293,11 @@ def bench(typed: Typed) -> int:
 
             recipe, compared = against.measure(settings, checkout, config.data.source, pairs)
             said, words = against.as_json(recipe, compared), against.table(recipe, compared)
+        elif "estimates" in typed.values:
+            from playground.bench import estimates
+
+            found = estimates.measure(settings, seconds, pairs)
+            said, words = estimates.as_json(found), estimates.table(found)
         elif "gpu" in typed.values:
             from playground.bench import gpu
 
@@ -379,6 +384,7 @@ BENCH_FLAGS = (
     Flag("pairs", "N", "How many times each row is measured. (default 3, from 1 up to 100)"),
     Flag("repeat", "N", "Instead, compare N runs trained together as one program with one run alone."),
     Flag("gpu", "", "Instead, measure what this machine's GPU does, on the text of --data.source."),
+    Flag("estimates", "", "Instead, compare the estimated time of a step with the measured one, for runs of several shapes."),
     Flag("browser", "PATH", "Instead, measure the load of the Inside tab in this Chromium, --seconds long for each view."),
     Flag("view", "NAME", "With --browser: measure this view of the tab only."),
     Flag("against", "PATH", "Instead, compare with the training script of this checkout of nanoGPT, on the text of --data.source."),
@@ -413,7 +419,8 @@ COMMANDS = {
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
     "data": Command("data [--json]", "List the built-in texts and tasks, with their settings.", data),
     "bench": Command(
-        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--repeat N|--gpu|--browser PATH|--against PATH] [--json]",
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--json] [--repeat N|--gpu|--estimates|--browser PATH|"
+        "--against PATH]",
         "Measure the training speed beside a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

@@ -17,9 +17,11 @@ OPTIMIZER = "Optimizer"
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Entry):
-    """`state_floats`: about how many numbers of state it keeps per weight."""
+    """`state_floats`: about how many numbers of state it keeps per weight; `passes`: about how many numbers per weight its update reads
+    or writes, as timed against AdamW's."""
 
     state_floats: int
+    passes: int = 4
 
     @property
     def is_scheduled(self) -> bool:
@@ -38,15 +40,16 @@ OPTIMIZERS: dict[str, Optimizer] = {
         about="Muon orthogonalises the update of each matrix inside blocks, and AdamW updates the rest", paper="Muon: Jordan et al. 2024",
     ),
     "sgd": Optimizer(
-        label="SGD with momentum", state_floats=1, reads=(*SCHEDULED, "beta1"), about="SGD with momentum has one rate for all weights",
+        label="SGD with momentum", state_floats=1, passes=3, reads=(*SCHEDULED, "beta1"),
+        about="SGD with momentum has one rate for all weights",
     ),
     "lion": Optimizer(
-        label="Lion", state_floats=1, reads=(*SCHEDULED, "beta1", "beta2"),
+        label="Lion", state_floats=1, passes=7, reads=(*SCHEDULED, "beta1", "beta2"),
         about="Lion uses only the signs of its update, and wants a rate 3 to 10 times lower",
         paper="Lion: Chen et al. 2023, arXiv:2302.06675",
     ),
     "schedule_free": Optimizer(
-        label="schedule-free AdamW", state_floats=3, reads=("beta1", "beta2"),
+        label="schedule-free AdamW", state_floats=3, passes=7, reads=("beta1", "beta2"),
         about="schedule-free AdamW averages its weights instead of lowering the rate",
         paper="schedule-free: Defazio et al. 2024, arXiv:2405.15682",
     ),

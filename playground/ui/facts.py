@@ -15,6 +15,7 @@ from playground.data import corpora, dataset
 from playground.data.config import DataConfig
 from playground.data.dataset import About
 from playground.data.tokenizers import Tokenizer, UnknownCharacters
+from playground.runs import store
 from playground.runs.store import Store
 
 SPECS = RunConfig.specs()
@@ -23,7 +24,7 @@ SPECS = RunConfig.specs()
 def facts(config: CompleteRun, root: Path, compare: object = "") -> dict:
     """Figures, formulas and the graph of a complete config, beside a preset's where `compare` names one.
 
-    Bytes, seconds, FLOPs per token of one training step.
+    Bytes, seconds on a machine of its own, FLOPs per token of one training step; how many runs train at this moment.
     """
     known = dataset.about(config.data, root)
     drawn = graph(config.model)
@@ -34,6 +35,7 @@ def facts(config: CompleteRun, root: Path, compare: object = "") -> dict:
         "flops": 3 * flops_per_token(config.model),
         "memory_bytes": estimate.memory_bytes(config),
         "seconds": seconds(config, root),
+        "training_now": len(Store(root).runs_in(store.ACTIVE)),
         "data": about_data(config, known),
         "learns": learns(config, known),
         "formulas": formulas(config.model),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from playground.bench import loops, rows
+from playground.bench import estimates, loops, rows
+from playground.config.settings import Settings
 from tests.patience import LONGEST_S
 
 TINY = "--model.n_layer 1 --model.n_head 1 --model.n_embd 16 --model.block_size 16 --train.batch_size 4 --probe.sample_tokens 4"
@@ -23,6 +24,14 @@ def test_ratios_are_of_the_same_turn():
         results.speeds[row] = speeds
     assert list(rows.ratios(results).values()) == [[1.0, 1.0], [0.9, 1.0], [0.8, 0.8], [0.5, 0.75], [0.4, 0.1], [0.3, 0.05]]
     assert rows.ratios(results, rows.PRELOADED)[rows.LOOP] == [1.125, 1.25]
+
+
+def test_estimates_are_compared_with_steps_that_are_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimates, "SHAPES", {"small": {"model.n_layer": 1, "model.n_embd": 32}})
+    found = estimates.measure(Settings(tmp_path), seconds=0.05, pairs=2)
+    shares = [row["share"] for row in estimates.as_json(found)["shapes"]["small"]]
+    assert len(shares) == 2 and all(0.1 < share < 10 for share in shares)
+    assert "small" in estimates.table(found)
 
 
 def test_bad_input_measures_nothing(run_python):

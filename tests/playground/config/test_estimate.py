@@ -7,12 +7,14 @@ from models.config import ModelConfig, flops_per_token
 from models.knobs import flat, nested, parse
 from playground.config import estimate
 from playground.config.estimate import Machine
+from playground.config.optim import OptimConfig
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig, TrainConfig, complete
 from playground.workers import speed
 
 MODEL = ModelConfig(vocab_size=100, n_layer=4, n_embd=128, block_size=64)
-MACHINE = Machine(threads=1, layer_s=0.001, speeds=(1e9, 2e9, 4e9))
+FREE = dict.fromkeys(estimate.KINDS, 0.0)
+MACHINE = Machine(1, FREE | {"layers": 0.001} | dict(zip(estimate.MATMUL, (1e-9, 0.5e-9, 0.25e-9), strict=True)))
 
 
 def run_config(**train) -> RunConfig:
@@ -40,18 +42,48 @@ def test_a_step_is_the_operations_of_its_forward_and_backward_pass(accumulation)
         for _ in range(accumulation):
             torch.nn.functional.cross_entropy(model(ids).view(-1, 100), ids.view(-1)).backward()
     per_s = 1e9
-    compute_s = estimate.step_seconds(config, Machine(threads=1, layer_s=0.0, speeds=(per_s,) * 3))
+    compute_s = estimate.step_seconds(config, Machine(1, FREE | dict.fromkeys(estimate.MATMUL, 1 / per_s)))
     assert compute_s * per_s == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
-def test_what_was_measured_is_what_is_estimated(monkeypatch):
-    """The estimate of the very steps that were measured is the time they took."""
-    monkeypatch.setattr(speed, "_measured_step", lambda model, batch_size: 0.01 + model.n_embd / 1000)
-    machine = speed.measure(threads=1)
-    for width in estimate.WIDTHS:
-        model = ModelConfig(n_layer=2, n_embd=width, block_size=64, vocab_size=128)
-        config = RunConfig(model=model, train=TrainConfig(batch_size=estimate.TOKENS // 64))
-        assert estimate.step_seconds(config, machine) == pytest.approx(0.01 + width / 1000)
+def test_what_steps_take_is_found_from_those_that_were_timed(monkeypatch):
+    """Of a machine whose costs are known, by timing the shapes: any other shape is then forecast right."""
+    prices = {kind: 10.0**-n for kind, n in zip(estimate.KINDS, (11, 11, 12, 11, 9, 9, 8, 9, 3, 3), strict=True)}
+    monkeypatch.setattr(speed, "_measured_steps", lambda configs: [estimate.step_seconds(each, Machine(1, prices)) for each in configs])
+    found = speed.measure(threads=1)
+    assert found.costs == pytest.approx(prices, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [({"dropout": 0.1}, "dropout"), ({"n_layer": 8}, "layers"), ({"block_size": 256}, "maps"), ({"vocab_size": 999}, "activations")],
+)
+def test_what_makes_a_step_dearer(changes, kind):
+    config = complete(run_config(), 100, None)
+    dearer = config.model_copy(update={"model": config.model.model_copy(update=changes)})
+    assert estimate.work(dearer)[kind] > estimate.work(config)[kind]
+
+
+def test_muon_multiplies_the_matrices_of_all_blocks():
+    """Against what torch counts as its Newton-Schulz iterations run."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from models.gpt import GPT
+    from playground.training.optim import build_optimizer
+
+    config = complete(run_config().model_copy(update={"optim": OptimConfig(name="muon")}), 100, None)
+    model = GPT(config.model)
+    optimizer = build_optimizer(model, config.optim)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step()
+    assert estimate.work(config)["orthogonalize"] == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_dropout_draws_as_many_numbers_as_it_is_said_to():
+    model = ModelConfig(vocab_size=100, n_layer=3, n_embd=64, n_head=2, block_size=32, dropout=0.1)
+    assert estimate.dropout_draws_per_token(complete(RunConfig(model=model), 100, None).model) == 64 + 3 * (2 * 64 + 2 * 32)
 
 
 def test_another_runs_speed_is_carried_over_by_flops():
@@ -64,9 +96,10 @@ def test_another_runs_speed_is_carried_over_by_flops():
     assert estimate.scaled_seconds(deeper, config, per_s) == pytest.approx(7.0 * ratio)
 
 
-def test_speed_lies_between_the_measured_widths():
-    at = [estimate._speed(width, MACHINE) for width in (8, 32, 80, 128, 256, 384, 1000)]
-    assert at == sorted(at) and at[0] == 1e9 and at[-1] == 4e9 and at[2] == pytest.approx(1.5e9)
+def test_a_width_between_two_measured_ones_counts_as_both():
+    at = {width: estimate._shares(width) for width in (8, 32, 64, 128, 256, 512, 1000)}
+    assert at[8] == at[32] == [1, 0, 0] and at[128] == pytest.approx([0, 1, 0]) and at[512] == at[1000] == pytest.approx([0, 0, 1])
+    assert at[64] == pytest.approx([0.5, 0.5, 0]) and at[256] == pytest.approx([0, 0.5, 0.5])
 
 
 def test_memory_counts_weights_and_what_a_batch_keeps():
@@ -114,8 +147,9 @@ def test_memory_is_what_workers_were_measured_to_take(megabytes, changes):
 def test_a_machine_is_measured_kept_and_read_again(tmp_path):
     assert estimate.load(tmp_path) is None
     machine = speed.measure(torch.get_num_threads())
-    assert machine.layer_s > 0 and all(1e7 < speed < 1e13 for speed in machine.speeds)
+    assert set(machine.costs) == set(estimate.KINDS) and all(0 <= cost < 0.1 for cost in machine.costs.values())
     estimate.save(tmp_path, machine)
     assert estimate.load(tmp_path) == machine
-    (tmp_path / "machine.json").write_text("{half")
-    assert estimate.load(tmp_path) is None
+    for unknown in ("{half", '{"threads": 2, "layer_s": 0.001, "speeds": [1e9, 1e9, 1e9]}', '{"threads": 2, "costs": {"step": 0.001}}'):
+        (tmp_path / "machine.json").write_text(unknown)
+        assert estimate.load(tmp_path) is None, "is measured again"

@@ -341,7 +341,7 @@ def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
     assert [status[run_id]["place"] for run_id in (theirs, mine, also_mine)] == [1, 2, 3], "people take turns"
     assert status[theirs]["starts_in_s"] == pytest.approx(20.0) and "place" not in status[running]
     assert status[mine]["starts_in_s"] is None, "nobody knows yet how fast this machine is"
-    estimate.save(tmp_path, estimate.Machine(threads=1, layer_s=0.05, speeds=(1e12, 1e12, 1e12)))
+    estimate.save(tmp_path, estimate.Machine(1, dict.fromkeys(estimate.KINDS, 0.0) | {"layers": 0.05}))
     live = TestClient(Routes(settings, db).app())
     starts = [live.get(f"/runs/{run_id}").json()["run"]["starts_in_s"] for run_id in (theirs, mine, also_mine)]
     assert starts == pytest.approx([20.0, 30.0, 40.0], rel=0.05), "100 steps of two layers, 0.05 s each"
