@@ -1,7 +1,7 @@
 /* View of the Inside tab: switch off heads, MLPs or whole layers, and see what is lost. */
 /** @import { Side, View } from "./side.js" */
 
-import { button, h, hideTip, showTip } from "./dom.js";
+import { button, h, hideTip, select, showTip } from "./dom.js";
 import { number, short, signed } from "./format.js";
 import { getAtLength, messageOf } from "./net.js";
 import { graphOf } from "./side.js";
@@ -11,6 +11,12 @@ import { graphOf } from "./side.js";
  * @typedef {{step: number, before: Result, after: Result}} Answer
  * @typedef {Record<string, number | null>} Rises of the loss without each part, in nats per token
  */
+
+/** @type {[by: string, label: string][]} */
+const BY = [
+  ["zero", "zeros (zero ablation)"],
+  ["mean", "its mean (mean ablation)"],
+];
 
 /**
  * @param {HTMLElement} place
@@ -24,9 +30,15 @@ export function ablate(place, side) {
     side.off.clear();
     ask();
   });
+  const by = select(BY, { "aria-label": "replace what a part adds by" });
+  const put = h("label", { class: "pg-faint" }, "replace what a part adds by ", by);
+  by.addEventListener("change", () => {
+    [rises, errors, words.textContent] = [null, {}, ""];
+    ask();
+  });
   const words = h("p", { class: "pg-faint pg-worth-words", role: "status" });
   const result = h("div", { class: "pg-ablated" });
-  place.append(h("div", { class: "pg-tools pg-curve-tools" }, measure, all), grid, words, result);
+  place.append(h("div", { class: "pg-tools pg-curve-tools" }, measure, all, put), grid, words, result);
   let built = "";
   /** @type {Map<string, {element: HTMLButtonElement, rise: HTMLElement}>} */
   const parts = new Map();
@@ -84,13 +96,14 @@ export function ablate(place, side) {
   /* ---- asking ---- */
 
   const textPart = () => (side.text ? `&text=${encodeURIComponent(side.text)}` : "");
-  const base = () => `live/runs/${encodeURIComponent(side.run.id ?? "")}/ablate?step=${side.probe?.step}${textPart()}`;
+  const base = () =>
+    `live/runs/${encodeURIComponent(side.run.id ?? "")}/ablate?step=${side.probe?.step}&by=${by.value}${textPart()}`;
 
   /** What is lost without what is switched off now; one question at a time. */
   async function ask() {
     show();
     const off = [...side.off].join(",");
-    const wanted = `${side.probe?.step} ${off} ${textPart()}`;
+    const wanted = `${side.probe?.step} ${by.value} ${off} ${textPart()}`;
     if (!off) {
       answer = null;
       asked = problem = "";
@@ -100,7 +113,7 @@ export function ablate(place, side) {
     if (busy || wanted === asked) return;
     busy = true;
     const isWanted = () =>
-      side.made === "ablate" && wanted === `${side.probe?.step} ${[...side.off].join(",")} ${textPart()}`;
+      side.made === "ablate" && wanted === `${side.probe?.step} ${by.value} ${[...side.off].join(",")} ${textPart()}`;
     try {
       const found = await getAtLength(`${base()}&off=${encodeURIComponent(off)}`, (words) => {
         waiting = words;
@@ -130,7 +143,7 @@ export function ablate(place, side) {
       if (found.problem) throw new Error(found.problem);
       [rises, errors] = [found.rises, found.errors ?? {}];
       const where = `on ${found.on}, at the checkpoint of step ${number(found.step)}, the nearest`;
-      words.textContent = `In nats per token ${where}: how much the loss rises without this part (what it adds is replaced by zeros), ± its standard error. Orange: it is missed; blue: it did harm; pale: not told apart from zero.`;
+      words.textContent = `In nats per token ${where}: how much the loss rises without this part (what it adds is replaced by ${found.by === "mean" ? "its mean over these data" : "zeros"}), ± its standard error. Orange: it is missed; blue: it did harm; pale: not told apart from zero.`;
     } catch (error) {
       words.textContent = messageOf(error);
     }

@@ -1,16 +1,19 @@
 """Ablation: switch off parts of a model, to see how much worse it is without them.
 
 Zero ablation, as in Michel et al. 2019, arXiv:1905.10650: what a part adds is replaced by zeros; a layer
-that is switched off passes the residual stream on unchanged.
+that is switched off passes the residual stream on unchanged. Mean ablation, as in Wang et al. 2022, arXiv:2211.00593:
+what it adds is replaced by its mean over some data, so that only what it says about the tokens is lost.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from models.attention import CausalSelfAttention
@@ -64,9 +67,48 @@ def parse_parts(text: str, config: ModelConfig) -> tuple[Part, ...]:
 
 
 @contextmanager
-def without(model: GPT, parts: Iterable[Part]) -> Iterator[None]:
-    """Inside the `with` the model computes as if the parts were not there."""
-    hooks = [_switch_off(model, part) for part in parts]
+def without(model: GPT, parts: Iterable[Part], means: Mapping[Part, Tensor] | None = None) -> Iterator[None]:
+    """Inside the `with` the model computes as if what the parts add were zero, or else their `means`."""
+    with _replacing(model, {part: partial(_put, None if means is None else means[part]) for part in parts}):
+        yield
+
+
+class Means:
+    """The mean of what each part of a model adds, over all tokens that the model reads inside `watched`. In float64."""
+
+    def __init__(self, model: GPT):
+        self.model, self.parts = model, parts_of(model.config)
+        self._sums: dict[Part, Tensor] = {}
+        self._n_tokens = 0
+
+    @contextmanager
+    def watched(self, counted: Tensor) -> Iterator[None]:
+        """Inside the `with` one batch is read; `counted` (B, T) bool says which of its tokens count, such as those that are not padding."""
+        self._n_tokens += int(counted.sum())
+
+        def add(part: Part, added: Tensor) -> Tensor:
+            total = added[counted].double().sum(0)
+            self._sums[part] = total + self._sums.get(part, 0)
+            return added
+
+        with _replacing(self.model, {part: partial(add, part) for part in self.parts}):
+            yield
+
+    def get(self) -> dict[Part, Tensor]:
+        """(C,) by layer or sublayer, (head_size,) by head."""
+        return {part: total / max(1, self._n_tokens) for part, total in self._sums.items()}
+
+
+Replace = Callable[[Tensor], Tensor]  # what takes the place of the (B, T, C) that a part adds, or the (B, T, head_size) of a head
+
+
+def _put(mean: Tensor | None, added: Tensor) -> Tensor:
+    return torch.zeros_like(added) if mean is None else mean.to(added.dtype).expand_as(added)
+
+
+@contextmanager
+def _replacing(model: GPT, parts: Mapping[Part, Replace]) -> Iterator[None]:
+    hooks = [_hook(model, part, replace) for part, replace in parts.items()]
     try:
         yield
     finally:
@@ -74,31 +116,39 @@ def without(model: GPT, parts: Iterable[Part]) -> Iterator[None]:
             hook.remove()
 
 
-def _switch_off(model: GPT, part: Part):
+def _hook(model: GPT, part: Part, replace: Replace):
     block = model.blocks[part.layer]
     if part.kind == "layer":
-        return block.register_forward_hook(lambda module, inputs, output: inputs[0])
+        return block.register_forward_hook(_of_layer(replace))
     branch = block.mlp if part.kind == "mlp" else block.attn
     if branch is None:
         raise ValueError(f"{part} is no part of this model")
     if block.attn is not None and part.head is not None:
-        return block.attn.f.proj.register_forward_pre_hook(_without_head(block.attn.f, part.head))
-    return branch.norm_out.register_forward_hook(_nothing)
+        return block.attn.f.proj.register_forward_pre_hook(_of_head(block.attn.f, part.head, replace))
+    return branch.norm_out.register_forward_hook(_of_branch(replace))
 
 
-def _nothing(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-    """Zeros in place of what a branch adds."""
-    return output * 0
+def _of_layer(replace: Replace):
+    def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return inputs[0] + replace(output - inputs[0])
+
+    return hook
 
 
-def _without_head(attention: CausalSelfAttention, head: int):
-    """A hook that replaces one head's output by zeros, before the output projection."""
-    D = attention.head_size
+def _of_branch(replace: Replace):
+    def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return replace(output)
+
+    return hook
+
+
+def _of_head(attention: CausalSelfAttention, head: int, replace: Replace):
+    """A hook that replaces one head's output before the output projection."""
+    own = slice(head * attention.head_size, (head + 1) * attention.head_size)
 
     def hook(module: nn.Module, inputs: tuple) -> tuple[Tensor]:
-        (y,) = inputs
-        y = y.clone()
-        y[..., head * D : (head + 1) * D] = 0
+        y = inputs[0].clone()
+        y[..., own] = replace(y[..., own])
         return (y,)
 
     return hook

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from playground.data.batches import Chunk
 
 TOKENS_A_TURN, TOKENS_A_CHUNK = 5, 1024  # written, and read for a loss, in one turn: others wait for its end
+ABLATED_BY = ("zero", "mean")
 ABLATION_TOKENS, ABLATION_EVERY = 60, 4  # tokens of a sample; of the held-out sample every fourth passage or example
 
 Measured = tuple[int, Probe[np.ndarray]]  # a probe, after its step
@@ -90,28 +91,36 @@ def reprobe(
             publish_probe(folder.path, step, turn(lambda at=loaded: _measured(at, text)), text)
 
 
-def ablate(root: Path, run_id: str, step: int | None, off: str, text: str, turn: Turn = at_once) -> dict:
+def ablate(root: Path, run_id: str, step: int | None, off: str, text: str, by: str = "zero", turn: Turn = at_once) -> dict:
     """Ablate the parts `off` (`layer:2,head:1.3`, counted from 1) of a checkpoint: the loss in nats per token on the probe
     text and on some held-out data (None where those are not on this machine), and a sampled text, each `before` and
-    `after`. Takes many short turns. Raises as `sample` does, and ConfigError for parts that the model lacks."""
+    `after`. What the parts add is replaced `by` zero, or by its mean over these data (the probe text where there are none). Takes many
+    short turns. Raises as `sample` does, and ConfigError for parts that the model lacks."""
     from playground.inside.ablation import parse_parts, without
 
     step = sampler.newest(root, run_id) if step is None else step
     loaded = turn(lambda: sampler.load(root, run_id, step))
     ids, parts = probe_tokens(loaded, text), parse_parts(off, loaded.model.config)
     model, held_out = turn(lambda: deepcopy(loaded.model)), turn(lambda: _held_out(root, run_id))
+    means = _means(model, held_out or _as_chunks(ids), by, turn)
     before = _abilities(model, loaded.tokenizer, ids, held_out, turn)
-    with without(model, parts):
+    with without(model, parts, means):
         after = _abilities(model, loaded.tokenizer, ids, held_out, turn)
-    return {"step": step, "off": [str(part) for part in parts], "before": before, "after": after}
+    return {"step": step, "off": [str(part) for part in parts], "by": by, "before": before, "after": after}
 
 
 def worth(
-    root: Path, run_id: str, step: int | None, text: str, turn: Turn = at_once, report: Callable[[float | None, str], None] | None = None
+    root: Path,
+    run_id: str,
+    step: int | None,
+    text: str,
+    by: str = "zero",
+    turn: Turn = at_once,
+    report: Callable[[float | None, str], None] | None = None,
 ) -> dict:
     """Ablate each part alone: how much the loss rises without it, in nats per token on some held-out data, with the standard error of
-    each rise over their passages or examples (on the probe text and without errors, where those are not on this machine). Takes many
-    short turns. Raises as `sample` does."""
+    each rise over their passages or examples (on the probe text and without errors, where those are not on this machine). `by` as of
+    `ablate`. Takes many short turns. Raises as `sample` does."""
     from playground.inside.ablation import parts_of, without
 
     step = sampler.newest(root, run_id) if step is None else step
@@ -119,18 +128,47 @@ def worth(
     ids = probe_tokens(loaded, text)
     model, held_out = turn(lambda: deepcopy(loaded.model)), turn(lambda: _held_out(root, run_id))
     chunks = held_out or _as_chunks(ids)
-    whole, parts = _by_group(model, chunks, turn), parts_of(model.config)
+    means, parts = _means(model, chunks, by, turn), parts_of(model.config)
+    whole = _by_group(model, chunks, turn)
     rises: dict[str, float | None] = {}
     errors: dict[str, float | None] = {}
     for i, part in enumerate(parts):
         if report is not None:
             report(i / len(parts), f"switching off part {i + 1} of {len(parts)}")
-        with without(model, [part]):
+        with without(model, [part], means):
             alone = _by_group(model, chunks, turn)
         rise, error = paired_difference(whole.nats, alone.nats, max(1, whole.n_tokens))
         rises[str(part)] = rise if math.isfinite(rise) and chunks else None
         errors[str(part)] = error if math.isfinite(error) and held_out else None
-    return {"step": step, "on": "held-out data" if held_out else "probe text", "loss": whole.loss, "rises": rises, "errors": errors}
+    on = "held-out data" if held_out else "probe text"
+    return {"step": step, "on": on, "by": by, "loss": whole.loss, "rises": rises, "errors": errors}
+
+
+def parse_by(by: str) -> str:
+    """By what an ablated part is replaced. Raises ConfigError."""
+    if by not in ABLATED_BY:
+        raise ConfigError([Problem("by", f"{by[:40]!r} is not possible; use {' or '.join(ABLATED_BY)}")])
+    return by
+
+
+def _means(model: Any, chunks: list[Chunk], by: str, turn: Turn) -> Any:
+    """What each part adds in the mean over the chunks, where that takes its place; padding after the last scored token doesn't count."""
+    from playground.inside.ablation import Means
+
+    if by == "zero" or not chunks:
+        return None
+    means = Means(model)
+
+    def read(chunk: Chunk) -> None:
+        import torch
+
+        counted = (chunk.targets >= 0).flip(1).cummax(1).values.flip(1)
+        with torch.no_grad(), means.watched(counted):
+            model(chunk.inputs)
+
+    for chunk in chunks:
+        turn(partial(read, chunk))
+    return means.get()
 
 
 def probe_tokens(loaded: Loaded, text: str) -> np.ndarray:

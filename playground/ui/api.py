@@ -167,15 +167,16 @@ class Endpoints:
             tokens = [tokenizer.token(i) for i in seen.tensors["tokens"].tolist()]
             return {"step": at, "tokens": tokens, "attention": maps, "values": seen.values}
 
-    def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None, owner_key: str = "") -> dict:
+    def ablate(self, run_id: str, off: str, text: str = "", step: int | None = None, owner_key: str = "", by: str = "zero") -> dict:
         """Ablate parts of a checkpoint: `off` is like `layer:2,head:1.3,mlp:1,attn:2`, counted from 1. Returns losses in nats per
-        token and a sampled text, `before` and `after`; `text` is the probe text, the run's own where empty."""
+        token and a sampled text, `before` and `after`; `text` is the probe text, the run's own where empty. What the parts add is replaced
+        `by` zero, or by its mean over held-out data."""
         with refusals_as_errors():
             run = self._run(run_id, owner_key)
             step, off = sampler.parse_step(step), _text(off, "off", MAX_PARTS)
             text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
             at = sampler.newest(self.root, run.id) if step is None else step
-            return self.services.looking.ablation(run, at, off, text, self._visitor(owner_key), PROGRAM_PATIENCE_S)
+            return self.services.looking.ablation(run, at, off, text, by, self._visitor(owner_key), PROGRAM_PATIENCE_S)
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the

@@ -36,15 +36,17 @@ class Looking:
         compute = lambda turn, report: turn(lambda: lookup.computed(self.root, run.id, step, text))  # noqa: E731
         return self._answer(("probe", run.id, run.generation, step, text), compute, visitor, patience_s)
 
-    def ablation(self, run: Run, step: int, off: str, text: str, visitor: Visitor, patience_s: float = PATIENCE_S) -> dict:
-        """The ablation of the parts `off` of a checkpoint. Raises Underway, TooManyErrands, and as `lookup.ablate`."""
-        compute = lambda turn, report: lookup.ablate(self.root, run.id, step, off, text, turn)  # noqa: E731
-        return self._answer(("ablate", run.id, run.generation, step, off, text), compute, visitor, patience_s)
+    def ablation(self, run: Run, step: int, off: str, text: str, by: str, visitor: Visitor, patience_s: float = PATIENCE_S) -> dict:
+        """The ablation of the parts `off` of a checkpoint. Raises ConfigError, Underway, TooManyErrands, and as `lookup.ablate`."""
+        by = lookup.parse_by(by)
+        compute = lambda turn, report: lookup.ablate(self.root, run.id, step, off, text, by, turn)  # noqa: E731
+        return self._answer(("ablate", run.id, run.generation, step, off, text, by), compute, visitor, patience_s)
 
-    def worth(self, run: Run, step: int, text: str, visitor: Visitor) -> dict:
-        """What each part of a checkpoint is worth. Raises Underway, TooManyErrands, and as `lookup.worth`."""
-        compute = lambda turn, report: lookup.worth(self.root, run.id, step, text, turn, report)  # noqa: E731
-        return self._answer(("worth", run.id, run.generation, step, text), compute, visitor, PATIENCE_S)
+    def worth(self, run: Run, step: int, text: str, by: str, visitor: Visitor) -> dict:
+        """What each part of a checkpoint is worth. Raises ConfigError, Underway, TooManyErrands, and as `lookup.worth`."""
+        by = lookup.parse_by(by)
+        compute = lambda turn, report: lookup.worth(self.root, run.id, step, text, by, turn, report)  # noqa: E731
+        return self._answer(("worth", run.id, run.generation, step, text, by), compute, visitor, PATIENCE_S)
 
     def _answer(self, key: Hashable, compute: Callable[[lookup.Turn, Report], T], visitor: Visitor, patience_s: float) -> T:
         def do(report: Report) -> T:

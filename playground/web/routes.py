@@ -180,14 +180,14 @@ class Routes:
         return _json(self.cache.get(("probe", whose, *key), see))
 
     def ablate(self, request: Request) -> Response:
-        """The ablation of the parts `off` of a checkpoint; without `off`, of each part alone."""
+        """The ablation of the parts `off` of a checkpoint; without `off`, of each part alone. `by`: zero or mean."""
         run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
         newest = sampler.newest(self.root, run.id)
         nearest = newest if step < 0 else min(sampler.steps(self.root, run.id), key=lambda kept: abs(kept - step))
-        off, text = request.query_params.get("off"), _text(request) or run.probe_text or ""
+        off, by, text = request.query_params.get("off"), request.query_params.get("by", "zero"), _text(request) or run.probe_text or ""
         if off is None:
-            return _json(_or_problem(lambda: orjson.dumps(self.looking.worth(run, nearest, text, visitor))))
-        return _json(_or_problem(lambda: orjson.dumps(self.looking.ablation(run, nearest, off[:MAX_PARTS], text, visitor))))
+            return _json(_or_problem(lambda: orjson.dumps(self.looking.worth(run, nearest, text, by, visitor))))
+        return _json(_or_problem(lambda: orjson.dumps(self.looking.ablation(run, nearest, off[:MAX_PARTS], text, by, visitor))))
 
     def findings(self, request: Request) -> Response:
         """What is remarkable about a run so far, in plain words."""

@@ -7,7 +7,7 @@ from models.config import ModelConfig
 from models.decoding import generate
 from models.gpt import GPT
 from models.knobs import ConfigError, parse
-from playground.inside.ablation import Part, parse_parts, parts_of, without
+from playground.inside.ablation import Means, Part, parse_parts, parts_of, without
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12, "vocab_size": 17}
 PLACEMENTS = [
@@ -93,6 +93,44 @@ def test_several_parts_at_once_and_nothing_is_left_behind():
     with pytest.raises(RuntimeError, match="inside"), without(model, parts):
         raise RuntimeError("inside")
     assert torch.equal(model(IDX), before)
+
+
+@torch.no_grad()
+def means_of(model: GPT, idx: torch.Tensor, counted: torch.Tensor) -> dict[Part, torch.Tensor]:
+    means = Means(model)
+    with means.watched(counted):
+        model(idx)
+    return means.get()
+
+
+@pytest.mark.parametrize("changes", PLACEMENTS, ids=str)
+@torch.no_grad()
+def test_the_mean_is_that_of_what_a_part_adds_to_the_stream(changes):
+    model, idx = build(changes), torch.arange(24).reshape(3, 8) % 17
+    counted = torch.ones(3, 8, dtype=torch.bool)
+    counted[1, 5:] = False
+    whole, means = model(idx), means_of(model, idx, counted)
+    assert set(means) == set(parts_of(model.config)) and torch.equal(model(idx), whole)
+    x = model.embed(idx, 0)
+    torch.testing.assert_close(means[Part("layer", 0)], (model.blocks[0](x) - x)[counted].double().mean(0), rtol=0, atol=1e-6)
+    read = {}
+    hook = model.blocks[0].attn.f.proj.register_forward_hook(lambda module, inputs, output: read.update(heads=inputs[0]))
+    model(idx)
+    hook.remove()
+    D = model.config.head_size
+    torch.testing.assert_close(means[Part("head", 0, 1)], read["heads"][..., D : 2 * D][counted].double().mean(0), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["attn", "mlp"])
+@torch.no_grad()
+def test_who_adds_the_same_to_every_token_is_worth_nothing_by_mean_ablation(kind):
+    """And something by zero ablation, which also takes that away."""
+    model, part = build({}), Part(kind, 1)
+    getattr(model.blocks[1], kind).f.proj.weight.zero_()
+    whole, means = model(IDX), means_of(model, IDX, torch.ones_like(IDX, dtype=torch.bool))
+    with without(model, [part], means):
+        torch.testing.assert_close(model(IDX), whole, rtol=0, atol=1e-6)
+    assert not torch.allclose(logits(model, part), whole, atol=1e-3)
 
 
 def test_text_is_written_without_the_part_with_the_cache_as_without_it():

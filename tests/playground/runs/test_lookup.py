@@ -151,11 +151,20 @@ def test_the_worth_of_a_part_has_the_standard_error_of_its_passages(trained):
     assert worth["errors"]["mlp:1"] == pytest.approx(apart.std(ddof=1) * np.sqrt(8) / n_tokens, rel=1e-4)
 
 
+def test_by_its_mean_a_part_loses_only_what_it_says_of_the_tokens(trained):
+    root, run_id = trained
+    worth = {by: lookup.worth(root, run_id, None, "The cat sat", by) for by in ("zero", "mean")}
+    lost = lookup.ablate(root, run_id, None, "mlp:1", "The cat sat", "mean")
+    assert worth["mean"]["by"] == lost["by"] == "mean" and worth["mean"]["loss"] == worth["zero"]["loss"]
+    assert worth["mean"]["rises"]["mlp:1"] == pytest.approx(lost["after"]["held_out_loss"] - lost["before"]["held_out_loss"], abs=1e-9)
+    assert worth["mean"]["rises"]["mlp:1"] != worth["zero"]["rises"]["mlp:1"]
+
+
 def test_data_that_are_gone_are_done_without(trained, tmp_path):
     root, run_id = trained
     shutil.copytree(root, tmp_path / "root", ignore=shutil.ignore_patterns("prepared"))
     assert lookup.ablate(tmp_path / "root", run_id, None, "mlp:1", "The cat")["after"]["held_out_loss"] is None
-    assert lookup.worth(tmp_path / "root", run_id, None, "The cat")["on"] == "probe text"
+    assert lookup.worth(tmp_path / "root", run_id, None, "The cat", "mean")["on"] == "probe text"
 
 
 def test_what_cannot_be_looked_at_is_refused(trained, tmp_path):

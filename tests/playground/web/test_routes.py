@@ -159,6 +159,9 @@ def test_parts_are_switched_off_on_demand(trained, client):
     assert "head:3.1" in wrong.json()["problem"] and "nonsense" in wrong.json()["problem"]
     worth = ready(client, f"/runs/{run_id}/ablate").json()
     assert len(worth["rises"]) == 2 * (1 + 1 + 2 + 1) and worth["rises"]["mlp:2"] is not None
+    by_mean = ready(client, f"/runs/{run_id}/ablate?by=mean").json()
+    assert by_mean["rises"].keys() == worth["rises"].keys() and by_mean["rises"] != worth["rises"]
+    assert "use zero or mean" in ready(client, f"/runs/{run_id}/ablate?by=median").json()["problem"]
 
 
 def ready(client, path: str, **about):
