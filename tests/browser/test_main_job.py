@@ -246,6 +246,14 @@ def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_
         "id => document.querySelector(`tr[data-run='${id}'] .pg-cell-name`).textContent == '<b>bold</b> & co'", arg=run_id
     )
     assert page.locator(f"tr[data-run='{run_id}'] b").count() == 0, "a name is shown as text"
+    page.fill("#runs-search", "CO bold")
+    page.wait_for_function(
+        "[...document.querySelectorAll('#runs-table tbody tr')].map((row) => row.dataset.run).join() == '" + run_id + "'"
+    )
+    page.fill("#runs-search", "no such words")
+    page.get_by_text("No run has these words.").wait_for()
+    page.fill("#runs-search", "")
+    page.locator(f"tr[data-run='{other}']").wait_for()
 
     with page.expect_download() as weights:
         page.get_by_role("link", name="weights (safetensors)").click()

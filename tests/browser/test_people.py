@@ -104,7 +104,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     wall.click("#host-resume-all")
     for page in (ada, bob):
         page.wait_for_function(f"{STATE} == 'running'")
-    wall.locator(f".pg-card[data-run='{second}']").get_by_role("button", name="Stop").click()
+    wall.locator(f".pg-card[data-run='{second}']").get_by_role("button", name="Stop", exact=True).click()
     bob.wait_for_function(f"{STATE} == 'stopped'")
     with wall.expect_download() as download:
         wall.click("#host-results")
@@ -123,6 +123,8 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     ada.get_by_text("200,000 steps are more than this playground's limit, which its host sets; use at most 5,000").first.wait_for()
     wall.fill("#limit-max_steps", "1,000,000")
     wall.click("#host-set-limits")
+    wall.locator(f".pg-card[data-run='{first}']").get_by_role("button", name="Stop all from there").click()
+    ada.wait_for_function(f"{STATE} == 'stopped'")
 
 
 def test_what_is_private_is_seen_by_its_owner_alone_in_any_browser_with_the_key(visit, app):
