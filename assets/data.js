@@ -84,7 +84,7 @@ function aboutText(about) {
         : fact(
             "lower bound of the loss",
             `${nats(about.floor)}, ${about.floor_bits.toFixed(3)} bits per character`,
-            "the entropy of the grammar on the very held-out stories, each read from its beginning; windows that begin in mid-story lack what came before, so that no model comes quite down to it",
+            "the entropy of the grammar on the very held-out stories, each read from its beginning; windows that begin in mid-story lack what came before, so that no model comes quite down to it: windows of 64 tokens cost a model that reads 256 about 0.12 nats per token",
           ),
     ),
     h("pre", { class: "pg-preview", tabindex: "0", "aria-label": "beginning of the text" }, about.preview + more),
