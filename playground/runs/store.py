@@ -126,6 +126,15 @@ MIGRATIONS = (
     CREATE TABLE uploads (owner TEXT NOT NULL, source TEXT NOT NULL, bytes INTEGER NOT NULL, added_at REAL NOT NULL,
         PRIMARY KEY (owner, source));
     """,
+    # Runs stay ordinary runs; `members` says which of an experiment's they are.
+    """
+    CREATE TABLE experiments (id TEXT PRIMARY KEY, owner TEXT NOT NULL, document TEXT NOT NULL, created_at REAL NOT NULL);
+    CREATE TABLE members (
+        run_id TEXT PRIMARY KEY REFERENCES runs(id), experiment TEXT NOT NULL REFERENCES experiments(id),
+        arm TEXT NOT NULL, seed INTEGER NOT NULL, role TEXT NOT NULL
+    );
+    CREATE INDEX members_by_experiment ON members (experiment);
+    """,
 )
 
 
@@ -140,6 +149,15 @@ class NoSuchRun(KeyError):
 
     def __str__(self) -> str:
         return f"there is no run {self.run_id[:40]!r}"
+
+
+class NoSuchExperiment(KeyError):
+    """There is no experiment with this id."""
+
+    code = "no_such_experiment"
+
+    def __str__(self) -> str:
+        return f"there is no experiment {str(self.args[0])[:40]!r}"
 
 
 class StoreBusy(RuntimeError):
@@ -232,6 +250,27 @@ def _config(text: str) -> CompleteRun | None:
         return parse(CompleteRun, json.loads(text))
     except ValueError:  # a ConfigError too
         return None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of `experiments`; `document` is its JSON."""
+
+    id: str
+    owner: str
+    document: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Member:
+    """Which of an experiment's runs a run is: its `arm`, its `seed`, and its `role`, compared or tuning."""
+
+    run_id: str
+    experiment: str
+    arm: str
+    seed: int
+    role: str
 
 
 @dataclass(frozen=True)
@@ -361,6 +400,25 @@ class Store:
         with self._reading() as db:
             return dict(db.execute("SELECT owner, max(turn_at) FROM runs WHERE turn_at IS NOT NULL GROUP BY owner").fetchall())
 
+    def experiment(self, experiment_id: str) -> Experiment:
+        """Raises NoSuchExperiment."""
+        found = [each for each in self.experiments() if each.id == experiment_id]
+        if not found:
+            raise NoSuchExperiment(experiment_id)
+        return found[0]
+
+    def experiments(self) -> list[Experiment]:
+        """All experiments, newest first."""
+        with self._reading() as db:
+            rows = db.execute("SELECT id, owner, document, created_at FROM experiments ORDER BY created_at DESC, rowid DESC")
+            return [Experiment(*row) for row in rows]
+
+    def members(self, experiment_id: str) -> list[Member]:
+        """The runs of an experiment, in the order in which they were added."""
+        with self._reading() as db:
+            rows = db.execute("SELECT run_id, experiment, arm, seed, role FROM members WHERE experiment=? ORDER BY rowid", (experiment_id,))
+            return [Member(*row) for row in rows]
+
     def uploads(self) -> dict[str, dict[str, int]]:
         """The texts that people brought: by owner, the bytes of each source."""
         found: dict[str, dict[str, int]] = {}
@@ -424,6 +482,17 @@ class Store:
                 " VALUES (?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
                 (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private),
             )
+
+    def add_experiment(self, experiment_id: str, *, owner: str, document: str) -> None:
+        with self._writing() as db:
+            row = experiment_id, owner, document, _now(db)
+            db.execute("INSERT INTO experiments (id, owner, document, created_at) VALUES (?,?,?,?)", row)
+
+    def add_member(self, member: Member) -> None:
+        """Say which of an experiment's runs a run is."""
+        with self._writing() as db:
+            row = member.run_id, member.experiment, member.arm, member.seed, member.role
+            db.execute("INSERT INTO members (run_id, experiment, arm, seed, role) VALUES (?,?,?,?,?)", row)
 
     def rename(self, run_id: str, name: str) -> None:
         self._update(run_id, name=name)
@@ -505,6 +574,7 @@ class Store:
         """Forget a run and its events."""
         with self._writing() as db:
             db.execute("DELETE FROM events WHERE run_id=?", (run_id,))
+            db.execute("DELETE FROM members WHERE run_id=?", (run_id,))
             db.execute("UPDATE runs SET parent=NULL WHERE parent=?", (run_id,))
             db.execute("DELETE FROM runs WHERE id=?", (run_id,))
 
