@@ -88,12 +88,23 @@ def as_one_program(config: RunConfig) -> bool:
 
 def train(settings: Settings, db: Store, run_ids: list[str], *, as_json: bool, began: float) -> int:
     """Train runs that are `starting` to their ends, several as one program; prints the outcomes and returns the exit status."""
+    outcomes = to_the_end(settings, db, run_ids, shown=not as_json)
+    ended = [db.run(run_id) for run_id in run_ids]
+    for run in ended:
+        if as_json:
+            print(json.dumps(_result(run, outcomes.get(run.id), time.monotonic() - began)))
+        else:
+            print(_summary(settings, run))
+    return 0 if all(run.state in GOOD_ENDS for run in ended) else 1
+
+
+def to_the_end(settings: Settings, db: Store, run_ids: list[str], *, shown: bool) -> dict:
+    """The outcomes of runs that are `starting` and train here, several as one program; with a bar where it is `shown` on a terminal."""
     os.environ.update(calm_threads(os.environ))
     interruption, runs = Interruption(), [db.run(run_id) for run_id in run_ids]
     for number, wanted in ((signal.SIGINT, "stop"), (signal.SIGTERM, "interrupt"), (signal.SIGHUP, "interrupt")):
         interruption.on(number, wanted)
-    shown = not as_json and sys.stderr.isatty()
-    bars = {run.id: Bar(run, enabled=shown and i == 0) for i, run in enumerate(runs)}
+    bars = {run.id: Bar(run, enabled=shown and sys.stderr.isatty() and i == 0) for i, run in enumerate(runs)}
     threads = threads_for(settings, len([other for other in db.runs_in(store.ACTIVE) if other.id not in run_ids]))
     try:
         outcomes = _execute(settings, bars, threads, interruption)
@@ -106,13 +117,7 @@ def train(settings: Settings, db: Store, run_ids: list[str], *, as_json: bool, b
             bar.close()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    ended = [db.run(run_id) for run_id in run_ids]
-    for run in ended:
-        if as_json:
-            print(json.dumps(_result(run, outcomes.get(run.id), time.monotonic() - began)))
-        else:
-            print(_summary(settings, run))
-    return 0 if all(run.state in GOOD_ENDS for run in ended) else 1
+    return outcomes
 
 
 def _execute(settings: Settings, bars: dict[str, Bar], threads: int, interruption: Interruption) -> dict:

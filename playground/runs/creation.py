@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from models.config import n_params
 from models.knobs import ConfigError, Problem, parse
@@ -18,17 +19,18 @@ from playground.data.errors import CorpusError
 from playground.runs import store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder, clean_name
-from playground.runs.store import Run, Store
+from playground.runs.store import Member, Run, Store
 
 
 def create_run(
     db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
-    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False,
+    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
 ) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
     completed = ready(config, settings)
-    return add_run(db, settings.root, completed, visitor, state=state, name=name, preset=preset, parent=parent, private=private)
+    about: dict[str, Any] = {"state": state, "name": name, "preset": preset, "parent": parent, "private": private, "member": member}
+    return add_run(db, settings.root, completed, visitor, **about)
 
 
 def ready(config: RunConfig, settings: Settings) -> CompleteRun:
@@ -40,7 +42,7 @@ def ready(config: RunConfig, settings: Settings) -> CompleteRun:
 
 def add_run(
     db: Store, root: Path, completed: CompleteRun, visitor: Visitor, *,
-    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False,
+    state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
 ) -> str:  # fmt: skip
     """Write the folder of a run whose config is complete, and add it to the store; returns its id."""
     run_id = store.new_run_id()
@@ -49,7 +51,7 @@ def add_run(
         try:
             db.add_run(
                 run_id, name=clean_name(name) or numbered(completed.summary, db), owner=visitor.id, config=completed.model_dump_json(),
-                n_params=n_params(completed.model), state=state, preset=preset, parent=parent, private=private,
+                n_params=n_params(completed.model), state=state, preset=preset, parent=parent, private=private, member=member,
             )  # fmt: skip
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)

@@ -266,7 +266,6 @@ class Experiment:
 class Member:
     """Which of an experiment's runs a run is: its `arm`, its `seed`, and its `role`, compared or tuning."""
 
-    run_id: str
     experiment: str
     arm: str
     seed: int
@@ -413,11 +412,11 @@ class Store:
             rows = db.execute("SELECT id, owner, document, created_at FROM experiments ORDER BY created_at DESC, rowid DESC")
             return [Experiment(*row) for row in rows]
 
-    def members(self, experiment_id: str) -> list[Member]:
-        """The runs of an experiment, in the order in which they were added."""
+    def members(self, experiment_id: str) -> dict[str, Member]:
+        """The runs of an experiment by their ids, in the order in which they were added."""
         with self._reading() as db:
             rows = db.execute("SELECT run_id, experiment, arm, seed, role FROM members WHERE experiment=? ORDER BY rowid", (experiment_id,))
-            return [Member(*row) for row in rows]
+            return {run_id: Member(*row) for run_id, *row in rows}
 
     def uploads(self) -> dict[str, dict[str, int]]:
         """The texts that people brought: by owner, the bytes of each source."""
@@ -473,26 +472,23 @@ class Store:
 
     def add_run(
         self, run_id: str, *, name: str, owner: str, config: str, n_params: int, state: str,
-        preset: str = "", parent: str | None = None, private: bool = False,
+        preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
     ) -> None:  # fmt: skip
-        """Insert a run at the end of the queue."""
+        """Insert a run at the end of the queue, as a member of an experiment where it is one."""
         with self._writing() as db:
             db.execute(
                 "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, place)"
                 " VALUES (?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
                 (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private),
             )
+            if member is not None:
+                row = run_id, member.experiment, member.arm, member.seed, member.role
+                db.execute("INSERT INTO members (run_id, experiment, arm, seed, role) VALUES (?,?,?,?,?)", row)
 
     def add_experiment(self, experiment_id: str, *, owner: str, document: str) -> None:
         with self._writing() as db:
             row = experiment_id, owner, document, _now(db)
             db.execute("INSERT INTO experiments (id, owner, document, created_at) VALUES (?,?,?,?)", row)
-
-    def add_member(self, member: Member) -> None:
-        """Say which of an experiment's runs a run is."""
-        with self._writing() as db:
-            row = member.run_id, member.experiment, member.arm, member.seed, member.role
-            db.execute("INSERT INTO members (run_id, experiment, arm, seed, role) VALUES (?,?,?,?,?)", row)
 
     def rename(self, run_id: str, name: str) -> None:
         self._update(run_id, name=name)

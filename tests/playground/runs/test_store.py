@@ -13,7 +13,7 @@ import pytest
 from models.knobs import ConfigError
 from playground.config.run import RunConfig, complete
 from playground.runs import store
-from playground.runs.store import Buffer, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
+from playground.runs.store import Buffer, Member, NoSuchExperiment, NoSuchRun, Store, StoreBusy, StoreFull, StoreUnusable
 from playground.system.files import REPOSITORY
 from playground.training.events import Notice, Progress, Validation, from_json
 from tests.patience import LONGEST_S
@@ -78,6 +78,20 @@ def test_creating_again_changes_nothing(db):
     db.create()
     assert schema_version(db.path) == len(store.MIGRATIONS)
     assert db.runs() == before[1]
+
+
+def test_an_experiment_knows_its_runs_until_they_are_deleted(db):
+    db.add_experiment("eeeeeeeeee", owner="somebody", document='{"title": "t"}')
+    kept = db.experiment("eeeeeeeeee")
+    assert (kept.owner, kept.document) == ("somebody", '{"title": "t"}') and db.experiments() == [kept]
+    members = {f"run{i}": Member("eeeeeeeeee", arm, i, "compared") for i, arm in enumerate(("pre", "post", "pre"))}
+    for run_id, member in members.items():
+        add(db, run_id, member=member)
+    assert db.members("eeeeeeeeee") == members and list(db.members("eeeeeeeeee")) == list(members)
+    db.delete_run("run1")
+    assert list(db.members("eeeeeeeeee")) == ["run0", "run2"] and db.members("ffffffffff") == {}
+    with pytest.raises(NoSuchExperiment, match="there is no experiment 'ffffffffff'"):
+        db.experiment("ffffffffff")
 
 
 def test_a_run_has_an_owner_and_a_place(db):
