@@ -55,23 +55,31 @@ class Difference:
 
 def differences(values: Values, pairs: Sequence[tuple[str, str]], level: float = LEVEL) -> list[Difference]:
     """The paired differences of these pairs of arms. Intervals by Student's t over seeds, Bonferroni-corrected for so many pairs; p by
-    Holm 1979, Scand. J. Statist. 6. The bootstrap is BCa (Efron 1987, J. Am. Stat. Assoc. 82). Pairs without a common seed are left out."""
+    Holm 1979, Scand. J. Statist. 6. The bootstrap is BCa (Efron 1987, J. Am. Stat. Assoc. 82). Pairs without a common seed are left out.
+
+    Where every value is 0 or 1, as of runs that diverge or not, t would be sure after three that agree: then the interval is exact (see
+    `share_interval`) and p is McNemar's exact one."""
     alpha = (1 - level) / max(1, len(pairs))
     samples = {}
     for arm, than in pairs:
         seeds = tuple(sorted(values.get(arm, {}).keys() & values.get(than, {}).keys()))
         if seeds:
             samples[arm, than] = seeds, np.array([values[arm][seed] - values[than][seed] for seed in seeds])
-    raw = {pair: _p(apart) for pair, (_, apart) in samples.items() if len(apart) > 1}
+    shares = all(value in (0, 1) for by_seed in values.values() for value in by_seed.values())
+    raw = {pair: _p_of_shares(apart) if shares else _p(apart) for pair, (_, apart) in samples.items() if len(apart) > 1}
     adjusted = dict(zip(raw, holm(list(raw.values()), len(pairs)), strict=True))
-    return [_difference(pair, seeds, apart, alpha, adjusted.get(pair)) for pair, (seeds, apart) in samples.items()]
+    return [_difference(pair, seeds, apart, alpha, adjusted.get(pair), shares) for pair, (seeds, apart) in samples.items()]
 
 
-def _difference(pair: tuple[str, str], seeds: tuple[int, ...], apart: np.ndarray, alpha: float, p: float | None) -> Difference:
+def _difference(
+    pair: tuple[str, str], seeds: tuple[int, ...], apart: np.ndarray, alpha: float, p: float | None, shares: bool
+) -> Difference:
     n, mean = len(apart), float(apart.mean())
     if n < 2:
         return Difference(*pair, seeds, mean, None, None, None, None, None, None)
     sd = float(apart.std(ddof=1))
+    if shares:
+        return Difference(*pair, seeds, mean, None, *share_interval(apart, alpha), p, None, None)
     half = float(stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
     return Difference(*pair, seeds, mean, sd, mean - half, mean + half, p, _bootstrap(apart, alpha), _detectable(sd, n, alpha))
 
@@ -81,6 +89,18 @@ def _p(apart: np.ndarray) -> float:
         return 1.0 if apart.mean() == 0 else 0.0
     t = apart.mean() / apart.std(ddof=1) * math.sqrt(len(apart))
     return float(2 * stats.t.sf(abs(t), len(apart) - 1))
+
+
+def _p_of_shares(apart: np.ndarray) -> float:
+    more, less = int((apart > 0).sum()), int((apart < 0).sum())
+    return float(stats.binomtest(more, more + less).pvalue) if more + less else 1.0
+
+
+def share_interval(apart: np.ndarray, alpha: float) -> tuple[float, float]:
+    """Of the mean of differences that are -1, 0 or 1: the bounds of Clopper and Pearson 1934 (Biometrika 26) on the share of either sign,
+    each at half the error, subtracted. It covers the truth at least as often as its level says."""
+    more, less = (stats.binomtest(int((apart == sign).sum()), len(apart)).proportion_ci(1 - alpha / 2, method="exact") for sign in (1, -1))
+    return float(more.low - less.high), float(more.high - less.low)
 
 
 def holm(ps: Sequence[float], n_tests: int | None = None) -> list[float]:
@@ -110,6 +130,17 @@ def power(effect: float, sd: float, n: int, alpha: float) -> float:
         return float(stats.chi2.cdf((n - 1) * (shift / critical) ** 2, n - 1))
     wrong_side = stats.nct.cdf(-critical, n - 1, shift) if shift < FAR / 4 else 0.0
     return float(stats.nct.sf(critical, n - 1, shift) + wrong_side)
+
+
+def power_same(effect: float, delta: float, sd: float, n: int, alpha: float) -> float:
+    """The chance that the interval over n pairs lies wholly within delta on both sides (Schuirmann 1987): that of a normal mean given the
+    sample's spread, averaged over 500 quantiles of the latter."""
+    if not sd > 0:
+        return float(abs(effect) < delta)
+    spreads = np.sqrt(stats.chi2.ppf((np.arange(500) + 0.5) / 500, n - 1) / (n - 1))
+    edge = delta / sd * math.sqrt(n) - stats.t.ppf(1 - alpha / 2, n - 1) * spreads
+    shift = effect / sd * math.sqrt(n)
+    return float(np.maximum(0.0, stats.norm.cdf(edge - shift) - stats.norm.cdf(-edge - shift)).mean())
 
 
 def _detectable(sd: float, n: int, alpha: float) -> float | None:
@@ -147,5 +178,10 @@ def seeds_needed(kind: str, delta: float, found: Difference, n_pairs: int = 1, l
     alpha, margin = (1 - level) / max(1, n_pairs), abs(abs(found.mean) - delta)
     if kind != SAME and abs(found.mean) <= delta:
         return None  # no number of seeds puts an interval beyond delta
-    enough = (n for n in range(FEWEST_SEEDS, MOST_SEEDS + 1) if power(margin, found.sd, n, alpha) >= POWER)
-    return next(enough, None)
+    within = kind == SAME and abs(found.mean) < delta
+
+    def decides(n: int) -> bool:
+        sd = found.sd or 0.0
+        return (power_same(found.mean, delta, sd, n, alpha) if within else power(margin, sd, n, alpha)) >= POWER
+
+    return next((n for n in range(FEWEST_SEEDS, MOST_SEEDS + 1) if decides(n)), None)

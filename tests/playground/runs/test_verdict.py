@@ -125,3 +125,32 @@ def test_how_many_seeds_would_decide():
     assert verdict.seeds_needed(LOWER, 0.1, found) is None, "the arms differ by less than matters"
     assert verdict.seeds_needed(SAME, 0.1, found) is not None
     assert verdict.seeds_needed(LOWER, 0.0, Difference("a", "b", (1,), -0.05, None, None, None, None, None, None)) is None
+
+
+def test_shares_of_diverged_runs_are_not_sure_after_three_seeds():
+    """All of one arm and none of the other: a t interval has no width. The exact one covers the truth at least at its level."""
+
+    def all_or_none(n: int) -> verdict.Difference:
+        values = {"a": dict.fromkeys(range(n), 0.0), "b": dict.fromkeys(range(n), 1.0)}
+        return verdict.differences(values, [("a", "b")])[0]
+
+    said = [verdict.verdict("lower", 0.0, all_or_none(n)) for n in (3, 5, 8)]
+    assert said == ["undecided", "undecided", "supported"]
+    assert all_or_none(8).p == pytest.approx(2 * 0.5**8)
+    draws = np.random.default_rng(3).choice([-1, 0, 1], p=[0.1, 0.5, 0.4], size=(500, 6))
+    assert np.mean([low <= 0.3 <= high for low, high in (verdict.share_interval(each, 0.05) for each in draws)]) >= 0.95
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.01])
+def test_as_many_seeds_as_are_needed_show_that_nothing_differs(mean):
+    found = verdict.Difference("a", "b", (1, 2, 3), mean, 0.04, None, None, None, None, None)
+    n = verdict.seeds_needed("same", 0.04, found)
+    assert n is not None
+
+    def share(n: int) -> float:
+        """Of simulated experiments, those whose interval lies within delta."""
+        draws = np.random.default_rng(0).normal(mean, 0.04, (20_000, n))
+        half = stats.t.ppf(0.975, n - 1) * draws.std(1, ddof=1) / n**0.5
+        return float((np.abs(draws.mean(1)) + half < 0.04).mean())
+
+    assert share(n) > 0.79 and share(n - 1) < 0.81

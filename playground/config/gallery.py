@@ -1,0 +1,139 @@
+"""Ready experiments: claims of texts on transformers, each with what it predicts and the rule that judges it. Plain data.
+
+The quick form of each is meant for at most three minutes on two CPU cores: small models and few steps, the same seeds for all arms. It
+may end undecided; `thorough` says what it takes to decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from playground.config.experiment import Experiment, read
+
+# A model of 64 channels that reads words of tiny tales: a step takes about a fifth of the default preset's.
+SMALL = {"model.n_embd": 64, "model.block_size": 64, "train.batch_size": 8, "probe.sample_tokens": 0, "optim.warmup_steps": 40}
+STEPS = {"unit": "steps", "amount": 300}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An experiment of the gallery: `quick` as it is offered, and `thorough` with more seeds and steps, None where quick decides."""
+
+    quick: Experiment
+    thorough: Experiment | None
+
+
+def _arms(**changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Arms from their changes by name, underscores as spaces."""
+    return [{"name": name.replace("_", " "), "changes": changed} for name, changed in changes.items()]
+
+
+def _lower(arm: str, than: str, delta: float) -> dict[str, Any]:
+    return {"kind": "lower", "arm": arm, "than": than, "delta": delta}
+
+
+def _same(arm: str, than: str, delta: float) -> dict[str, Any]:
+    return {"kind": "same", "arm": arm, "than": than, "delta": delta}
+
+
+def _higher(arm: str, than: str, delta: float) -> dict[str, Any]:
+    return {"kind": "higher", "arm": arm, "than": than, "delta": delta}
+
+
+WARM_UP = {
+    f"{placement} {words}": {"model.norm_placement": placement, "optim.warmup_steps": steps}
+    for placement in ("post", "pre")
+    for words, steps in (("without warm-up", 0), ("with warm-up", 60))
+}
+DEEP = SMALL | {"model.n_layer": 6, "model.n_embd": 48, "model.block_size": 48}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "warm-up": {
+        "title": "Warm-up by norm placement",
+        "question": "Does post-norm need a learning-rate warm-up, and pre-norm not?",
+        "said": "With the norm in front of each sublayer training starts safely at the full rate; with the norm after the addition it "
+        "needs a warm-up. Each arm gets the best of three rates: a lower rate might replace the warm-up.",
+        "changes": DEEP, "arms": _arms(**WARM_UP), "budget": {"unit": "steps", "amount": 200}, "tuning": [1e-3, 3e-3, 1e-2],
+        "claims": [
+            _higher("post without warm-up", "post with warm-up", 0.05), _same("pre without warm-up", "pre with warm-up", 0.05),
+        ],
+    },
+    "residual": {
+        "title": "Residual connections",
+        "question": "Does a stack of six layers learn without residual connections?",
+        "said": "Residual connections carry values and gradients past every sublayer; without them a deep stack hardly learns.",
+        "changes": DEEP, "arms": _arms(with_residuals={}, without_residuals={"model.residual": False}), "budget": STEPS,
+        "claims": [_lower("with residuals", "without residuals", 0.1)],
+    },
+    "depth": {
+        "title": "Depth at equal parameters",
+        "question": "Is a stack of layers better than one wide layer with as many parameters?",
+        "said": "Stacking blocks helps: each refines what those before it wrote.",
+        "changes": SMALL, "arms": _arms(four_layers={}, two_layers={"model.n_layer": 2}, one_layer={"model.n_layer": 1}),
+        "match": "parameters", "budget": STEPS,
+        "claims": [_lower("four layers", "one layer", 0.02), _lower("two layers", "one layer", 0.02)],
+    },
+    "heads": {
+        "title": "Heads at equal width",
+        "question": "Are several heads better than one of the same total width?",
+        "said": "Several heads see several things at once; one head must average over them.",
+        "changes": SMALL, "arms": [{"name": f"heads {n}", "changes": {"model.n_head": n}} for n in (1, 2, 4, 8)], "budget": STEPS,
+        "claims": [_lower(f"heads {n}", "heads 1", 0.01) for n in (2, 4, 8)],
+    },
+    "learned-scale": {
+        "title": "Learned gain and bias of norms",
+        "question": "Do norms need a learned gain and bias?",
+        "said": "Norms set the variance by themselves, so no learned scale is needed.",
+        "changes": SMALL, "arms": _arms(with_gain_and_bias={}, without={"model.norm_gain": False, "model.norm_bias": False}),
+        "budget": STEPS, "claims": [_same("without", "with gain and bias", 0.02)],
+    },
+    "dropout": {
+        "title": "Dropout in a small model",
+        "question": "Does a small model that sees its text once need dropout?",
+        "said": "Small models need no dropout: they do not memorise.",
+        "changes": SMALL, "arms": _arms(without={"model.dropout": 0.0}, dropout={"model.dropout": 0.2}), "budget": STEPS,
+        "claims": [_lower("without", "dropout", 0.02)],
+    },
+    "tying-equal-width": {
+        "title": "Tied embedding at equal width",
+        "question": "At equal width, is a tied head as good as one of its own?",
+        "said": "Embedding and head can share one matrix without harm.",
+        "changes": SMALL, "arms": _arms(tied={"model.tie_weights": True}, untied={"model.tie_weights": False}), "budget": STEPS,
+        "claims": [_same("tied", "untied", 0.05)],
+    },
+    "tying-equal-parameters": {
+        "title": "Tied embedding at equal parameters",
+        "question": "Are the parameters that tying saves better spent elsewhere in the model?",
+        "said": "What a tied matrix saves can go into width, which makes a better model of the same size.",
+        "changes": SMALL, "arms": _arms(tied={"model.tie_weights": True}, untied={"model.tie_weights": False}), "match": "parameters",
+        "budget": STEPS, "claims": [_lower("tied", "untied", 0.02)],
+    },
+    "qk-norm": {
+        "title": "QK-norm at a high rate",
+        "question": "Does QK-norm keep training stable at a high learning rate?",
+        "said": "Normalised queries and keys bound the attention scores, so that a higher rate does no harm.",
+        "changes": DEEP | {"optim.lr": 0.03}, "arms": _arms(with_QK_norm={"model.qk_norm": "head"}, without={"model.qk_norm": "none"}),
+        "budget": STEPS, "claims": [_lower("with QK norm", "without", 0.05)],
+    },
+    "induction": {
+        "title": "Induction and depth",
+        "question": "Does induction need two layers?",
+        "said": "To find what followed a symbol before, one layer must first note for each symbol which came before it.",
+        "preset": "induction", "changes": {"probe.sample_tokens": 0},
+        "arms": _arms(two_layers={}, one_layer={"model.n_layer": 1}), "measure": {"quantity": "accuracy"},
+        "claims": [_higher("two layers", "one layer", 0.1)],
+    },
+}  # fmt: skip
+
+# What it takes to decide where the quick form may not: small differences, or effects that grow with training.
+THOROUGH: dict[str, dict[str, Any]] = {
+    name: {"seeds": 6, "budget": {"unit": "steps", "amount": 1000}}
+    for name in ("depth", "heads", "learned-scale", "dropout", "tying-equal-width", "tying-equal-parameters", "qk-norm")
+}
+
+
+def ready() -> dict[str, Ready]:
+    """The gallery by id. Each is built anew from its document, so that a fault in one names itself (ConfigError)."""
+    return {
+        name: Ready(read(document), read(document | THOROUGH[name]) if name in THOROUGH else None) for name, document in DOCUMENTS.items()
+    }
