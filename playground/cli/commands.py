@@ -1,4 +1,4 @@
-"""The command line: train, sample, resume, continue, pause, stop, runs, data, bench.
+"""The command line: train, sample, resume, continue, experiment, pause, stop, runs, data, bench.
 
 Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Bad input starts
 nothing, and all its problems are printed together, one a line. Imports torch only to train and to sample.
@@ -14,9 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from models.knobs import ConfigError, Problem, parse
+from playground.cli import experiment
+from playground.cli.common import database_of, existing, say, settings_of
 from playground.cli.configure import CONFIG_FLAGS, MOST_RUNS, Variant, config_from, settings_from, variants
 from playground.cli.flags import Flag, Typed, flags_of, number
 from playground.cli.foreground import as_one_program, finite
@@ -37,8 +38,6 @@ from playground.workers.supervisor import Supervisor
 
 OBEY_WITHIN_S = 15.0
 
-Found = TypeVar("Found")
-
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit status."""
@@ -50,18 +49,18 @@ def train(typed: Typed) -> int:
     config, settings = config_from(typed, os.environ, _fetching(typed))
     wanted = variants(config, typed)
     together = len(wanted) > 1 and as_one_program(config)
-    db = _database(settings)
+    db = database_of(settings)
     if together:
         ids = [_new_run(typed, settings, db, config, variant) for variant in wanted]
         if not typed.as_json:
-            _say(f"{len(ids)} runs train here as one program; Ctrl-C stops them and keeps a checkpoint of each")
+            say(f"{len(ids)} runs train here as one program; Ctrl-C stops them and keeps a checkpoint of each")
         return train_here(settings, db, ids, as_json=typed.as_json, began=began)
     worst = 0
     for i, variant in enumerate(wanted, start=1):
         run_id = _new_run(typed, settings, db, config, variant)
         if not typed.as_json:
             several = f", {i} of {len(wanted)}" if len(wanted) > 1 else ""
-            _say(f"run {run_id} trains here{several}; Ctrl-C stops it and keeps a checkpoint")
+            say(f"run {run_id} trains here{several}; Ctrl-C stops it and keeps a checkpoint")
         worst = max(worst, train_here(settings, db, [run_id], as_json=typed.as_json, began=began))
         if db.run(run_id).state in (store.STOPPED, store.PAUSED, store.INTERRUPTED):
             break
@@ -103,7 +102,7 @@ def continue_run(typed: Typed) -> int:
     name = typed.text("name") or further(run)
     run_id = create_run(db, settings, config, HOST, state=store.STARTING, name=name, preset=run.preset, parent=run.id)
     if not typed.as_json:
-        _say(f"run {run_id} goes on here from the end of {run.id}; Ctrl-C stops it and keeps a checkpoint")
+        say(f"run {run_id} goes on here from the end of {run.id}; Ctrl-C stops it and keeps a checkpoint")
     return train_here(settings, db, [run_id], as_json=typed.as_json, began=began)
 
 
@@ -121,8 +120,8 @@ def stop(typed: Typed) -> int:
     typed.problems = [problem for problem in typed.problems if problem.path != "RUN"]
     if typed.positionals:
         typed.problems.append(Problem("--all", f"stops every run; leave out {typed.positionals[0]!r} or --all"))
-    settings = _settings(typed)
-    runs = _existing(settings, lambda db: db.runs_in(store.IN_PROGRESS)) or []
+    settings = settings_of(typed)
+    runs = existing(settings, lambda db: db.runs_in(store.IN_PROGRESS)) or []
     db = Store(settings.root)
     # Waiting runs first, or they would start in the place of those that end.
     for run in sorted(runs, key=lambda run: run.state != store.QUEUED):
@@ -141,7 +140,7 @@ def _await_obedience(settings: Settings, db: Store, runs: list[Run], state: str)
             time.sleep(0.1)
             mark_dead_runs(db, settings)
         if now.state in store.ACTIVE:
-            _say(f"{run.id} is still {now.state}; it ends as soon as its checkpoint or validation is done")
+            say(f"{run.id} is still {now.state}; it ends as soon as its checkpoint or validation is done")
         else:
             print(f"{run.id} ({run.name}) is {now.state}: {now.reason}")
         status = status if now.state in (state, store.FINISHED) else 1
@@ -171,7 +170,7 @@ def sample(typed: Typed) -> int:
     if typed.as_json:
         return _sample_json(run_id, step, prompt, tokens, note)
     if note:
-        _say(note)
+        say(note)
     return _sample_text(prompt, tokens)
 
 
@@ -192,8 +191,8 @@ def _sample_text(prompt: str, tokens) -> int:
 
 
 def runs(typed: Typed) -> int:
-    settings = _settings(typed)
-    found = _existing(settings, _all_runs(settings)) or []
+    settings = settings_of(typed)
+    found = existing(settings, _all_runs(settings)) or []
     rows = [_row(run) for run in found]
     print(json.dumps(rows) if typed.as_json else _table(settings, rows))
     return 0
@@ -233,7 +232,7 @@ def _table(settings: Settings, rows: list[dict]) -> str:
 
 
 def data(typed: Typed) -> int:
-    settings = _settings(typed)
+    settings = settings_of(typed)
     with tempfile.TemporaryDirectory(prefix="playground-") as staging:  # listing the data must not create the root
         root = settings.root if settings.root.exists() else Path(staging)
         texts = [_text(name, root) for name in corpora.BUILT_IN]
@@ -317,17 +316,9 @@ def bench(typed: Typed) -> int:
     return 0
 
 
-def _settings(typed: Typed) -> Settings:
-    """Raises ConfigError with every problem of the command line and the environment."""
-    settings = settings_from(typed, os.environ)
-    if typed.problems:
-        raise ConfigError(typed.problems)
-    return settings
-
-
 def _find(typed: Typed) -> tuple[Settings, Store, Run]:
     """The run that was named, after runs whose worker is gone were marked. Raises ConfigError, NoSuchRun."""
-    settings = _settings(typed)
+    settings = settings_of(typed)
     return settings, Store(settings.root), _existing_run(settings, typed.positionals[0])
 
 
@@ -339,7 +330,7 @@ def _existing_run(settings: Settings, named: str) -> Run:
         runs = db.runs()
         return [run for run in runs if run.id == named] or [run for run in runs if run.name == named]
 
-    found = _existing(settings, look) or []
+    found = existing(settings, look) or []
     if not found:
         raise NoSuchRun(named)
     if len(found) > 1:
@@ -347,31 +338,8 @@ def _existing_run(settings: Settings, named: str) -> Run:
     return found[0]
 
 
-def _existing(settings: Settings, look: Callable[[Store], Found]) -> Found | None:
-    """What `look` reads from the database; None where there is none: reading creates nothing."""
-    db = Store(settings.root)
-    if not db.path.exists():
-        return None
-    return look(db)
-
-
-def _database(settings: Settings) -> Store:
-    """Raises ConfigError where the root cannot hold one."""
-    db = Store(settings.root)
-    try:
-        db.create()
-    except OSError as error:
-        raise ConfigError([Problem("--root", f"{error}; choose a folder that can be written")]) from None
-    return db
-
-
 def _either(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
 
 
 SAMPLE_FLAGS = (
@@ -413,6 +381,11 @@ COMMANDS = {
         "continue RUN [--steps N] [--name NAME] [--json]",
         "Train a finished or stopped run further, in this terminal, as a new run that starts from its last checkpoint.",
         continue_run, (Flag("steps", "N", "How many steps more. (default: as many as it was to have)"), NAME), ("RUN",),
+    ),
+    "experiment": Command(
+        "experiment FILE|NAME|ID [--predict lower|higher|same] [--seeds N] [--thorough] [--json]",
+        "Train all runs of an experiment in this terminal and judge its claims. NAME is a ready one; ID goes on with one that was cut off.",
+        experiment.command, experiment.FLAGS, ("FILE|NAME|ID",),
     ),
     "pause": Command("pause RUN", "Pause a run: its worker saves a checkpoint and ends; `resume` continues it.", pause, (), ("RUN",)),
     "stop": Command("stop RUN|--all", "Stop a run, or all runs; each keeps a checkpoint.", stop, (ALL,), ("RUN",)),

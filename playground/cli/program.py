@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from models.knobs import ConfigError
 from playground.cli.flags import COMMON, Flag, Typed, help_text, read
-from playground.runs.store import NoSuchRun, StoreBusy
+from playground.runs.store import NoSuchExperiment, NoSuchRun, StoreBusy
 from playground.workers.admission import CannotDo
 
 
@@ -35,7 +35,7 @@ def main(program: str, commands: Mapping[str, Command], argv: list[str]) -> int:
         return status
     except ConfigError as error:
         return _refuse(*map(str, error.problems))
-    except (NoSuchRun, CannotDo) as error:
+    except (NoSuchRun, NoSuchExperiment, CannotDo) as error:
         return _refuse(str(error))
     except BrokenPipeError:
         # The reader has closed the pipe; Python must not try to flush into it at exit.

@@ -1,0 +1,358 @@
+"""An experiment over runs: which of them are still to be trained, what was measured of those that have ended, and what it says.
+
+Each is an ordinary run. What is known follows from the document and the runs alone, so that an experiment that was cut off goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+
+from models.knobs import ConfigError, Problem
+from playground.config import experiment as documents
+from playground.config.experiment import Claim, Experiment, Plan, Planned
+from playground.config.run import RunConfig
+from playground.config.settings import Settings
+from playground.data import dataset
+from playground.runs import creation, store, verdict
+from playground.runs.access import Visitor
+from playground.runs.creation import create_run
+from playground.runs.store import Member, Run, Store
+from playground.runs.verdict import Difference
+
+IS_ID = re.compile("[a-z2-7]{10}")
+ENDED = (store.FINISHED, store.DIVERGED)
+UNITS = {
+    "val_loss": "nats per token",
+    "eval_loss": "nats per token",
+    "accuracy": "of the tokens",
+    "diverged": "of the runs",
+    "steps_to": "steps",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, the difference that it is about (None where no seed has ended in both arms), and the verdict by the stated rule."""
+
+    claim: Claim
+    difference: Difference | None
+    verdict: str
+    seeds_needed: int | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment has found so far. By arm: `values` by seed in the measure's unit, and the seeds that diverged; `rates`: the
+    learning rate chosen for each arm, where one was."""
+
+    experiment: Experiment
+    values: dict[str, dict[int, float]]
+    diverged: dict[str, list[int]]
+    rates: dict[str, float]
+    judged: list[Judged]
+    n_ended: int
+    n_runs: int
+
+    @property
+    def is_complete(self) -> bool:
+        return self.n_ended == self.n_runs
+
+
+def planned(experiment: Experiment, settings: Settings) -> Plan:
+    """The experiment's arms as configs, each complete and within the limits. Fetches data where that is allowed. Raises ConfigError with
+    the problems of all arms."""
+    problems: list[Problem] = []
+
+    def vocab_size(config: RunConfig) -> int:
+        creation.fetch(config, settings)
+        return dataset.about(config.data, settings.root).vocab_size
+
+    plan = documents.plan(experiment, vocab_size)
+    for arm, config in plan.configs.items():
+        try:
+            creation.ready(config, settings)
+        except ConfigError as error:
+            problems += [Problem(f"arm {arm!r}: {problem.path}", problem.message) for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return plan
+
+
+def add(db: Store, experiment: Experiment, visitor: Visitor) -> str:
+    """Keep an experiment; returns its id. Trains nothing."""
+    visitor.must_be_known()
+    experiment_id = store.new_run_id()
+    db.add_experiment(experiment_id, owner=visitor.id, document=experiment.model_dump_json(exclude_defaults=True))
+    return experiment_id
+
+
+def read(db: Store, experiment_id: str) -> Experiment:
+    """Raises NoSuchExperiment, and ConfigError where this version cannot read it."""
+    return documents.read(json.loads(db.experiment(experiment_id).document))
+
+
+def next_run(db: Store, settings: Settings, experiment_id: str, plan: Plan, visitor: Visitor) -> tuple[str, Planned] | None:
+    """The id of the run to be trained next, `starting`, and what it is; None where all have ended. One that was cut off goes on."""
+    runs = _runs(db, experiment_id)
+    for wanted in _wanted(plan, runs):
+        found = runs.get(_key(wanted))
+        if found is None:
+            member = Member(experiment_id, wanted.arm, wanted.seed, wanted.role)
+            preset, name = plan.experiment.preset, f"{plan.experiment.title}: {wanted.name}"
+            made = create_run(db, settings, wanted.config, visitor, state=store.STARTING, name=name, preset=preset, member=member)
+            return made, wanted
+        if found.state in store.RESUMABLE and db.change_state(found.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
+            return found.id, wanted
+    return None
+
+
+Key = tuple[str, int, str, float | None]  # arm, seed, role, and of a tuning run its rate
+
+
+def _key(planned: Planned) -> Key:
+    return planned.arm, planned.seed, planned.role, planned.config.optim.lr if planned.role == "tuning" else None
+
+
+def _runs(db: Store, experiment_id: str) -> dict[Key, Run]:
+    members = db.members(experiment_id)
+    found: dict[Key, Run] = {}
+    for run in db.runs():
+        member, config = members.get(run.id), run.readable_config
+        if member is not None and config is not None:
+            found[member.arm, member.seed, member.role, config.optim.lr if member.role == "tuning" else None] = run
+    return found
+
+
+def _wanted(plan: Plan, runs: dict[Key, Run]) -> list[Planned]:
+    """Those that have not ended: first the tuning runs, and once they all have, the runs that are compared."""
+    tuning = [each for each in plan.tuning() if not _has_ended(runs.get(_key(each)))]
+    if tuning:
+        return tuning
+    return [each for each in plan.compared(chosen_rates(plan, runs)) if not _has_ended(runs.get(_key(each)))]
+
+
+def _has_ended(run: Run | None) -> bool:
+    return run is not None and run.state in ENDED
+
+
+def chosen_rates(plan: Plan, runs: dict[Key, Run]) -> dict[str, float]:
+    """The learning rate of each arm's best tuning run, by its loss over the held-out split; one that diverged is the worst."""
+    best: dict[str, tuple[float, float]] = {}
+    for each in plan.tuning():
+        run = runs.get(_key(each))
+        if run is None or run.state not in ENDED:
+            continue
+        scored = _finite(run.val_loss), each.config.optim.lr
+        best[each.arm] = min(best.get(each.arm, scored), scored)
+    return {arm: rate for arm, (_, rate) in best.items()}
+
+
+def _finite(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else math.inf
+
+
+def result(db: Store, experiment_id: str, plan: Plan) -> Result:
+    """What the runs that have ended say."""
+    runs, experiment = _runs(db, experiment_id), plan.experiment
+    ended = {key: run for key, run in runs.items() if run.state in ENDED}
+    values: dict[str, dict[int, float]] = {arm: {} for arm in plan.configs}
+    diverged: dict[str, list[int]] = {arm: [] for arm in plan.configs}
+    for (arm, seed, role, _), run in ended.items():
+        if role == "compared" and arm in values:
+            values[arm][seed] = measured(db, run, experiment)
+            if run.state == store.DIVERGED:
+                diverged[arm].append(seed)
+    ordered = {arm: dict(sorted(by_seed.items())) for arm, by_seed in values.items()}
+    rates = chosen_rates(plan, runs) if experiment.tuning else {}
+    return Result(experiment, ordered, diverged, rates, _judge(experiment, ordered), len(ended), plan.n_runs)
+
+
+def measured(db: Store, run: Run, experiment: Experiment) -> float:
+    """The experiment's measure of a run that has ended. A run that diverged knows nothing: it counts as chance."""
+    gone = run.state == store.DIVERGED
+    chance = math.log(run.config.model.vocab_size)
+    match experiment.measure.quantity:
+        case "diverged":
+            return float(gone)
+        case "accuracy":
+            told = [row.body["token"] for row in db.events(run.id, kinds=["accuracy"]) if row.body["whole"]]
+            return told[-1] if told and not gone else 1 / run.config.model.vocab_size
+        case "steps_to":
+            reached = (
+                row.step for row in db.events(run.id, kinds=["validation"]) if row.body["loss"] <= (experiment.measure.reaches or 0.0)
+            )
+            return float(next(reached, run.step))
+        case "eval_loss":
+            value = run.best_eval_loss
+        case _:
+            value = run.val_loss
+    return chance if gone or value is None or not math.isfinite(value) else value
+
+
+def _judge(experiment: Experiment, values: dict[str, dict[int, float]]) -> list[Judged]:
+    pairs = [(claim.arm, claim.than) for claim in experiment.claims]
+    found = {(each.arm, each.than): each for each in verdict.differences(values, pairs)}
+    return [_judged(claim, found.get((claim.arm, claim.than)), len(pairs)) for claim in experiment.claims]
+
+
+def _judged(claim: Claim, found: Difference | None, n_pairs: int) -> Judged:
+    if found is None:
+        return Judged(claim, None, verdict.UNDECIDED, None)
+    decided = verdict.verdict(claim.kind, claim.delta, found)
+    needed = verdict.seeds_needed(claim.kind, claim.delta, found, n_pairs) if decided == verdict.UNDECIDED else None
+    return Judged(claim, found, decided, needed)
+
+
+def overall(found: Result) -> str:
+    """Refuted where one claim is, supported where all are, else undecided."""
+    verdicts = [each.verdict for each in found.judged]
+    if verdict.REFUTED in verdicts:
+        return verdict.REFUTED
+    return verdict.SUPPORTED if all(each == verdict.SUPPORTED for each in verdicts) else verdict.UNDECIDED
+
+
+def sentences(found: Result) -> list[str]:
+    """The result in words: each claim with its numbers and verdict, what diverged, and whether the prediction was right."""
+    said = [_claimed(each, found.experiment) for each in found.judged]
+    said += [f"{arm}: {len(seeds)} of {len(found.values[arm])} runs diverged." for arm, seeds in found.diverged.items() if seeds]
+    said += [f"{arm} was trained with a learning rate of {rate:g}, its best." for arm, rate in found.rates.items()]
+    if found.experiment.prediction is not None and found.judged:
+        said.append(_predicted(found.experiment.prediction, found.judged[0]))
+    return said
+
+
+def _claimed(judged: Judged, experiment: Experiment) -> str:
+    claim, found = judged.claim, judged.difference
+    words = {"lower": f"{claim.arm} is lower than {claim.than}", "higher": f"{claim.arm} is higher than {claim.than}"}
+    claimed = words.get(claim.kind, f"{claim.arm} and {claim.than} are the same")
+    if found is None:
+        return f"{claimed}: undecided, because no seed has ended in both arms."
+    unit = UNITS[experiment.measure.quantity]
+    side = "lower" if found.mean < 0 else "higher"
+    amount = f"{claim.arm} ends {abs(found.mean):.3g} {unit} {side} than {claim.than}"
+    return f"{amount} ({_interval(found)}). Claim: {claimed}{_mattering(claim, unit)}: {judged.verdict}{_why_undecided(judged)}."
+
+
+def _interval(found: Difference) -> str:
+    seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
+    if found.low is None or found.high is None:
+        return f"one pair of runs, {seeds}"
+    low, high = sorted((abs(found.low), abs(found.high))) if found.low * found.high > 0 else (found.low, found.high)
+    return f"95% interval {low:.3g} to {high:.3g}, {seeds}"
+
+
+def _mattering(claim: Claim, unit: str) -> str:
+    if not claim.delta:
+        return ""
+    return f" by less than {claim.delta:g} {unit}" if claim.kind == "same" else f" by more than {claim.delta:g} {unit}"
+
+
+def _why_undecided(judged: Judged) -> str:
+    if judged.verdict != verdict.UNDECIDED or judged.difference is None:
+        return ""
+    if judged.difference.n < verdict.FEWEST_SEEDS:
+        return f", because fewer than {verdict.FEWEST_SEEDS} seeds decide nothing"
+    if judged.claim.kind != "same" and _is_within(judged.difference, judged.claim.delta):
+        return ": the difference is smaller than what matters, which more seeds would not change"
+    if judged.seeds_needed is not None:
+        return f"; about {judged.seeds_needed} seeds would decide it"
+    return ""
+
+
+def _is_within(found: Difference, delta: float) -> bool:
+    return found.low is not None and found.high is not None and -delta < found.low and found.high < delta
+
+
+def _predicted(prediction: str, judged: Judged) -> str:
+    if judged.difference is None:
+        return "Your prediction is not decided yet."
+    right = verdict.verdict(prediction, judged.claim.delta, judged.difference)
+    return {verdict.SUPPORTED: "Your prediction was right.", verdict.REFUTED: "Your prediction was wrong."}.get(
+        right, "Your prediction is not decided."
+    )
+
+
+def table(found: Result) -> str:
+    """Arms by seeds, then the result in words."""
+    seeds = list(found.experiment.compared_seeds)
+    wide = max(len(arm) for arm in found.values)
+    lines = [found.experiment.question, "", " " * wide + "".join(f"{f'seed {seed}':>12}" for seed in seeds) + f"{'mean':>12}"]
+    for arm, by_seed in found.values.items():
+        cells = [f"{by_seed[seed]:12.4f}" if seed in by_seed else f"{'–':>12}" for seed in seeds]
+        mean = f"{sum(by_seed.values()) / len(by_seed):12.4f}" if by_seed else f"{'–':>12}"
+        lines.append(f"{arm:{wide}}{''.join(cells)}{mean}")
+    lines += [f"({UNITS[found.experiment.measure.quantity]})", "", *sentences(found), f"In all: {overall(found)}."]
+    return "\n".join(lines)
+
+
+def methods(plan: Plan) -> str:
+    """How the experiment was made, as a paragraph that could stand in a paper."""
+    experiment, n_claims = plan.experiment, len(plan.experiment.claims)
+    steps = ", ".join(f"{arm}: {config.train.max_steps:,} steps" for arm, config in plan.configs.items() if config.train.max_steps)
+    said = [f"{len(plan.configs)} arms ({steps or ', '.join(plan.configs)}) were trained with the same {experiment.seeds} seeds."]
+    if experiment.budget is not None:
+        unit = {"flops": "FLOP of training", "seconds": "seconds of training"}.get(experiment.budget.unit, experiment.budget.unit)
+        said.append(f"Each run had a budget of {experiment.budget.amount:,g} {unit}.")
+    if experiment.match != "off":
+        what = "parameters" if experiment.match == "parameters" else "FLOPs per token"
+        said.append(f"Models were matched in {what} by width or depth and by the size of the MLP: {_matched(plan)}.")
+    if experiment.tuning:
+        rates = ", ".join(f"{rate:g}" for rate in experiment.tuning)
+        said.append(f"Each arm used the learning rate, out of {rates}, with the lowest held-out loss of one further seed.")
+    else:
+        said.append("Learning rates were not tuned for each arm.")
+    said.append(f"Compared was {experiment.measure.quantity}; runs that diverged count as chance.")
+    several = f", simultaneous over {n_claims} comparisons (Bonferroni), p values by Holm's correction" if n_claims > 1 else ""
+    said.append(f"Differences are paired by seed, with 95% intervals by Student's t (exact ones of shares){several}.")
+    claims = "; ".join(
+        f"{each.arm} {each.kind} {'as' if each.kind == 'same' else 'than'} {each.than}, δ = {each.delta:g}" for each in experiment.claims
+    )
+    said.append(
+        f"Claims, stated beforehand: {claims}. One is decided by where the whole interval lies, with {verdict.FEWEST_SEEDS} seeds or more."
+    )
+    return " ".join(said)
+
+
+def _matched(plan: Plan) -> str:
+    return "; ".join(
+        f"{arm}: {', '.join(f'{name} {value:g}' for name, value in found.chosen.items()) or 'as it is'} (off by {found.mismatch:+.1%})"
+        for arm, found in plan.matched.items()
+    )
+
+
+def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
+    """All of it, for programs. `difference` and `interval` are those of the first claim."""
+    first = found.judged[0].difference
+    return {
+        "experiment_id": experiment_id,
+        "title": found.experiment.title,
+        "question": found.experiment.question,
+        "verdict": overall(found),
+        "difference": None if first is None else first.mean,
+        "interval": None if first is None or first.low is None else [first.low, first.high],
+        "unit": UNITS[found.experiment.measure.quantity],
+        "arms": [
+            {"arm": arm, "values": {str(seed): value for seed, value in by_seed.items()}, "diverged": found.diverged[arm],
+             "rate": found.rates.get(arm)}
+            for arm, by_seed in found.values.items()
+        ],
+        "claims": [
+            each.claim.model_dump() | {"verdict": each.verdict, "seeds_needed": each.seeds_needed, **_numbers(each.difference)}
+            for each in found.judged
+        ],
+        "sentences": sentences(found),
+        "methods": methods(plan),
+        "runs_ended": found.n_ended,
+        "runs": found.n_runs,
+    }  # fmt: skip
+
+
+def _numbers(found: Difference | None) -> dict:
+    if found is None:
+        return {"difference": None, "interval": None}
+    interval = None if found.low is None else [found.low, found.high]
+    return {"difference": found.mean, "interval": interval, "p": found.p, "detectable": found.detectable, "seeds": list(found.seeds)}
