@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground.cli.common import database_of, existing, say, settings_of
@@ -72,5 +73,6 @@ def _asked_for(named: str, typed: Typed) -> Experiment | None:
         return None
     else:
         raise ConfigError([Problem("FILE|NAME|ID", f"{named[:60]!r} is no file and no ready experiment; use one of {', '.join(known)}")])
-    given = {"prediction": typed.text("predict"), "seeds": typed.text("seeds")}
-    return documents.read(data | {name: int(value) if value.isdecimal() else value for name, value in given.items() if value is not None})
+    given: dict[str, Any] = {"prediction": typed.text("predict"), "seeds": typed.text("seeds")}
+    given = {name: value for name, value in given.items() if value is not None}
+    return documents.read(data | given if isinstance(data, dict) else data)

@@ -1,0 +1,157 @@
+"""An experiment over real runs: what is still to be trained, what was measured, and what it says."""
+
+import math
+
+import pytest
+import torch
+
+from models.knobs import ConfigError
+from playground.config import experiment as documents
+from playground.config.settings import Settings
+from playground.runs import experiments, store, verdict
+from playground.runs.access import HOST
+from playground.runs.store import Member, Store
+from playground.training.events import Accuracy, Validation
+from playground.workers import worker
+from tests.conftest import TINY
+
+SHAPE = {path: value for path, value in TINY.items() if path != "train.max_steps"}
+DOCUMENT = {
+    "title": "Norms", "question": "Is pre-norm lower?", "changes": SHAPE | {"data.tokenizer": "char"},
+    "factors": {"model.norm_placement": ["pre", "post"]}, "seeds": 3, "budget": {"unit": "steps", "amount": 8},
+    "claims": [{"kind": "lower", "arm": "pre", "than": "post", "delta": 0.0}],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    root = tmp_path_factory.mktemp("experiments")
+    db = Store(root)
+    db.create()
+    return Settings(root), db
+
+
+def begun(house, **changes):
+    settings, db = house
+    plan = experiments.planned(documents.read(DOCUMENT | changes), settings)
+    return experiments.add(db, plan.experiment, HOST), plan
+
+
+def train(house, experiment_id, plan, most: int = 100) -> list[str]:
+    """The next runs of an experiment, trained here; their names."""
+    settings, db = house
+    names = []
+    while len(names) < most and (following := experiments.next_run(db, settings, experiment_id, plan, HOST)) is not None:
+        worker.execute(settings.root, following[0], torch.get_num_threads(), worker.Interruption())
+        names.append(following[1].name)
+    return names
+
+
+def recorded(house, experiment_id, plan, losses: dict[str, list[float | None]], events=()) -> None:
+    """Runs as they would have ended, without training them; None where one diverged."""
+    settings, db = house
+    for arm, by_seed in losses.items():
+        for seed, loss in zip(plan.experiment.compared_seeds, by_seed, strict=False):
+            config = next(each.config for each in plan.compared() if (each.arm, each.seed) == (arm, seed))
+            member = Member(experiment_id, arm, seed, "compared")
+            run_id = experiments.create_run(db, settings, config, HOST, state=store.STARTING, member=member)
+            db.begin(run_id, step=0, threads=1, device="cpu", probe_text="")
+            db.append(run_id, list(events), {"step": 8})
+            ended = {"state": store.DIVERGED} if loss is None else {"state": store.FINISHED, "val_loss": loss}
+            db.change_state(run_id, ended.pop("state"), store.ACTIVE, **ended)
+
+
+def test_all_runs_are_trained_and_the_claim_is_judged(house):
+    experiment_id, plan = begun(house, prediction="lower")
+    assert train(house, experiment_id, plan, most=2) == ["pre, seed 1", "post, seed 1"]
+    part = experiments.result(house[1], experiment_id, plan)
+    assert (part.n_ended, part.n_runs, part.is_complete) == (2, 6, False)
+    assert part.judged[0].verdict == verdict.UNDECIDED and experiments.as_json(experiment_id, plan, part)["interval"] is None
+    # What goes on has nothing but the database.
+    plan = experiments.planned(experiments.read(house[1], experiment_id), house[0])
+    assert train(house, experiment_id, plan) == ["pre, seed 2", "post, seed 2", "pre, seed 3", "post, seed 3"]
+    found, runs = experiments.result(house[1], experiment_id, plan), {run.id: run for run in house[1].runs()}
+    for run_id, member in house[1].members(experiment_id).items():
+        assert found.values[member.arm][member.seed] == runs[run_id].val_loss
+        assert (runs[run_id].state, runs[run_id].step, runs[run_id].config.train.seed) == (store.FINISHED, 8, member.seed)
+    told = experiments.as_json(experiment_id, plan, found)
+    assert told["verdict"] in ("supported", "refuted", "undecided") and told["runs_ended"] == 6
+    apart = [found.values["pre"][seed] - found.values["post"][seed] for seed in (1, 2, 3)]
+    assert told["difference"] == pytest.approx(sum(apart) / 3) and told["interval"][0] < told["difference"] < told["interval"][1]
+    assert any("prediction" in sentence for sentence in told["sentences"]) and "3 seeds" in told["methods"]
+    assert "seed 3" in experiments.table(found)
+
+
+def test_a_run_that_was_stopped_goes_on_and_is_no_other(house):
+    experiment_id, plan = begun(house)
+    settings, db = house
+    run_id, _ = experiments.next_run(db, settings, experiment_id, plan, HOST)
+    assert db.change_state(run_id, store.STOPPED, store.ACTIVE)
+    again, planned = experiments.next_run(db, settings, experiment_id, plan, HOST)
+    assert (again, planned.name, db.run(run_id).state) == (run_id, "pre, seed 1", store.STARTING)
+
+
+def test_each_arm_gets_the_best_of_the_learning_rates(house):
+    experiment_id, plan = begun(house, tuning=[1e-4, 1e-2], seeds=1)
+    names = train(house, experiment_id, plan)
+    assert names == ["pre, rate 0.0001, seed 2", "post, rate 0.0001, seed 2", "pre, rate 0.01, seed 2", "post, rate 0.01, seed 2",
+                     "pre, seed 1", "post, seed 1"]  # fmt: skip
+    found = experiments.result(house[1], experiment_id, plan)
+    members = house[1].members(experiment_id)
+    for arm in ("pre", "post"):
+        tuned = {
+            house[1].run(id).config.optim.lr: house[1].run(id).val_loss for id, m in members.items() if (m.arm, m.role) == (arm, "tuning")
+        }
+        assert found.rates[arm] == min(tuned, key=tuned.get)
+        compared = next(house[1].run(id) for id, m in members.items() if (m.arm, m.role) == (arm, "compared"))
+        assert compared.config.optim.lr == found.rates[arm] and found.values[arm] == {1: compared.val_loss}
+
+
+def test_a_run_that_diverged_counts_as_chance_and_is_named(house):
+    experiment_id, plan = begun(house)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [3.0, None, 3.1]})
+    found = experiments.result(house[1], experiment_id, plan)
+    vocabulary = next(iter(house[1].runs())).config.model.vocab_size
+    assert found.values["post"] == {1: 3.0, 2: pytest.approx(math.log(vocabulary)), 3: 3.1} and found.diverged == {"pre": [], "post": [2]}
+    said = experiments.sentences(found)
+    assert "pre ends" in said[0] and "lower than post" in said[0] and "supported" in said[0]
+    assert "post: 1 of 3 runs diverged." in said
+
+
+@pytest.mark.parametrize(
+    ("losses", "prediction", "said"),
+    [
+        ({"pre": [2.0, 2.1, 2.05], "post": [3.0, 3.1, 3.07]}, "lower", "Your prediction was right."),
+        ({"pre": [2.0, 2.1, 2.05], "post": [3.0, 3.1, 3.07]}, "higher", "Your prediction was wrong."),
+        ({"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.0, 2.06]}, "lower", "Your prediction is not decided."),
+        ({"pre": [2.0], "post": [3.0]}, "lower", "Your prediction is not decided."),
+        ({}, "lower", "Your prediction is not decided yet."),
+    ],
+)
+def test_the_prediction_is_judged_by_the_same_rule(house, losses, prediction, said):
+    experiment_id, plan = begun(house, prediction=prediction)
+    recorded(house, experiment_id, plan, losses)
+    assert experiments.sentences(experiments.result(house[1], experiment_id, plan))[-1] == said
+
+
+def test_what_is_measured(house):
+    by = {"steps_to": 4.0, "eval_loss": 2.5, "accuracy": 0.75, "diverged": 0.0}
+    for quantity, value in by.items():
+        measure = {"quantity": quantity} | ({"reaches": 3.0} if quantity == "steps_to" else {})
+        experiment_id, plan = begun(house, measure=measure)
+        events = [Validation(step, loss=loss, n_tokens=10, whole=False, seconds=1.0) for step, loss in ((2, 3.5), (4, 2.9), (6, 2.5))]
+        events += [Accuracy(8, token=0.75, answer=0.5, n_examples=4, sizes=[], by_size=[], seconds=1.0, whole=True)]
+        recorded(house, experiment_id, plan, {"pre": [2.0]}, events)
+        db = house[1]
+        run = db.run(next(iter(db.members(experiment_id))))
+        db.append(run.id, [], {"best_eval_loss": 2.5})
+        assert experiments.measured(db, db.run(run.id), plan.experiment) == value, quantity
+
+
+def test_every_arm_that_cannot_be_is_refused_before_anything_starts(house):
+    arms = [{"name": "fine"}, {"name": "odd", "changes": {"model.n_head": 3}}, {"name": "long", "changes": {"model.block_size": 10**7}}]
+    before = house[1].runs()
+    with pytest.raises(ConfigError) as caught:
+        begun(house, factors={}, arms=arms, claims=[{"kind": "lower", "arm": "fine", "than": "odd", "delta": 0}])
+    assert {problem.path.split(":")[0] for problem in caught.value.problems} == {"arm 'odd'", "arm 'long'"}
+    assert house[1].runs() == before
