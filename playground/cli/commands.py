@@ -24,6 +24,7 @@ from playground.cli.foreground import as_one_program, finite
 from playground.cli.foreground import train as train_here
 from playground.cli.program import Command
 from playground.cli.program import main as run_program
+from playground.config.gallery import DOCUMENTS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset, tasks
@@ -383,8 +384,9 @@ COMMANDS = {
         continue_run, (Flag("steps", "N", "How many steps more. (default: as many as it was to have)"), NAME), ("RUN",),
     ),
     "experiment": Command(
-        "experiment FILE|NAME|ID [--predict lower|higher|same] [--seeds N] [--thorough] [--json]",
-        "Train all runs of an experiment in this terminal and judge its claims. NAME is a ready one; ID goes on with one that was cut off.",
+        "experiment FILE|NAME|ID [--predict lower|higher|same] [--seeds N] [--thorough] [--show] [--json]",
+        f"Train all runs of an experiment in this terminal and judge its claims. NAME is a ready one: {', '.join(DOCUMENTS)}; ID goes on with "
+        "one that was cut off.",
         experiment.command, experiment.FLAGS, ("FILE|NAME|ID",),
     ),
     "pause": Command("pause RUN", "Pause a run: its worker saves a checkpoint and ends; `resume` continues it.", pause, (), ("RUN",)),

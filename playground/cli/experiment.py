@@ -22,6 +22,7 @@ FLAGS = (
     Flag("predict", "KIND", "What you expect of the first claim: lower, higher or same. Shown beside the result."),
     Flag("seeds", "N", "How many seeds each arm gets. (default: as many as the experiment says)"),
     Flag("thorough", "", "Of a ready experiment, the form with more seeds and steps."),
+    Flag("show", "", "Only print the experiment as JSON, to be changed and given as a file."),
 )
 
 
@@ -31,6 +32,9 @@ def command(typed: Typed) -> int:
     asked = _asked_for(named, typed)
     if asked is None and existing(settings, lambda db: db.experiment(named)) is None:
         raise NoSuchExperiment(named)
+    if "show" in typed.values and asked is not None:
+        print(asked.model_dump_json(indent=2, exclude_defaults=True))
+        return 0
     db = Store(settings.root)
     found = experiments.read(db, named) if asked is None else asked
     plan = experiments.planned(found, settings)

@@ -39,6 +39,13 @@ def test_an_experiment_is_trained_and_goes_on_with_what_is_missing(command, tmp_
     assert said.status == 0 and "Your prediction is not decided." in said.out and "2 of 2" not in said.err, "nothing is left to train"
 
 
+def test_a_ready_one_is_shown_as_the_file_that_it_could_be(command, tmp_path):
+    shown = command("heads", "--show", "--seeds", "2").out
+    assert json.loads(shown)["seeds"] == 2 and not (tmp_path / "root").exists()
+    (tmp_path / "mine.json").write_text(shown)
+    assert command(tmp_path / "mine.json", "--show").out == shown
+
+
 def test_what_is_no_experiment_trains_nothing(command, tmp_path):
     known = ", ".join(DOCUMENTS)
     assert f"'warmup' is no file and no ready experiment; use one of {known}" in command("warmup").err
