@@ -385,8 +385,8 @@ COMMANDS = {
     ),
     "experiment": Command(
         "experiment FILE|NAME|ID [--predict lower|higher|same] [--seeds N] [--thorough] [--show] [--json]",
-        f"Train all runs of an experiment in this terminal and judge its claims. NAME is a ready one: {', '.join(DOCUMENTS)}; ID goes on with "
-        "one that was cut off.",
+        f"Train all runs of an experiment in this terminal and judge its claims. NAME is a ready one: {', '.join(DOCUMENTS)}; "
+        "ID goes on with one that was cut off.",
         experiment.command, experiment.FLAGS, ("FILE|NAME|ID",),
     ),
     "pause": Command("pause RUN", "Pause a run: its worker saves a checkpoint and ends; `resume` continues it.", pause, (), ("RUN",)),
