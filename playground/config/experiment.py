@@ -173,6 +173,11 @@ def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
         matched = _matched(experiment, configs, sizes)
         configs = {name: _with_model(config, matched[name]) for name, config in configs.items()}
     ready = {name: _spending(config, experiment.budget, complete(config.model, sizes[name])) for name, config in configs.items()}
+    for one, other in itertools.combinations(ready, 2):
+        if ready[one] == ready[other]:
+            problems.append(Problem(f"arm {other!r}", f"is the same run as {one!r}; give each arm a setting of its own"))
+    if problems:
+        raise ConfigError(problems)
     return Plan(experiment, ready, matched)
 
 

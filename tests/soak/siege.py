@@ -11,15 +11,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from playground.cli.flags import Typed, number
+from playground.config.settings import Settings
 from playground.runs import access
+from playground.runs.store import QUEUED
 from playground.training.events import Progress
-from tests.soak.client import Client, NoAnswer
+from tests.soak.client import Client, Headers, NoAnswer
 from tests.soak.figures import percentile, refuse_what_is_wrong, say
 from tests.soak.house import App, app
 
 SLOWEST_S, GROWTH_BYTES = 3.0, 700 * 2**20  # of an answer to somebody else; of the server, which loads torch meanwhile
 STREAMS, ZIPS = 20, 8
+PEOPLE = 52  # invented by one visitor
 WITHIN_S = 600.0
+# The app believes a proxy, so that the one who attacks and all others come from two addresses.
+ATTACKER, OTHERS = (("X-Forwarded-For", "203.0.113.7"),), (("X-Forwarded-For", "198.51.100.9"),)
 TRAIN = {"batch_size": 1, "max_steps": 2, "checkpoint_interval": 100_000, "eval_interval": 100_000}
 
 
@@ -53,10 +58,10 @@ def campaign(typed: Typed) -> int:
 
 async def siege(crowd: int, width: int, rows: int) -> dict:
     """Start the app with one run of 12 layers, attack it, and measure what others notice."""
-    with app() as house:
+    with app(proxies=1) as house:
         client, attacks = Client(house.port, WITHIN_S), []
         run_id = await _trained(client, house, width)
-        await client.get(f"/live/runs/{run_id}/probe?text=warm&step=0")  # loads torch
+        await client.get(f"/live/runs/{run_id}/probe?text=warm&step=0", OTHERS)  # loads torch
         before, violations = house.rss_bytes(), []
         for name, path, times in (
             ("worth of parts", f"/live/runs/{run_id}/ablate", crowd), ("folders", f"/live/runs/{run_id}/transformers.zip", ZIPS),
@@ -66,13 +71,26 @@ async def siege(crowd: int, width: int, rows: int) -> dict:
         async with _watched(Attack("streams that nobody reads"), house, attacks) as attack:
             for _ in range(STREAMS):
                 body = {"data": [run_id, "", None, 2000, 1.0, None, None, 1, access.new_key()]}
-                attack.answers[(await client.post("/gradio_api/call/sample", body)).status] += 1
+                attack.answers[(await client.post("/gradio_api/call/sample", body, ATTACKER)).status] += 1
             if not await _writes(client, run_id):
-                violations.append("streams that nobody reads: they still hold all places after half a minute")
+                violations.append("streams that nobody reads: nobody else was given a text within half a minute")
         house.db.append(run_id, (Progress(3 + i, i, 0.1 * i, 3.0, 1.0, 1e-3, 1e4) for i in range(rows)), {})
         async with _watched(Attack(f"a run of {rows:,} rows"), house, attacks) as attack:
             paths = [f"/live/runs/{run_id}/findings", f"/live/overlay?runs={run_id}", f"/live/runs/{run_id}/metrics.csv"]
             await asyncio.gather(*(_ask(client, path, attack) for path in paths * 3))
+        async with _watched(Attack("invented people"), house, attacks) as attack:
+            violations += await _crowd_in(client, house, attack)
+        async with _watched(Attack("a run larger than the machine"), house, attacks) as attack:
+            before_it = len(house.db.runs())
+            large = {"model": {"n_layer": 48, "n_embd": 384, "block_size": 1024}, "train": {"batch_size": 2048}}
+            await _start(client, large, access.new_key(), attack)
+            if len(house.db.runs()) != before_it:
+                violations.append("a run larger than the machine was accepted")
+        async with _watched(Attack("another name for this server"), house, attacks) as attack:
+            for path in ("/", "/live/runs", "/config", f"/live/runs/{run_id}"):
+                attack.answers[(await client.get(path, [("Host", "rebound.example"), *ATTACKER])).status] += 1
+            if set(attack.answers) & {200, 500}:
+                violations.append("another name for this server was answered")
         for attack in attacks:
             say(str(attack.as_json()))
             if max(attack.waits, default=WITHIN_S) > SLOWEST_S:
@@ -92,7 +110,7 @@ async def _watched(attack: Attack, house: App, attacks: list[Attack]) -> AsyncIt
         while going:
             began = time.monotonic()
             with contextlib.suppress(NoAnswer):  # its wait counts
-                await other.get("/live/runs")
+                await other.get("/live/runs", OTHERS)
             attack.waits.append(time.monotonic() - began)
             await asyncio.sleep(0.1)
 
@@ -107,7 +125,7 @@ async def _watched(attack: Attack, house: App, attacks: list[Attack]) -> AsyncIt
 
 async def _ask(client: Client, path: str, attack: Attack) -> None:
     try:
-        attack.answers[(await client.get(path)).status] += 1
+        attack.answers[(await client.get(path, ATTACKER)).status] += 1
     except NoAnswer:
         attack.answers["none"] += 1
 
@@ -117,7 +135,7 @@ async def _writes(client: Client, run_id: str) -> bool:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         body = {"data": [run_id, "", None, 3, 1.0, None, None, 1, access.new_key()]}
-        event = (await client.post("/gradio_api/call/sample", body)).json()["event_id"]
+        event = (await client.post("/gradio_api/call/sample", body, OTHERS)).json()["event_id"]
         async with client.events(f"/gradio_api/call/sample/{event}") as events:
             async for part in events:
                 if part.startswith(b"event: complete"):
@@ -128,10 +146,39 @@ async def _writes(client: Client, run_id: str) -> bool:
     return False
 
 
+async def _start(client: Client, config: dict, key: str, attack: Attack, who: Headers = ATTACKER) -> bool:
+    """Whether a run was accepted."""
+    answer = await client.post("/gradio_api/run/start_run", {"data": [config, "", "default", key, False]}, who)
+    accepted = "data" in answer.json()
+    attack.answers["accepted" if accepted else "refused"] += 1
+    return accepted
+
+
+async def _crowd_in(client: Client, house: App, attack: Attack) -> list[str]:
+    """One visitor as many people, each with a run; then all are paused and resumed. Somebody else must still find a place."""
+    config, keys = (
+        {"model": {"n_layer": 1, "n_embd": 16, "n_head": 1}, "train": {"max_steps": 10**6}},
+        [access.new_key() for _ in range(PEOPLE)],
+    )
+    for key in keys:
+        await _start(client, config, key, attack)
+    for what in ("pause", "resume"):
+        for run in house.db.runs():
+            for key in keys:
+                if access.Visitor.from_key(key).id == run.owner:
+                    await client.post("/gradio_api/run/control_run", {"data": [run.id, what, key]}, ATTACKER)
+    waiting, found = len(house.db.runs_in([QUEUED])), []
+    if waiting > Settings(house.root).max_queued / 2:
+        found.append(f"invented people: {waiting} runs of one address wait")
+    if not await _start(client, config, access.new_key(), Attack("somebody else"), OTHERS):
+        found.append("invented people: nobody else can start a run")
+    return found
+
+
 async def _trained(client: Client, house: App, width: int) -> str:
     model = {"n_layer": 12, "n_head": 9, "n_embd": width, "block_size": 64}
     config = {"model": model, "data": {"tokenizer": "char"}, "train": TRAIN}
-    answer = await client.post("/gradio_api/run/start_run", {"data": [config, "", "default", access.new_key(), False]})
+    answer = await client.post("/gradio_api/run/start_run", {"data": [config, "", "default", access.new_key(), False]}, OTHERS)
     run_id = answer.json()["data"][0]["run_id"]
     deadline = time.monotonic() + WITHIN_S
     while house.db.run(run_id).ended_at is None:

@@ -54,6 +54,11 @@ def test_a_grid_has_an_arm_for_each_combination():
     assert found.configs["post, warm-up 50"].optim.warmup_steps == 50
 
 
+def test_an_arm_that_is_another_by_a_second_name_is_refused():
+    same = {"name": "pre again", "changes": {"model.norm_placement": "pre"}}
+    assert problems(document(arms=[*ARMS, same])) == {"arm 'pre again'": "is the same run as 'pre'; give each arm a setting of its own"}
+
+
 def test_impossible_arms_are_refused_by_name_all_at_once():
     arms = [{"name": str(n), "changes": {"model.n_head": n}} for n in (3, 4, 5)]
     found = problems(document(arms=arms, claims=[CLAIM | {"arm": "3", "than": "4"}]))
