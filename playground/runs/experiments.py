@@ -241,7 +241,9 @@ def _interval(found: Difference) -> str:
     seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
     if found.low is None or found.high is None:
         return f"one pair of runs, {seeds}"
-    low, high = sorted((abs(found.low), abs(found.high))) if found.low * found.high > 0 else (found.low, found.high)
+    if found.low < 0 < found.high:
+        return f"95% interval from {-found.low:.3g} lower to {found.high:.3g} higher, {seeds}"
+    low, high = sorted((abs(found.low), abs(found.high)))
     return f"95% interval {low:.3g} to {high:.3g}, {seeds}"
 
 
@@ -260,7 +262,7 @@ def _why_undecided(judged: Judged) -> str:
         return ": the difference is smaller than what matters, which more seeds would not change"
     if judged.seeds_needed is not None:
         return f"; about {judged.seeds_needed} seeds would decide it"
-    return ""
+    return "" if judged.difference.sd is None else f"; {verdict.MOST_SEEDS:,} seeds would not be enough for so small a difference"
 
 
 def _is_within(found: Difference, delta: float) -> bool:

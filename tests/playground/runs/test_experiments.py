@@ -134,6 +134,17 @@ def test_the_prediction_is_judged_by_the_same_rule(house, losses, prediction, sa
     assert experiments.sentences(experiments.result(house[1], experiment_id, plan))[-1] == said
 
 
+def test_an_interval_on_both_sides_of_zero_says_which_side_is_which(house):
+    experiment_id, plan = begun(house)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.0, 2.06]})
+    said = experiments.sentences(experiments.result(house[1], experiment_id, plan))[0]
+    assert "pre ends 0.00333 nats per token lower than post (95% interval from 0.252 lower to 0.245 higher, 3 seeds)" in said
+    assert said.endswith("undecided; 1,000 seeds would not be enough for so small a difference.")
+    experiment_id, plan = begun(house)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.12, 2.06]})
+    assert "undecided; about 13 seeds would decide it." in experiments.sentences(experiments.result(house[1], experiment_id, plan))[0]
+
+
 def test_what_is_measured(house):
     by = {"steps_to": 4.0, "eval_loss": 2.5, "accuracy": 0.75, "diverged": 0.0}
     for quantity, value in by.items():
