@@ -2,7 +2,7 @@
 /** @import { Quantity } from "./values.js" */
 
 import { h, hideTip, s, showTip } from "./dom.js";
-import { compact, number } from "./format.js";
+import { compact, fits, number } from "./format.js";
 
 /**
  * @typedef {{
@@ -20,7 +20,9 @@ import { compact, number } from "./format.js";
  * @typedef {{place: Map<string, Place>, first: number | null, last: number | null, height: number}} Arrangement
  */
 
-const WIDTH = 430;
+const WIDTH = 444;
+/** Right of the frame stands how often it is repeated. */
+const FRAME = { x: 12, width: 380, rx: 10, class: "pg-frame" };
 const CENTRE = 200;
 const BOX = 250;
 const NARROW = 158;
@@ -130,11 +132,13 @@ function arrowHead() {
  */
 function frame({ n_layer, n_distinct }, { first, last }) {
   if (first === null || last === null) return [];
-  const box = { x: 12, y: first - 16, width: WIDTH - 50, height: last - first + 20, rx: 10, class: "pg-frame" };
+  const times = `× ${n_layer}`;
+  const room = WIDTH - FRAME.x - FRAME.width - 8;
+  const beside = { x: WIDTH - 2, y: (first + last) / 2, class: "pg-times", style: `--fits: ${fits(times, room)}` };
   const shared = s("text", { x: CENTRE, y: last + 15, class: "pg-note" }, "every layer uses the same weights");
   return [
-    s("rect", box),
-    s("text", { x: WIDTH - 2, y: (first + last) / 2, class: "pg-times" }, `× ${n_layer}`),
+    s("rect", { ...FRAME, y: first - 16, height: last - first + 20 }),
+    s("text", beside, times),
     ...(n_distinct === n_layer ? [] : [shared]),
   ];
 }
@@ -167,7 +171,7 @@ function shape(node, { x, top, middle }, differs) {
     group.append(s("circle", { cx: x, cy: middle, r: PLUS / 2 }), s("path", { d: cross }));
   } else {
     const box = s("rect", { x: x - width / 2, y: top, width, height: TALL, rx: 7 });
-    group.append(box, s("text", { x, y: middle + 1 }, node.title));
+    group.append(box, s("text", { x, y: middle + 1, style: `--fits: ${fits(node.title, width - 12)}` }, node.title));
   }
   /** @param {{clientX: number, clientY: number}} at */
   const tell = (at) => showTip(at, ...aboutNode(node));

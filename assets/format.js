@@ -41,6 +41,15 @@ export function short(value) {
   return size >= 100 ? String(Math.round(value)) : Number(value).toPrecision(size >= 1 ? 3 : 2);
 }
 
+/** Of the size of a font: how wide a character is at most, on average; digits and semibold letters. */
+const CHARACTER = 0.66;
+/**
+ * The largest size of a font in which a text is not wider than this many pixels.
+ * @param {string} text
+ * @param {number} wide
+ */
+export const fits = (text, wide) => `${(wide / (CHARACTER * Math.max(1, text.length))).toFixed(1)}px`;
+
 /** @param {Maybe} seconds */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return NOTHING;

@@ -5,7 +5,7 @@
 
 import { stackedDiagram } from "./diagram.js";
 import { h, hideTip, s, showTip } from "./dom.js";
-import { short } from "./format.js";
+import { fits, short } from "./format.js";
 import { nodeWords } from "./parts.js";
 import { graphOf } from "./side.js";
 import { entryOf, meanOf } from "./values.js";
@@ -159,6 +159,7 @@ export function diagram(place, side, shared) {
       back.style.fill = scale.colour(value);
       text.style.fill = history.style.stroke = scale.ink(value);
       text.textContent = short(value);
+      text.style.setProperty("--fits", fits(short(value), wide - 4));
       parts.replaceChildren();
       history.setAttribute("d", historyPath(past(cell, scale), wide));
     }
