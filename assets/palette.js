@@ -51,12 +51,13 @@ const BRIGHT = 0.52;
 export const inkOn = (t) => (t > BRIGHT ? "var(--pg-ink-dark)" : "var(--pg-ink-light)");
 
 /**
- * Of n layers; the darkest end of the map is left out on a dark page.
+ * Of n layers; the end of the map that is like the page, dark or light, is left out.
  * @param {number} layer
  * @param {number} n
  * @param {boolean} dark
  */
-export const layerColour = (layer, n, dark) => cividisCss((dark ? 0.3 : 0.05) + 0.75 * (n > 1 ? layer / (n - 1) : 0.3));
+export const layerColour = (layer, n, dark) =>
+  cividisCss((dark ? 0.45 : 0.05) + (dark ? 0.55 : 0.6) * (n > 1 ? layer / (n - 1) : 0.3));
 
 /**
  * A hex colour with an opacity, for Plotly, which knows no color-mix.

@@ -113,3 +113,10 @@ test("a table becomes CSV in which nothing is a formula", () => {
   const lines = ["x,words", '1.5,"say ""a, b"""', "-2,'=SUM(A1)", ',"two\nlines"', "'-1,'@x"];
   assert.equal(format.csv(rows), lines.join("\n") + "\n");
 });
+
+test("a longer text gets a smaller font for the same width", () => {
+  const size = (/** @type {string} */ text) => parseFloat(format.fits(text, 42));
+  assert.ok(size("1.6e-37") < 11.5 && size("1.6e-37") > 8);
+  assert.ok(size("0.5") > 16);
+  assert.equal(format.fits("", 66), "100.0px");
+});

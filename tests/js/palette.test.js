@@ -44,13 +44,23 @@ test("ink is dark on bright colours and light on dark ones", () => {
   assert.equal(inkOn(0.9), "var(--pg-ink-dark)");
 });
 
-test("layers differ, and none is nearly black on a dark page", () => {
-  for (const dark of [false, true]) {
+/** @param {number[]} rgb relative luminance, as WCAG 2 defines it */
+const luminance = (rgb) =>
+  brightness(rgb.map((each) => (each <= 10 ? each / 255 / 12.92 : ((each / 255 + 0.055) / 1.055) ** 2.4)));
+
+test("layers differ, and each can be told from a dark and from a light page", () => {
+  for (const [dark, page] of /** @type {const} */ ([
+    [false, [255, 255, 255]],
+    [true, [39, 39, 42]],
+  ])) {
     const colours = [0, 1, 2, 3].map((layer) => layerColour(layer, 4, dark));
     assert.equal(new Set(colours).size, 4);
+    for (const colour of colours) {
+      const rgb = /** @type {RegExpExecArray} */ (/rgb\((.*)\)/.exec(colour))[1].split(",").map(Number);
+      const [low, high] = [luminance(rgb), luminance([...page])].sort((a, b) => a - b);
+      assert.ok((high + 0.05) / (low + 0.05) > 2.5, colour);
+    }
   }
-  const least = /** @type {RegExpExecArray} */ (/rgb\((.*)\)/.exec(layerColour(0, 4, true)))[1];
-  assert.ok(brightness(least.split(",").map(Number)) > 70);
   assert.equal(layerColour(0, 1, false), layerColour(0, 1, false));
 });
 
