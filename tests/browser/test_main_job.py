@@ -319,18 +319,6 @@ def test_a_second_run_trains_beside_and_a_third_waits_with_its_place(visit, app)
         wait_state(page, "stopped")
 
 
-def test_nothing_is_cut_off_on_a_phone(visit, shared_run):
-    run_id, _ = shared_run
-    page = visit(f"?run={run_id}", width=390, height=844)
-    wait_state(page, "finished")
-    for tab in ("Design", "Train", "Inside", "Sample", "Runs"):
-        page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(400)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
-    page.get_by_role("tab", name="Design").click()
-    assert page.locator("#train").is_visible() and page.locator("#train").bounding_box()["y"] < 844
-
-
 def test_a_link_to_a_run_that_is_gone_says_so(visit):
     page = visit("?run=aaaaaaaaaa")
     page.wait_for_function("document.querySelector('.pg-run-name').textContent.includes('There is no run aaaaaaaaaa')")

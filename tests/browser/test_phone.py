@@ -56,8 +56,8 @@ OUT_OF_PLACE = """() => {
   );
   const wide = shown.filter((e) => !inside(e.querySelector("text"), e.querySelector("rect"))).map((e) => e.textContent);
   const [times, frame] = [".pg-inside .pg-times", ".pg-inside .pg-frame"].map((name) => document.querySelector(name));
-  const cells = box(document.querySelector(".pg-inside .pg-cell"));
-  return box(times).left > box(frame).right && box(times).right < cells.left ? wide : [...wide, times.textContent];
+  const cells = Math.min(...shown.filter((e) => e.matches(".pg-cell")).map((e) => box(e).left));
+  return box(times).left > box(frame).right && box(times).right < cells ? wide : [...wide, times.textContent];
 }"""
 # How opaque the shades are: of tokens by their probability, and at both ends of the legend.
 SHADES = """() => {
@@ -128,13 +128,12 @@ def test_nothing_is_beyond_the_screen_of_a_phone_before_during_and_after_a_run(v
     walk(page, "after", VIEWS[:1])
 
 
-@pytest.mark.parametrize("layers", [12, 36])
-def test_numbers_fit_their_cells_in_a_deep_diagram(visit, app, layers):
-    flags = f"""
-        --model.n_layer {layers} --model.n_head 2 --model.n_embd 16 --model.block_size 32 --model.norm_placement post
+def test_numbers_fit_their_cells_in_a_deep_diagram(visit, app):
+    flags = """
+        --model.n_layer 12 --model.n_head 2 --model.n_embd 16 --model.block_size 32 --model.norm_placement post
         --data.source tiny-tales --data.tokenizer char --train.max_steps 2 --train.batch_size 2 --optim.lr 30
     """.split()
-    done = run_here("train", "--name", f"deep {layers}", "--json", *flags, root=app.root)
+    done = run_here("train", "--name", "deep", "--json", *flags, root=app.root)
     assert done.status == 0, done.err
     page = visit(f"?run={done.json['run_id']}")
     page.wait_for_selector("#run-progress .pg-facts")
