@@ -132,7 +132,7 @@ def test_numbers_fit_their_cells_in_a_deep_diagram(visit, app):
     flags = """
         --model.n_layer 12 --model.n_head 2 --model.n_embd 16 --model.block_size 32 --model.norm_placement post
         --data.source tiny-tales --data.tokenizer char --train.max_steps 2 --train.batch_size 2 --optim.lr 30
-    """.split()
+    """.split()  # noqa: SIM905 - as one types it
     done = run_here("train", "--name", "deep", "--json", *flags, root=app.root)
     assert done.status == 0, done.err
     page = visit(f"?run={done.json['run_id']}")
