@@ -6,6 +6,7 @@ import pytest
 
 from playground.bench import estimates, loops, rows
 from playground.config.settings import Settings
+from playground.workers import speed
 from tests.patience import LONGEST_S
 
 TINY = "--model.n_layer 1 --model.n_head 1 --model.n_embd 16 --model.block_size 16 --train.batch_size 4 --probe.sample_tokens 4"
@@ -28,6 +29,7 @@ def test_ratios_are_of_the_same_turn():
 
 def test_estimates_are_compared_with_steps_that_are_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(estimates, "SHAPES", {"small": {"model.n_layer": 1, "model.n_embd": 32}})
+    monkeypatch.setattr(speed, "SHAPES", speed.SHAPES[:4])  # smaller than the others
     found = estimates.measure(Settings(tmp_path), seconds=0.05, pairs=2)
     shares = [row["share"] for row in estimates.as_json(found)["shapes"]["small"]]
     assert len(shares) == 2 and all(0.1 < share < 10 for share in shares)
