@@ -115,7 +115,10 @@ def nothing_goes_on(app):
 
 @pytest.fixture
 def visit(chromium, app):
-    """Open a page as a new person, or as one who came back; fails on any console error and any outside request."""
+    """Open a page as a new person, or as one who came back; fails on any console error and any outside request.
+
+    Leave a page by closing it: Gradio complains in the console of a page that goes elsewhere while an event is under way.
+    """
     complaints: list[str] = []
     contexts = []
 

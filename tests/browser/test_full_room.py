@@ -14,7 +14,7 @@ from playground.runs.store import Store
 from tests.patience import still
 
 
-def test_the_page_asks_no_more_often_than_it_is_told(visit, app):
+def test_the_page_asks_no_more_often_than_it_is_told(visit, chromium, app):
     config = RunConfig.model_validate({"model": {"n_layer": 1, "n_head": 1, "n_embd": 16}, "train": {"max_steps": 5}})
     run_id = create_run(Store(app.root), Settings(app.root), config, HOST, state=store.QUEUED, name="waits")
     Store(app.root).change_state(run_id, store.PAUSED, store.IN_PROGRESS)
@@ -27,9 +27,9 @@ def test_the_page_asks_no_more_often_than_it_is_told(visit, app):
         body["run"]["state"] = "running"  # whose page would ask several times a second
         route.fulfill(body=json.dumps(body | {"poll_ms": wait_ms}), content_type="application/json")
 
-    page = visit()
-    page.route("**/live/runs/*", answer)
-    page.goto(f"{app.url}?run={run_id}")
+    context = chromium.new_context()
+    context.route("**/live/runs/*", answer)
+    page = visit(f"?run={run_id}", context=context)
 
     def asked_in(seconds: float) -> int:
         page.wait_for_timeout(500)
@@ -46,3 +46,4 @@ def test_the_page_asks_no_more_often_than_it_is_told(visit, app):
         assert still(began), "it goes on asking"
     assert more <= 3
     assert None not in asked and len(set(asked)) == 1, "a page keeps its name"
+    context.close()

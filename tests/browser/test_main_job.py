@@ -328,15 +328,14 @@ def test_killing_the_app_does_not_stop_training_and_starting_it_again_finds_the_
     page = visit()
     run_id = small_run(page, steps=20_000)
     wait_state(page, "running")
-    page.goto("about:blank")
+    page.close()
     app.kill()
     before = Store(app.root).run(run_id).step
     until(lambda: Store(app.root).run(run_id).step > before + 5, "the worker went on without the app")
     app.start()
     page = visit(f"?run={run_id}", context=page.context)
     wait_state(page, "running")
-    said = None
-    page.goto("about:blank")
+    page.close()
     said = app.interrupt()
     assert "1 run goes on training" in said and "python -m playground stop --all" in said
     app.start()
