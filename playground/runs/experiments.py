@@ -82,11 +82,11 @@ def planned(experiment: Experiment, settings: Settings) -> Plan:
     return plan
 
 
-def add(db: Store, experiment: Experiment, visitor: Visitor) -> str:
+def add(db: Store, experiment: Experiment, visitor: Visitor, wanted: str = "command") -> str:
     """Keep an experiment; returns its id. Trains nothing."""
     visitor.must_be_known()
     experiment_id = store.new_run_id()
-    db.add_experiment(experiment_id, owner=visitor.id, document=experiment.model_dump_json(exclude_defaults=True))
+    db.add_experiment(experiment_id, owner=visitor.id, document=experiment.model_dump_json(exclude_defaults=True), wanted=wanted)
     return experiment_id
 
 
@@ -101,13 +101,23 @@ def next_run(db: Store, settings: Settings, experiment_id: str, plan: Plan, visi
     for wanted in _wanted(plan, runs):
         found = runs.get(_key(wanted))
         if found is None:
-            member = Member(experiment_id, wanted.arm, wanted.seed, wanted.role)
-            preset, name = plan.experiment.preset, f"{plan.experiment.title}: {wanted.name}"
-            made = create_run(db, settings, wanted.config, visitor, state=store.STARTING, name=name, preset=preset, member=member)
-            return made, wanted
+            about = about_run(experiment_id, wanted, plan)
+            return create_run(db, settings, wanted.config, visitor, state=store.STARTING, **about), wanted
         if found.state in store.RESUMABLE and db.change_state(found.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
             return found.id, wanted
     return None
+
+
+def missing(db: Store, experiment_id: str, plan: Plan) -> list[Planned]:
+    """The runs that are to be trained and were never begun, the next first; none of the compared ones while rates are being chosen."""
+    runs = _runs(db, experiment_id)
+    return [wanted for wanted in _wanted(plan, runs) if _key(wanted) not in runs]
+
+
+def about_run(experiment_id: str, planned: Planned, plan: Plan) -> dict:
+    """What a run of an experiment is created with beside its config."""
+    member = Member(experiment_id, planned.arm, planned.seed, planned.role)
+    return {"name": f"{plan.experiment.title}: {planned.name}", "preset": plan.experiment.preset, "member": member}
 
 
 Key = tuple[str, int, str, float | None]  # arm, seed, role, and of a tuning run its rate

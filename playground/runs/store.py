@@ -135,6 +135,10 @@ MIGRATIONS = (
     );
     CREATE INDEX members_by_experiment ON members (experiment);
     """,
+    # Who trains an experiment's runs: `run`, the app; `stop`, nobody now; `command`, a command line.
+    """
+    ALTER TABLE experiments ADD COLUMN wanted TEXT NOT NULL DEFAULT 'command';
+    """,
 )
 
 
@@ -254,12 +258,13 @@ def _config(text: str) -> CompleteRun | None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of `experiments`; `document` is its JSON."""
+    """One row of `experiments`; `document` is its JSON, `wanted` is run (the app trains it), stop, or command."""
 
     id: str
     owner: str
     document: str
     created_at: float
+    wanted: str = "command"
 
 
 @dataclass(frozen=True)
@@ -409,7 +414,7 @@ class Store:
     def experiments(self) -> list[Experiment]:
         """All experiments, newest first."""
         with self._reading() as db:
-            rows = db.execute("SELECT id, owner, document, created_at FROM experiments ORDER BY created_at DESC, rowid DESC")
+            rows = db.execute("SELECT id, owner, document, created_at, wanted FROM experiments ORDER BY created_at DESC, rowid DESC")
             return [Experiment(*row) for row in rows]
 
     def members(self, experiment_id: str) -> dict[str, Member]:
@@ -485,10 +490,14 @@ class Store:
                 row = run_id, member.experiment, member.arm, member.seed, member.role
                 db.execute("INSERT INTO members (run_id, experiment, arm, seed, role) VALUES (?,?,?,?,?)", row)
 
-    def add_experiment(self, experiment_id: str, *, owner: str, document: str) -> None:
+    def add_experiment(self, experiment_id: str, *, owner: str, document: str, wanted: str = "command") -> None:
         with self._writing() as db:
-            row = experiment_id, owner, document, _now(db)
-            db.execute("INSERT INTO experiments (id, owner, document, created_at) VALUES (?,?,?,?)", row)
+            row = experiment_id, owner, document, _now(db), wanted
+            db.execute("INSERT INTO experiments (id, owner, document, created_at, wanted) VALUES (?,?,?,?,?)", row)
+
+    def want_experiment(self, experiment_id: str, wanted: str) -> None:
+        with self._writing() as db:
+            db.execute("UPDATE experiments SET wanted=? WHERE id=?", (wanted, experiment_id))
 
     def rename(self, run_id: str, name: str) -> None:
         self._update(run_id, name=name)

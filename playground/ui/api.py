@@ -7,6 +7,7 @@ of every run.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 
 import gradio as gr
@@ -14,16 +15,20 @@ import orjson
 from gradio.events import api
 
 from models.knobs import ConfigError, Problem
+from playground.config import experiment as documents
+from playground.config.experiment import Plan
+from playground.config.gallery import ready
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import MAX_PROBE_TEXT
 from playground.data import tokenizers
-from playground.runs import frames, sampler, store, uploads
+from playground.runs import experiments, frames, sampler, store, uploads
 from playground.runs.access import Visitor, new_key
 from playground.runs.folder import RunFolder
 from playground.ui.common import Services, refusals_as_errors
 from playground.ui.reading import reader_of, unread_by, while_read
 from playground.web.looking import PROGRAM_PATIENCE_S
 from playground.web.status import Statuses
+from playground.workers.director import RUN, STOP
 from playground.workers.supervisor import Supervisor
 
 MAX_TEXT, MAX_PARTS = 20_000, 2000
@@ -35,6 +40,7 @@ def build(services: Services) -> None:
     for name in (
         "start_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
         "upload_text", "texts", "delete_text", "probe", "ablate", "download",
+        "ready_experiments", "start_experiment", "experiment", "list_experiments", "control_experiment",
     ):  # fmt: skip
         api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
 
@@ -177,6 +183,51 @@ class Endpoints:
             text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
             at = sampler.newest(self.root, run.id) if step is None else step
             return self.services.looking.ablation(run, at, off, text, by, self._visitor(owner_key), PROGRAM_PATIENCE_S)
+
+    def ready_experiments(self) -> dict:
+        """The ready experiments by name, as documents for `/start_experiment`; one with a thorough form has it as `NAME thorough`."""
+        found = {}
+        for name, each in ready().items():
+            forms = {name: each.quick} | ({} if each.thorough is None else {f"{name} thorough": each.thorough})
+            found |= {form: document.model_dump(mode="json", exclude_defaults=True) for form, document in forms.items()}
+        return found
+
+    def start_experiment(self, document: dict, prediction: str = "", owner_key: str = "") -> dict:
+        """Train every arm of an experiment with the same seeds, one of its runs waiting in the queue at a time. `document` is like those
+        of `/ready_experiments`; `prediction` is lower, higher or same, what you expect of its first claim. Returns `experiment_id` and
+        the `owner_key` that steers it and its runs (a new one where none was given)."""
+        with refusals_as_errors():
+            given = {"prediction": _text(prediction, "prediction", 20)} if prediction else {}
+            key = _text(owner_key, "owner_key", 100) or new_key()
+            asked = documents.read(document | given if isinstance(document, dict) else document)
+            return {"experiment_id": self.services.supervisor.submit_experiment(asked, self._visitor(key)), "owner_key": key}
+
+    def experiment(self, experiment_id: str) -> dict:
+        """What an experiment has found so far: `verdict`, `difference` and `interval` of its first claim, `claims`, values by `arms`,
+        `sentences`, `methods`, and of how many runs (`runs`) how many have ended (`runs_ended`). `held`: why its next run waits."""
+        with refusals_as_errors():
+            found, plan = self._experiment(experiment_id)
+            told = experiments.as_json(found.id, plan, experiments.result(self.db, found.id, plan))
+            members = {run_id: asdict(member) for run_id, member in self.db.members(found.id).items()}
+            return told | {"wanted": found.wanted, "held": self.services.supervisor.director.held.get(found.id, ""), "members": members}
+
+    def list_experiments(self) -> list:
+        """All experiments, newest first: id, title, question and what is wanted of each (run, stop, or command: a terminal trains it)."""
+        with refusals_as_errors():
+            rows = [(each, experiments.read(self.db, each.id)) for each in self.db.experiments()]
+            return [{"experiment_id": each.id, "title": it.title, "question": it.question, "wanted": each.wanted} for each, it in rows]
+
+    def control_experiment(self, experiment_id: str, action: str, owner_key: str) -> dict:
+        """Steer an experiment: `action` is stop, its runs included, or run (go on with what is missing)."""
+        with refusals_as_errors():
+            if action not in (RUN, STOP):
+                raise ConfigError([Problem("action", f"{str(action)[:60]!r} is not possible; use {RUN} or {STOP}")])
+            self.services.supervisor.steer_experiment(_text(experiment_id, "experiment_id", 100), self._visitor(owner_key), action)
+            return {"experiment_id": experiment_id}
+
+    def _experiment(self, experiment_id: str) -> tuple[store.Experiment, Plan]:
+        found = self.db.experiment(_text(experiment_id, "experiment_id", 100))
+        return found, experiments.planned(experiments.read(self.db, found.id), self.services.limits())
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from models.knobs import ConfigError
 from playground.runs.access import NotAllowed
-from playground.runs.store import NoSuchRun, StoreBusy
+from playground.runs.store import NoSuchExperiment, NoSuchRun, StoreBusy
 from playground.system.files import NO_ROOM, NOT_WRITABLE
 from playground.training.errors import CheckpointError
 from playground.web.computing import Busy
 from playground.web.errands import Underway, Unheard
 from playground.workers.admission import CannotDo
 
-REFUSALS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, StoreBusy, CheckpointError, Busy, Underway, Unheard, OSError)
+REFUSALS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, NoSuchExperiment, StoreBusy, CheckpointError, Busy, Underway, Unheard, OSError)
 SYSTEM, DISK_FULL, READ_ONLY = "system", "disk_full", "read_only"
 
 

@@ -13,13 +13,14 @@ import threading
 import time
 
 from models.knobs import ConfigError, Problem, parse
+from playground.config.experiment import Experiment
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
-from playground.runs import store
-from playground.runs.access import Visitor
+from playground.runs import experiments, store
+from playground.runs.access import NotAllowed, Visitor
 from playground.runs.creation import add_run, check_probe, continuation, further, ready
 from playground.runs.folder import RunFolder, clean_name
-from playground.runs.store import Run, Store
+from playground.runs.store import Member, Run, Store
 from playground.system import cores, files, locks
 from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
@@ -27,6 +28,7 @@ from playground.training.outcome import Cause
 from playground.workers import pulse, queueing
 from playground.workers.admission import Admission, CannotDo, WrongState, bytes_of, must_have_ended
 from playground.workers.audience import Audience
+from playground.workers.director import RUN, STOP, Director
 from playground.workers.enforcing import Enforcer
 from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died, mark_dead
 from playground.workers.standby import Standby, Worker
@@ -55,6 +57,7 @@ class Supervisor:
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self.admission, self._admitting = Admission(db, self.enforcer.scale), threading.Lock()
+        self.director = Director(db, self.submit)
         self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
         self._hung: dict[str, Death] = {}  # ended here, and not recorded yet
@@ -77,7 +80,7 @@ class Supervisor:
 
     def submit(
         self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None,
-        private: bool = False,
+        private: bool = False, member: Member | None = None,
     ) -> str:  # fmt: skip
         """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing."""
         visitor.must_be_known()
@@ -89,8 +92,9 @@ class Supervisor:
             self.admission.check_memory(completed, settings)
             self.admission.note(visitor)
             run_id = add_run(
-                self.db, settings.root, completed, visitor, state=store.QUEUED, name=name, preset=preset, parent=parent, private=private
-            )
+                self.db, settings.root, completed, visitor,
+                state=store.QUEUED, name=name, preset=preset, parent=parent, private=private, member=member,
+            )  # fmt: skip
         self._kick.set()
         return run_id
 
@@ -129,6 +133,28 @@ class Supervisor:
         must_have_ended(run)
         config = continuation(self.settings.root, run, steps)
         return self.submit(config, visitor, name=further(run), preset=run.preset, parent=run_id, private=run.private)
+
+    def submit_experiment(self, experiment: Experiment, visitor: Visitor) -> str:
+        """Keep an experiment and train its runs, one of them waiting in the queue at a time; returns its id. Raises ConfigError with the
+        problems of all arms, NotAllowed or CannotDo, and starts nothing then."""
+        visitor.must_be_known()
+        settings = self.limits()
+        self._check_room(visitor, settings)
+        experiments.planned(experiment, settings)
+        self.admission.note(visitor)
+        experiment_id = experiments.add(self.db, experiment, visitor, RUN)
+        self._kick.set()
+        return experiment_id
+
+    def steer_experiment(self, experiment_id: str, visitor: Visitor, wanted: str) -> None:
+        """Stop an experiment, its runs included, or let it go on with what is missing (`wanted`: stop or run)."""
+        found = self.db.experiment(experiment_id)
+        if not visitor.is_host and visitor.id != found.owner:
+            raise NotAllowed("only who began an experiment may steer it")
+        self.db.want_experiment(experiment_id, wanted)
+        for run_id in self.db.members(experiment_id):
+            with contextlib.suppress(WrongState):  # it has ended
+                (self.stop if wanted == STOP else self.resume)(run_id, visitor)
 
     def rename(self, run_id: str, visitor: Visitor, name: str) -> None:
         self._own(run_id, visitor)
@@ -277,6 +303,7 @@ class Supervisor:
         for run in active:
             self._check_alive(run)
         self.enforcer.enforce(active, settings)
+        self.director.direct(settings)
         self._launch_waiting(active, settings)
         self._keep_standby()
 

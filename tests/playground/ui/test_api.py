@@ -19,6 +19,7 @@ from tests.patience import LONGEST_S, still
 ENDPOINTS = {
     "/start_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
     "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/download",
+    "/ready_experiments", "/start_experiment", "/experiment", "/list_experiments", "/control_experiment",
 }  # fmt: skip
 TINY = {
     "model": {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16},
@@ -89,6 +90,24 @@ def test_the_public_endpoints_are_exactly_the_promised_ones(served):
     info = served[0].view_api(return_format="dict", print_info=False)
     assert set(info["named_endpoints"]) == ENDPOINTS and not info["unnamed_endpoints"]
     assert all(parameter["type"] for endpoint in info["named_endpoints"].values() for parameter in endpoint["parameters"])
+
+
+def test_a_program_trains_an_experiment(call, refused):
+    document = call("/ready_experiments")["residual"]
+    shape = {f"{section}.{name}": value for section, values in TINY.items() for name, value in values.items() if name != "max_steps"}
+    document |= {"changes": shape, "budget": {"unit": "steps", "amount": 6}, "seeds": 1}
+    begun = call("/start_experiment", document, "lower", "")
+    began = time.monotonic()
+    while (found := call("/experiment", begun["experiment_id"]))["runs_ended"] < 2:
+        assert still(began), found
+        time.sleep(0.2)
+    assert found["verdict"] == "undecided" and found["sentences"][-1] == "Your prediction is not decided."
+    assert [list(arm["values"]) for arm in found["arms"]] == [["1"], ["1"]] and found["wanted"] == "run"
+    assert call("/list_experiments")[0]["title"] == "Residual connections"
+    assert call("/control_experiment", begun["experiment_id"], "stop", begun["owner_key"]) == {"experiment_id": begun["experiment_id"]}
+    assert "only who began" in refused("/control_experiment", begun["experiment_id"], "stop", "k" * 30, code="not_allowed")
+    assert "there is no experiment" in refused("/experiment", "aaaaaaaaaa", code="no_such_experiment")
+    assert "claims" in refused("/start_experiment", {"title": "half"}, "", "", code="invalid")
 
 
 def test_a_program_can_do_all_that_the_page_can(served, call):

@@ -1,0 +1,116 @@
+"""Experiments that the app trains: one run of each waits at a time, whoever restarts; and only their owner steers them."""
+
+import pytest
+
+from playground.config import experiment as documents
+from playground.config.settings import Settings
+from playground.runs import access, experiments, store
+from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
+from playground.runs.store import Store
+from playground.workers.admission import CannotDo, QueueFull
+from playground.workers.director import RUN, STOP, Director
+from tests.conftest import TINY
+
+ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
+SHAPE = {path: value for path, value in TINY.items() if path != "train.max_steps"}
+DOCUMENT = {
+    "title": "Norms", "question": "Is pre-norm lower?", "changes": SHAPE | {"data.tokenizer": "char"},
+    "factors": {"model.norm_placement": ["pre", "post"]}, "seeds": 3, "budget": {"unit": "steps", "amount": 6},
+    "claims": [{"kind": "lower", "arm": "pre", "than": "post", "delta": 0.0}],
+}  # fmt: skip
+
+
+def document(**changes):
+    return documents.read(DOCUMENT | changes)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A director whose runs are queued and trained by nobody: (database, settings, director, what was submitted)."""
+    db, settings, submitted = Store(tmp_path), Settings(tmp_path), []
+    db.create()
+
+    def submit(config, visitor, *, member, **about):
+        submitted.append((member.arm, member.seed))
+        return experiments.create_run(db, settings, config, visitor, state=store.QUEUED, member=member, **about)
+
+    return db, settings, Director(db, submit, clock=iter(range(0, 10_000, 10)).__next__), submitted
+
+
+def end_the_waiting(db) -> None:
+    for run in db.runs_in([store.QUEUED]):
+        db.change_state(run.id, store.FINISHED, [store.QUEUED], val_loss=2.0)
+
+
+def test_one_run_waits_at_a_time_until_all_have_ended(alone):
+    db, settings, director, submitted = alone
+    experiments.add(db, document(), ALICE, RUN)
+    for _ in range(3):
+        director.direct(settings)
+        assert len(db.runs_in([store.QUEUED])) == 1 and {run.owner for run in db.runs()} == {ALICE.id}
+    for _ in range(8):
+        end_the_waiting(db)
+        director.direct(settings)
+    assert submitted == [("pre", 1), ("post", 1), ("pre", 2), ("post", 2), ("pre", 3), ("post", 3)]
+
+
+def test_what_is_stopped_or_trained_by_a_command_is_left_alone(alone):
+    db, settings, director, submitted = alone
+    experiment_id = experiments.add(db, document(), ALICE, RUN)
+    experiments.add(db, document(), ALICE)
+    db.want_experiment(experiment_id, STOP)
+    director.direct(settings)
+    assert submitted == []
+    db.want_experiment(experiment_id, RUN)
+    director.direct(settings)
+    assert submitted == [("pre", 1)]
+
+
+def test_a_full_queue_is_said_and_tried_again(alone):
+    db, settings, director, submitted = alone
+    experiment_id, submit = experiments.add(db, document(), ALICE, RUN), director.submit
+
+    def refuse(*args, **about):
+        raise QueueFull("50 runs are waiting already")
+
+    director.submit = refuse
+    director.direct(settings)
+    assert director.held == {experiment_id: "50 runs are waiting already"}
+    director.submit = submit
+    director.direct(settings)
+    assert director.held == {} and submitted == [("pre", 1)]
+
+
+def test_a_run_that_was_deleted_is_trained_again(alone):
+    db, settings, director, submitted = alone
+    experiments.add(db, document(), ALICE, RUN)
+    director.direct(settings)
+    db.delete_run(db.runs()[0].id)
+    director.direct(settings)
+    assert submitted == [("pre", 1)] * 2
+
+
+def test_real_workers_train_an_experiment_that_is_stopped_and_goes_on(house):
+    supervisor, db = house.supervisor, house.db
+    experiment_id = supervisor.submit_experiment(document(seeds=2), ALICE)
+    house.until(lambda: db.members(experiment_id), "the first run")
+    with pytest.raises(NotAllowed):
+        supervisor.steer_experiment(experiment_id, BOB, STOP)
+    supervisor.steer_experiment(experiment_id, ALICE, STOP)
+    assert db.experiment(experiment_id).wanted == STOP
+    supervisor.steer_experiment(experiment_id, HOST, RUN)
+    plan = experiments.planned(document(seeds=2), house.settings)
+    house.until(lambda: experiments.result(db, experiment_id, plan).is_complete, "the end of all runs")
+    found = experiments.result(db, experiment_id, plan)
+    assert {arm: list(by_seed) for arm, by_seed in found.values.items()} == {"pre": [1, 2], "post": [1, 2]}
+    assert {db.run(run_id).owner for run_id in db.members(experiment_id)} == {ALICE.id}
+
+
+@pytest.mark.parametrize(("visitor", "changes", "refusal"), [
+    (NOBODY, {}, NotAllowed), (ALICE, {"changes": SHAPE | {"model.n_layer": 100}}, documents.ConfigError),
+])  # fmt: skip
+def test_what_cannot_be_begins_nothing(house, visitor, changes, refusal):
+    before = house.db.experiments()
+    with pytest.raises((refusal, CannotDo)):
+        house.supervisor.submit_experiment(document(**changes), visitor)
+    assert house.db.experiments() == before
