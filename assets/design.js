@@ -56,14 +56,37 @@ function noteWhenOpened() {
   const hasControls = (added) =>
     added instanceof Element && (added.matches(".block") || added.querySelector(".block") !== null);
   const watch = new MutationObserver((changes) => {
-    if (changes.some(({ addedNodes }) => [...addedNodes].some(hasControls))) note();
+    if (!changes.some(({ addedNodes }) => [...addedNodes].some(hasControls))) return;
+    note();
+    offerToVary();
   });
   watch.observe(form, { childList: true, subtree: true });
 }
 
-/* ---- finding a control ---- */
+/**
+ * @typedef {{
+ *   id: string, path: string, label: string, section: string, section_id: string, words: string, is_factor: boolean,
+ * }} Knob
+ */
 
-/** @typedef {{id: string, label: string, section: string, section_id: string, words: string}} Knob */
+/* ---- a setting as the factor of an experiment ---- */
+
+/** The settings that can be factors, by the ids of their controls. @type {Map<string, Knob>} */
+const factors = new Map();
+/** @type {(path: string) => void} */
+let vary = () => {};
+
+/** A button in each control that begins an experiment on its setting. */
+function offerToVary() {
+  for (const [id, { path, label }] of factors) {
+    const control = document.getElementById(id);
+    if (!control || control.querySelector(".pg-vary")) continue;
+    const look = { type: "button", class: "pg-vary", title: `an experiment on ${label}` };
+    control.append(h("button", { ...look, onclick: () => vary(path) }, "Compare…"));
+  }
+}
+
+/* ---- finding a control ---- */
 
 /**
  * Finds any control by its words, opens its section and brings it into view.
@@ -109,6 +132,8 @@ export function search(root, { props }) {
     });
     setTimeout(() => control?.classList.remove("pg-found"), 1600);
   }
+  for (const knob of /** @type {Knob[]} */ (props.value)) if (knob.is_factor) factors.set(knob.id, knob);
+  offerToVary();
   box.addEventListener("input", find);
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
@@ -204,6 +229,8 @@ export function design(root, { props, watch, trigger }) {
     facts.replaceChildren(...costs(value));
     rows.replaceChildren(...value.parts.map(partsRow));
   }
+  vary = (path) => trigger("vary", { knob: path });
+  offerToVary();
   watch("value", show);
   show();
   noteWhenOpened();

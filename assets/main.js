@@ -8,6 +8,7 @@ import { progress, status } from "./bar.js";
 import { accuracy, gradnorm, loss, rate, speed } from "./curves.js";
 import { data, tokens } from "./data.js";
 import { design, search } from "./design.js";
+import { experiments } from "./experiments.js";
 import { host } from "./host.js";
 import { inside } from "./inside.js";
 import { show, wire } from "./open_run.js";
@@ -30,6 +31,7 @@ const PANELS = {
   accuracy,
   data,
   design,
+  experiments,
   gradnorm,
   host,
   inside,

@@ -94,6 +94,10 @@ export const messageOf = (error) => (error instanceof Error ? error.message : St
 /** @param {unknown} error */
 export const statusOf = (error) => (error instanceof Refused ? error.status : null);
 
+/** What to say of an error while asking goes on. @param {unknown} error */
+export const whyNot = (error) =>
+  statusOf(error) === null ? "The playground does not answer; trying again." : messageOf(error);
+
 /**
  * A link to a file. That of a private run is for whoever shows the key, which a plain link cannot.
  * @param {string} path

@@ -27,6 +27,7 @@ OF_THE_EXPERIMENT = {
     "train.max_steps": "every arm has the same budget: set budget",
     "train.max_seconds": "every arm has the same budget: set budget",
 }
+NOT_COMPARED = {*OF_THE_EXPERIMENT, "probe.text"}  # settings that are no factor: of the experiment, or of looking alone
 VocabSize = Callable[[RunConfig], int]
 
 
@@ -183,15 +184,21 @@ def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
 
 def arms_of(experiment: Experiment) -> list[Arm]:
     """The arms as they are given, or one for each combination of the factors' values, named after these."""
-    if not experiment.factors:
-        return list(experiment.arms)
-    labels = {spec.path: spec for spec in RunConfig.specs()}
-    names = list(experiment.factors)
-    grid = itertools.product(*experiment.factors.values())
+    return grid(experiment.factors) if experiment.factors else list(experiment.arms)
+
+
+def grid(factors: dict[str, list[Any]]) -> list[Arm]:
+    """An arm for each combination of the factors' values, named after these."""
+    labels, names = {spec.path: spec for spec in RunConfig.specs()}, list(factors)
     return [
-        Arm(name=", ".join(map(_said, names, values, map(labels.get, names))), changes=dict(zip(names, values, strict=True)))
-        for values in grid
+        Arm(name=", ".join(map(_said, names, values, map(labels.get, names)))[:60], changes=dict(zip(names, values, strict=True)))
+        for values in itertools.product(*factors.values())
     ]
+
+
+def against_the_first(arms: list[Arm], kind: str, delta: float) -> list[dict[str, Any]]:
+    """The claims that each other arm is lower (higher, the same) than the first, as loose data."""
+    return [{"kind": kind, "arm": arm.name, "than": arms[0].name, "delta": delta} for arm in arms[1:]]
 
 
 def _said(path: str, value: Any, spec: Any) -> str:

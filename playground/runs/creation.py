@@ -25,12 +25,13 @@ from playground.runs.store import Member, Run, Store
 def create_run(
     db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
     state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
+    threads: int | None = None,
 ) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
     completed = ready(config, settings)
     about: dict[str, Any] = {"state": state, "name": name, "preset": preset, "parent": parent, "private": private, "member": member}
-    return add_run(db, settings.root, completed, visitor, **about)
+    return add_run(db, settings.root, completed, visitor, threads=threads, **about)
 
 
 def ready(config: RunConfig, settings: Settings) -> CompleteRun:
@@ -43,6 +44,7 @@ def ready(config: RunConfig, settings: Settings) -> CompleteRun:
 def add_run(
     db: Store, root: Path, completed: CompleteRun, visitor: Visitor, *,
     state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
+    threads: int | None = None,
 ) -> str:  # fmt: skip
     """Write the folder of a run whose config is complete, and add it to the store; returns its id."""
     run_id = store.new_run_id()
@@ -52,6 +54,7 @@ def add_run(
             db.add_run(
                 run_id, name=clean_name(name) or numbered(completed.summary, db), owner=visitor.id, config=completed.model_dump_json(),
                 n_params=n_params(completed.model), state=state, preset=preset, parent=parent, private=private, member=member,
+                threads=threads,
             )  # fmt: skip
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground.config import experiment as documents
 from playground.config.experiment import Claim, Experiment, Plan, Planned
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.data import dataset
 from playground.runs import creation, store, verdict
@@ -32,6 +34,11 @@ UNITS = {
     "diverged": "of the runs",
     "steps_to": "steps",
 }
+RULE = (
+    "That an arm is lower (higher) is supported where the whole 95% interval of the difference lies beyond δ on that side, and refuted "
+    "where it lies beyond δ on the other; that two are the same is supported where it lies within δ on both sides, and refuted where it "
+    f"lies outside; everything else, and fewer than {verdict.FEWEST_SEEDS} seeds, is undecided."
+)
 
 
 @dataclass(frozen=True)
@@ -63,23 +70,44 @@ class Result:
 
 
 def planned(experiment: Experiment, settings: Settings) -> Plan:
-    """The experiment's arms as configs, each complete and within the limits. Fetches data where that is allowed. Raises ConfigError with
+    """The experiment's arms as configs, each possible and within the limits. Fetches data where that is allowed. Raises ConfigError with
     the problems of all arms."""
-    problems: list[Problem] = []
 
     def vocab_size(config: RunConfig) -> int:
         creation.fetch(config, settings)
         return dataset.about(config.data, settings.root).vocab_size
 
     plan = documents.plan(experiment, vocab_size)
+    completed(plan, settings)
+    return plan
+
+
+def completed(plan: Plan, settings: Settings) -> dict[str, CompleteRun]:
+    """Each arm's config, complete. Raises ConfigError with the problems of all arms."""
+    found: dict[str, CompleteRun] = {}
+    problems: list[Problem] = []
     for arm, config in plan.configs.items():
         try:
-            creation.ready(config, settings)
+            found[arm] = creation.ready(config, settings)
         except ConfigError as error:
             problems += [Problem(f"arm {arm!r}: {problem.path}", problem.message) for problem in error.problems]
     if problems:
         raise ConfigError(problems)
-    return plan
+    return found
+
+
+class Plans:
+    """The plans of the experiments that are kept, each made once: a document does not change. `limits` returns the settings of now."""
+
+    def __init__(self, db: Store, limits: Callable[[], Settings]):
+        self.db, self.limits = db, limits
+        self._made: dict[str, Plan] = {}
+
+    def of(self, experiment_id: str) -> Plan:
+        """Raises NoSuchExperiment, and ConfigError where the experiment is not possible, or not any more."""
+        if experiment_id not in self._made:
+            self._made[experiment_id] = planned(read(self.db, experiment_id), self.limits())
+        return self._made[experiment_id]
 
 
 def add(db: Store, experiment: Experiment, visitor: Visitor, wanted: str = "command") -> str:
@@ -114,7 +142,7 @@ def missing(db: Store, experiment_id: str, plan: Plan) -> list[Planned]:
     return [wanted for wanted in _wanted(plan, runs) if _key(wanted) not in runs]
 
 
-def about_run(experiment_id: str, planned: Planned, plan: Plan) -> dict:
+def about_run(experiment_id: str, planned: Planned, plan: Plan) -> dict[str, Any]:
     """What a run of an experiment is created with beside its config."""
     member = Member(experiment_id, planned.arm, planned.seed, planned.role)
     return {"name": f"{plan.experiment.title}: {planned.name}", "preset": plan.experiment.preset, "member": member}
@@ -228,23 +256,24 @@ def overall(found: Result) -> str:
 def sentences(found: Result) -> list[str]:
     """The result in words: each claim with its numbers and verdict, what diverged, and whether the prediction was right."""
     said = [_claimed(each, found.experiment) for each in found.judged]
-    said += [f"{arm}: {len(seeds)} of {len(found.values[arm])} runs diverged." for arm, seeds in found.diverged.items() if seeds]
-    said += [f"{arm} was trained with a learning rate of {rate:g}, its best." for arm, rate in found.rates.items()]
-    if found.experiment.prediction is not None and found.judged:
-        said.append(_predicted(found.experiment.prediction, found.judged[0]))
-    return said
+    said += [f"“{arm}”: {len(seeds)} of {len(found.values[arm])} runs diverged." for arm, seeds in found.diverged.items() if seeds]
+    said += [f"“{arm}” was trained with a learning rate of {rate:g}, its best." for arm, rate in found.rates.items()]
+    return [*said, about_prediction] if (about_prediction := predicted(found)) else said
 
 
 def _claimed(judged: Judged, experiment: Experiment) -> str:
-    claim, found = judged.claim, judged.difference
-    words = {"lower": f"{claim.arm} is lower than {claim.than}", "higher": f"{claim.arm} is higher than {claim.than}"}
-    claimed = words.get(claim.kind, f"{claim.arm} and {claim.than} are the same")
+    claim, found, unit = judged.claim, judged.difference, UNITS[experiment.measure.quantity]
     if found is None:
-        return f"{claimed}: undecided, because no seed has ended in both arms."
-    unit = UNITS[experiment.measure.quantity]
+        return f"{claimed(claim, unit)}: undecided, because no seed has ended in both arms."
     side = "lower" if found.mean < 0 else "higher"
-    amount = f"{claim.arm} ends {abs(found.mean):.3g} {unit} {side} than {claim.than}"
-    return f"{amount} ({_interval(found)}). Claim: {claimed}{_mattering(claim, unit)}: {judged.verdict}{_why_undecided(judged)}."
+    amount = f"“{claim.arm}” ends {_amount(found.mean)} {unit} {side} than “{claim.than}”"
+    return f"{amount} ({_interval(found)}). Claim: {claimed(claim, unit)}: {judged.verdict}{_why_undecided(judged)}."
+
+
+def claimed(claim: Claim, unit: str) -> str:
+    """A claim in words, with the difference that matters."""
+    both = {"lower": f"“{claim.arm}” is lower than “{claim.than}”", "higher": f"“{claim.arm}” is higher than “{claim.than}”"}
+    return both.get(claim.kind, f"“{claim.arm}” and “{claim.than}” are the same") + _mattering(claim, unit)
 
 
 def _interval(found: Difference) -> str:
@@ -252,9 +281,14 @@ def _interval(found: Difference) -> str:
     if found.low is None or found.high is None:
         return f"one pair of runs, {seeds}"
     if found.low < 0 < found.high:
-        return f"95% interval from {-found.low:.3g} lower to {found.high:.3g} higher, {seeds}"
+        return f"95% interval from {_amount(found.low)} lower to {_amount(found.high)} higher, {seeds}"
     low, high = sorted((abs(found.low), abs(found.high)))
-    return f"95% interval {low:.3g} to {high:.3g}, {seeds}"
+    return f"95% interval {_amount(low)} to {_amount(high)}, {seeds}"
+
+
+def _amount(value: float) -> str:
+    """Three digits of a difference, without its sign."""
+    return f"{abs(value):#.3g}".rstrip(".")
 
 
 def _mattering(claim: Claim, unit: str) -> str:
@@ -279,7 +313,11 @@ def _is_within(found: Difference, delta: float) -> bool:
     return found.low is not None and found.high is not None and -delta < found.low and found.high < delta
 
 
-def _predicted(prediction: str, judged: Judged) -> str:
+def predicted(found: Result) -> str:
+    """Whether the prediction, which is about the first claim's arms, was right; empty where there is none."""
+    prediction, judged = found.experiment.prediction, found.judged[0]
+    if prediction is None:
+        return ""
     if judged.difference is None:
         return "Your prediction is not decided yet."
     right = verdict.verdict(prediction, judged.claim.delta, judged.difference)
@@ -311,7 +349,8 @@ def methods(plan: Plan) -> str:
         said.append(f"Each run had a budget of {experiment.budget.amount:,g} {unit}.")
     if experiment.match != "off":
         what = "parameters" if experiment.match == "parameters" else "FLOPs per token"
-        said.append(f"Models were matched in {what} by width or depth and by the size of the MLP: {_matched(plan)}.")
+        chosen = "; ".join(f"{arm}: {matched(plan, arm)}" for arm in plan.matched)
+        said.append(f"Models were matched in {what} by width or depth and by the size of the MLP: {chosen}.")
     if experiment.tuning:
         rates = ", ".join(f"{rate:g}" for rate in experiment.tuning)
         said.append(f"Each arm used the learning rate, out of {rates}, with the lowest held-out loss of one further seed.")
@@ -323,17 +362,14 @@ def methods(plan: Plan) -> str:
     claims = "; ".join(
         f"{each.arm} {each.kind} {'as' if each.kind == 'same' else 'than'} {each.than}, δ = {each.delta:g}" for each in experiment.claims
     )
-    said.append(
-        f"Claims, stated beforehand: {claims}. One is decided by where the whole interval lies, with {verdict.FEWEST_SEEDS} seeds or more."
-    )
+    said.append(f"Claims, stated beforehand: {claims}. {RULE}")
     return " ".join(said)
 
 
-def _matched(plan: Plan) -> str:
-    return "; ".join(
-        f"{arm}: {', '.join(f'{name} {value:g}' for name, value in found.chosen.items()) or 'as it is'} (off by {found.mismatch:+.1%})"
-        for arm, found in plan.matched.items()
-    )
+def matched(plan: Plan, arm: str) -> str:
+    """What was chosen to make an arm as large as the first, and how far off it is."""
+    found = plan.matched[arm]
+    return f"{', '.join(f'{name} {value:g}' for name, value in found.chosen.items()) or 'as it is'} (off by {found.mismatch:+.1%})"
 
 
 def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
@@ -353,7 +389,7 @@ def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
             for arm, by_seed in found.values.items()
         ],
         "claims": [
-            each.claim.model_dump() | {"verdict": each.verdict, "seeds_needed": each.seeds_needed, **_numbers(each.difference)}
+            each.claim.model_dump() | {"verdict": each.verdict, "seeds_needed": each.seeds_needed, **numbers(each.difference)}
             for each in found.judged
         ],
         "sentences": sentences(found),
@@ -363,7 +399,8 @@ def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
     }  # fmt: skip
 
 
-def _numbers(found: Difference | None) -> dict:
+def numbers(found: Difference | None) -> dict[str, Any]:
+    """A difference for programs; its parts are None where there is none yet."""
     if found is None:
         return {"difference": None, "interval": None}
     interval = None if found.low is None else [found.low, found.high]

@@ -477,14 +477,15 @@ class Store:
 
     def add_run(
         self, run_id: str, *, name: str, owner: str, config: str, n_params: int, state: str,
-        preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
+        preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None, threads: int | None = None,
     ) -> None:  # fmt: skip
-        """Insert a run at the end of the queue, as a member of an experiment where it is one."""
+        """Insert a run at the end of the queue, as a member of an experiment where it is one; `threads` are chosen at its start where
+        they are None."""
         with self._writing() as db:
             db.execute(
-                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, place)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
-                (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private),
+                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, threads, place)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
+                (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private, threads),
             )
             if member is not None:
                 row = run_id, member.experiment, member.arm, member.seed, member.role

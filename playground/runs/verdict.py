@@ -30,7 +30,7 @@ Values = Mapping[str, Mapping[int, float]]  # what was measured, by arm and seed
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of `arm` minus `than` over the `seeds` that both have, in the unit of what was measured.
+    """The mean of `arm` minus `than` over the `seeds` that both have, in the unit of what was measured; `pairs`: of each seed.
 
     `low` and `high` bound the simultaneous interval: together, all intervals of an experiment hold with the level. `p`: two-sided, by
     Holm's correction; `bootstrap`: a second interval that assumes no normal distribution, from ten seeds on. `detectable`: the smallest
@@ -47,6 +47,7 @@ class Difference:
     p: float | None
     bootstrap: tuple[float, float] | None
     detectable: float | None
+    pairs: tuple[float, ...] = ()
 
     @property
     def n(self) -> int:
@@ -74,14 +75,14 @@ def differences(values: Values, pairs: Sequence[tuple[str, str]], level: float =
 def _difference(
     pair: tuple[str, str], seeds: tuple[int, ...], apart: np.ndarray, alpha: float, p: float | None, shares: bool
 ) -> Difference:
-    n, mean = len(apart), float(apart.mean())
+    n, mean, each = len(apart), float(apart.mean()), tuple(map(float, apart))
     if n < 2:
-        return Difference(*pair, seeds, mean, None, None, None, None, None, None)
+        return Difference(*pair, seeds, mean, None, None, None, None, None, None, each)
     sd = float(apart.std(ddof=1))
     if shares:
-        return Difference(*pair, seeds, mean, None, *share_interval(apart, alpha), p, None, None)
+        return Difference(*pair, seeds, mean, None, *share_interval(apart, alpha), p, None, None, each)
     half = float(stats.t.ppf(1 - alpha / 2, n - 1)) * sd / math.sqrt(n)
-    return Difference(*pair, seeds, mean, sd, mean - half, mean + half, p, _bootstrap(apart, alpha), _detectable(sd, n, alpha))
+    return Difference(*pair, seeds, mean, sd, mean - half, mean + half, p, _bootstrap(apart, alpha), _detectable(sd, n, alpha), each)
 
 
 def _p(apart: np.ndarray) -> float:

@@ -23,6 +23,7 @@ class Cause(StrEnum):
     TIME = "time"  # it has trained for longer than the limit
     TURN = "turn"  # it waits again because others do
     ROOM = "room"  # it waits until memory is free
+    EXPERIMENT = "experiment"  # it was stopped together with its experiment, and goes on with it
 
     STEPS = "steps"  # all steps of its config are done
     SECONDS = "seconds"  # all training time of its config is used

@@ -227,7 +227,7 @@ class Endpoints:
 
     def _experiment(self, experiment_id: str) -> tuple[store.Experiment, Plan]:
         found = self.db.experiment(_text(experiment_id, "experiment_id", 100))
-        return found, experiments.planned(experiments.read(self.db, found.id), self.services.limits())
+        return found, self.services.supervisor.plans.of(found.id)
 
     def download(self, run_id: str, owner_key: str = "") -> dict:
         """Addresses, relative to the app's own, of a run's newest weights, metrics and configuration. For a private run, send the

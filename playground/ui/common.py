@@ -15,9 +15,11 @@ from playground.config.presets import PRESETS
 from playground.config.settings import Settings
 from playground.runs import uploads
 from playground.runs.access import Access, Visitor
+from playground.runs.points import Points
 from playground.runs.store import Store
 from playground.web.computing import Computing
 from playground.web.errands import Errands
+from playground.web.experiments import Experimenting
 from playground.web.looking import Looking
 from playground.web.origin import address_of
 from playground.web.refusals import REFUSALS, code_of
@@ -61,6 +63,10 @@ class Services:
     @cached_property
     def looking(self) -> Looking:
         return Looking(self.settings.root, self.computing)
+
+    def experimenting(self, points: Points) -> Experimenting:
+        supervisor = self.supervisor
+        return Experimenting(self.db, self.limits, supervisor.plans, points, supervisor.director.held)
 
     @property
     def audience(self) -> Audience:

@@ -58,7 +58,7 @@ class Design:
                 for name in [name for name in form.groups() if name not in self.sections]:
                     section(name)
             with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
-                self.picture = Panel("design", events=("again",), elem_id="picture")
+                self.picture = Panel("design", events=("again", "vary"), elem_id="picture")
                 self.train = gr.Button("Train", variant="primary", elem_id="train")
                 self.compare = gr.Dropdown(
                     [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",

@@ -9,6 +9,7 @@ from models.config import ModelConfig, complete, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
 from models.knobs import SET, flat
 from playground.config import estimate
+from playground.config.experiment import NOT_COMPARED
 from playground.config.presets import PRESETS, demonstrations
 from playground.config.run import CompleteRun, RunConfig
 from playground.data import corpora, dataset
@@ -146,7 +147,9 @@ def searchable() -> list[dict]:
     return [
         {
             "id": spec.elem_id,
+            "path": spec.path,
             "label": spec.knob.label,
+            "is_factor": spec.path not in NOT_COMPARED,
             "section": "" if spec.knob.open else f"in {spec.knob.group}",
             "section_id": section_id(spec.knob.group),
             "words": f"{spec.path} {spec.knob.label} {spec.knob.help} {spec.knob.group} {' '.join(spec.choices)} {spec.knob.paper}".lower(),

@@ -10,6 +10,7 @@ from playground.ui import api, train
 from playground.ui.blocks import Blocks
 from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.design import Design
+from playground.ui.experiments import Experiments
 from playground.ui.host import HostTab
 from playground.ui.inside import Inside
 from playground.ui.panel import Panel, calls
@@ -32,6 +33,7 @@ def build(services: Services) -> gr.Blocks:
         you, host = You(services), HostTab(services)
         buttons = _bar(you)
         design, inside, sample, runs = Design(services), Inside(services), Sample(services), Runs(services)
+        experiments = Experiments(services)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Design", id="design"):
                 design.build()
@@ -41,6 +43,8 @@ def build(services: Services) -> gr.Blocks:
                 inside.build()
             with gr.Tab("Sample", id="sample") as sample_tab:
                 sample.build()
+            with gr.Tab("Experiments", id="experiments"):
+                experiments.build()
             with gr.Tab("Runs", id="runs"):
                 runs.build()
             with gr.Tab("Host", id="host", visible=False) as host_tab:
@@ -49,11 +53,12 @@ def build(services: Services) -> gr.Blocks:
         inside.wire(visitor, wire)
         sample.wire(visitor, wire, sample_tab)
         runs.wire(visitor, wire, tabs, design)
+        experiments.wire(visitor, wire, tabs, design)
         you.wire(visitor)
         host.wire(visitor, wire, tabs)
         _wire_bar(services, buttons, visitor, wire)
         runs.wire_copy(buttons["Copy configuration"], [visitor, wire], tabs, design)
-        _wire_load(services, page, visitor, wire, tabs, you.panel, host_tab)
+        _wire_load(services, page, visitor, wire, tabs, you.panel, host_tab, experiments)
     return page
 
 
@@ -98,14 +103,17 @@ def _wire_bar(services: Services, buttons: dict[str, gr.Button], visitor: gr.Bro
 
 
 def _wire_load(
-    services: Services, page: gr.Blocks, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, you: Panel, host_tab: gr.Tab
+    services: Services, page: gr.Blocks, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, you: Panel, host_tab: gr.Tab,
+    experiments: Experiments,
 ) -> None:  # fmt: skip
     def greet(kept: object, request: gr.Request) -> list:
-        """Open the run of `?run=ID`, if the visitor may see it; show the Host tab to the host."""
+        """Open the run of `?run=ID`, if the visitor may see it, or the experiment of `?experiment=ID`; show the Host tab to the host."""
         who = services.visitor(kept)
         about = {"name": services.db.names().get(who.id, ""), "host": who.is_host}
-        rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip()]
-        run_id = request.query_params.get("run")
+        rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip(), gr.skip()]
+        run_id, experiment = request.query_params.get("run"), request.query_params.get("experiment")
+        if experiment:
+            return [gr.skip(), gr.Tabs(selected="experiments"), *rest[:2], experiments.named(experiment)]
         if not run_id:
             return [gr.skip(), gr.skip(), *rest]
         try:
@@ -115,4 +123,4 @@ def _wire_load(
         return [opened(run, who), gr.Tabs(selected="train"), *rest]
 
     identified = page.load(None, visitor, visitor, js=calls("identify"), api_visibility="private")
-    identified.then(greet, visitor, [wire, tabs, you, host_tab], **EVENT)
+    identified.then(greet, visitor, [wire, tabs, you, host_tab, experiments.panel], **EVENT)

@@ -87,7 +87,7 @@ def _launch(blocks, services: Services) -> None:
     settings, port = services.settings, _port(os.environ.get("GRADIO_SERVER_PORT", ""))
     live = Routes(
         settings, services.db, errands=services.errands, looking=services.looking, access=services.access,
-        audience=services.audience, scale=services.supervisor.enforcer.scale,
+        audience=services.audience, scale=services.supervisor.enforcer.scale, experimenting=services.experimenting,
     )  # fmt: skip
     most = ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20
     wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port), services.supervisor.admission.addresses)

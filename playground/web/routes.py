@@ -23,15 +23,17 @@ from playground.config.run import MAX_PROBE_TEXT
 from playground.config.settings import Settings
 from playground.runs import disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
+from playground.runs.experiments import Plans
 from playground.runs.folder import RunFolder
 from playground.runs.points import Points
-from playground.runs.store import NoSuchRun, Run, Store, StoreBusy
+from playground.runs.store import NoSuchExperiment, NoSuchRun, Run, Store, StoreBusy
 from playground.training.errors import CheckpointError
 from playground.web import answers, downloads, plots, status
 from playground.web.assets import assets
 from playground.web.cache import Cache
 from playground.web.computing import Busy, Computing
 from playground.web.errands import PATIENCE_S, Errands, TooManyErrands, Underway, Unheard
+from playground.web.experiments import Experimenting, for_visitor
 from playground.web.listing import Listing
 from playground.web.looking import Looking
 from playground.web.origin import address_of
@@ -53,6 +55,7 @@ class Routes:
     def __init__(
         self, settings: Settings, db: Store, *, errands: Errands | None = None,
         access: Access | None = None, audience: Audience | None = None, scale: disk.Scale | None = None, looking: Looking | None = None,
+        experimenting: Callable[[Points], Experimenting] | None = None,
     ):  # fmt: skip
         self.settings, self.root, self.db = settings, settings.root, db
         self.errands, self.scale = errands or Errands(), scale or disk.Scale(settings.root)
@@ -60,6 +63,8 @@ class Routes:
         self.exports = downloads.Exports(settings.root)
         self.looking = looking or Looking(settings.root, Computing())
         self.access, self.audience = access or Access(db), audience or Audience()
+        begin = experimenting or (lambda points: Experimenting(db, self.limits, Plans(db, self.limits), points, {}))
+        self.experimenting = begin(self.points)
         self.cache, self._observed, self._fresh = Cache(), Cache(OBSERVED_S), Cache(LISTED_S)
         self.statuses, self.listing = Statuses(db, self.limits), Listing(self._list)
 
@@ -71,6 +76,9 @@ class Routes:
                 Route("/assets/{version}/{name}", assets().answer),
                 Route("/runs", self.list),
                 Route("/overlay", self.overlay),
+                Route("/experiments", self.experiments),
+                Route("/experiments/ready", self.ready_experiments),
+                Route("/experiments/{experiment_id}", self.experiment),
                 Route("/runs/{run_id}", self.run),
                 Route("/runs/{run_id}/graph", self.graph),
                 Route("/runs/{run_id}/probes", self.probes),
@@ -84,7 +92,8 @@ class Routes:
                 Route("/runs/{run_id}/config.json", self.config),
             ],
             exception_handlers={
-                NoSuchRun: _refusal(404), CheckpointError: _refusal(404), ConfigError: _refusal(422), NotAllowed: _refusal(403),
+                NoSuchRun: _refusal(404), NoSuchExperiment: _refusal(404), CheckpointError: _refusal(404),
+                ConfigError: _refusal(422), NotAllowed: _refusal(403),
                 StoreBusy: _later, Busy: _later, TooManyErrands: _later, Underway: _later, Unheard: _later, OSError: _refusal(500),
                 HTTPException: _wrong,
             },
@@ -145,6 +154,24 @@ class Routes:
         for run_id in wanted:
             self.access.run(run_id, self.visitor(request))
         return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, self.points, wanted, x, y)), request)
+
+    # Experiments.
+
+    def ready_experiments(self, request: Request) -> Response:
+        """The ready experiments, with about how long each takes here."""
+        return _json(self._observed.get(("gallery",), lambda: orjson.dumps(self.experimenting.gallery())), request)
+
+    def experiments(self, request: Request) -> Response:
+        """All experiments, newest first: how far each is, and its verdict."""
+        visitor = self.visitor(request)
+        told = self._fresh.get(("experiments",), self.experimenting.here)
+        return _json(orjson.dumps([for_visitor(each, visitor) for each in told]), request)
+
+    def experiment(self, request: Request) -> Response:
+        """What an experiment has found so far, and its runs with their curves."""
+        visitor, wanted = self.visitor(request), request.path_params["experiment_id"][:40]
+        told = self._fresh.get(("experiment", wanted), lambda: self.experimenting.one(wanted))
+        return _json(orjson.dumps(for_visitor(told, visitor)), request)
 
     # One run.
 

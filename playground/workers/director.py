@@ -9,29 +9,33 @@ import time
 from collections.abc import Callable
 
 from models.knobs import ConfigError
-from playground.config.experiment import Plan
 from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import Visitor
+from playground.runs.experiments import Plans
 from playground.runs.store import Experiment, Store
+from playground.training.outcome import Cause
 from playground.workers.admission import CannotDo
 
 EVERY_S = 1.0
 RUN, STOP = "run", "stop"
 
 Submit = Callable[..., str]  # `Supervisor.submit`
+Resume = Callable[[str, Visitor], None]  # `Supervisor.resume`
 
 
 class Director:
-    """`held`: by experiment, why its next run could not be queued; tried again each time."""
+    """`threads`: of each run, the same for all, because arms are compared. `held`: by experiment, why its next run could not be queued;
+    tried again each time."""
 
-    def __init__(self, db: Store, submit: Submit, clock: Callable[[], float] = time.monotonic):
-        self.db, self.submit, self.clock = db, submit, clock
+    def __init__(
+        self, db: Store, submit: Submit, resume: Resume, plans: Plans, threads: int, clock: Callable[[], float] = time.monotonic
+    ):  # fmt: skip
+        self.db, self.submit, self.resume, self.plans, self.threads, self.clock = db, submit, resume, plans, threads, clock
         self.held: dict[str, str] = {}
-        self._plans: dict[str, Plan] = {}
         self._asked_at = float("-inf")
 
-    def direct(self, settings: Settings) -> None:
+    def direct(self) -> None:
         """Queue the next run of each experiment of which none waits."""
         if self.clock() - self._asked_at < EVERY_S:
             return
@@ -40,16 +44,25 @@ class Director:
         waiting = {run.id for run in self.db.runs_in([store.QUEUED])} if wanted else set()
         for each in wanted:
             if not waiting & self.db.members(each.id).keys():
-                self._queue_next(each, settings)
+                self._queue_next(each)
 
-    def _queue_next(self, experiment: Experiment, settings: Settings) -> None:
+    def _queue_next(self, experiment: Experiment) -> None:
         try:
-            plan = self._plans.get(experiment.id) or experiments.planned(experiments.read(self.db, experiment.id), settings)
-            self._plans[experiment.id] = plan
+            plan = self.plans.of(experiment.id)
+            members = self.db.members(experiment.id)
+            stopped = [run for run in self.db.runs_in([store.STOPPED]) if run.id in members and run.cause == Cause.EXPERIMENT]
             following = next(iter(experiments.missing(self.db, experiment.id, plan)), None)
-            if following is not None:
+            if stopped:
+                self.resume(stopped[0].id, Visitor(experiment.owner))
+            elif following is not None:
                 about = experiments.about_run(experiment.id, following, plan)
-                self.submit(following.config, Visitor(experiment.owner), **about)
+                self.submit(following.config, Visitor(experiment.owner), threads=self.threads, **about)
             self.held.pop(experiment.id, None)
         except (CannotDo, ConfigError, OSError) as error:  # a full queue or disk, or data that are gone: perhaps not for long
             self.held[experiment.id] = str(error)
+
+
+def threads_each(settings: Settings) -> int:
+    """Threads of each run of an experiment, so that as many runs train at once as may: two small ones with a thread each are quicker than
+    one after the other with two."""
+    return max(1, settings.n_cpus // settings.max_running)

@@ -19,6 +19,7 @@ from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import NotAllowed, Visitor
 from playground.runs.creation import add_run, check_probe, continuation, further, ready
+from playground.runs.experiments import Plans
 from playground.runs.folder import RunFolder, clean_name
 from playground.runs.store import Member, Run, Store
 from playground.system import cores, files, locks
@@ -28,7 +29,7 @@ from playground.training.outcome import Cause
 from playground.workers import pulse, queueing
 from playground.workers.admission import Admission, CannotDo, WrongState, bytes_of, must_have_ended
 from playground.workers.audience import Audience
-from playground.workers.director import RUN, STOP, Director
+from playground.workers.director import RUN, STOP, Director, threads_each
 from playground.workers.enforcing import Enforcer
 from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died, mark_dead
 from playground.workers.standby import Standby, Worker
@@ -57,7 +58,8 @@ class Supervisor:
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self.admission, self._admitting = Admission(db, self.enforcer.scale), threading.Lock()
-        self.director = Director(db, self.submit)
+        self.plans = Plans(db, self.limits)
+        self.director = Director(db, self.submit, self.resume, self.plans, threads_each(settings))
         self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
         self._hung: dict[str, Death] = {}  # ended here, and not recorded yet
@@ -80,7 +82,7 @@ class Supervisor:
 
     def submit(
         self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None,
-        private: bool = False, member: Member | None = None,
+        private: bool = False, member: Member | None = None, threads: int | None = None,
     ) -> str:  # fmt: skip
         """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing."""
         visitor.must_be_known()
@@ -93,7 +95,7 @@ class Supervisor:
             self.admission.note(visitor)
             run_id = add_run(
                 self.db, settings.root, completed, visitor,
-                state=store.QUEUED, name=name, preset=preset, parent=parent, private=private, member=member,
+                state=store.QUEUED, name=name, preset=preset, parent=parent, private=private, member=member, threads=threads,
             )  # fmt: skip
         self._kick.set()
         return run_id
@@ -147,14 +149,18 @@ class Supervisor:
         return experiment_id
 
     def steer_experiment(self, experiment_id: str, visitor: Visitor, wanted: str) -> None:
-        """Stop an experiment, its runs included, or let it go on with what is missing (`wanted`: stop or run)."""
+        """Stop an experiment, its runs included, or let it go on with what is missing (`wanted`: stop or run). Those that were stopped
+        with it are queued again by the director, also where their workers only stop later."""
         found = self.db.experiment(experiment_id)
         if not visitor.is_host and visitor.id != found.owner:
             raise NotAllowed("only who began an experiment may steer it")
         self.db.want_experiment(experiment_id, wanted)
         for run_id in self.db.members(experiment_id):
             with contextlib.suppress(WrongState):  # it has ended
-                (self.stop if wanted == STOP else self.resume)(run_id, visitor)
+                if wanted == STOP:
+                    self._ask(run_id, visitor, "stop", store.STOPPED, "stopped with its experiment", Cause.EXPERIMENT)
+                else:
+                    self.resume(run_id, visitor)
 
     def rename(self, run_id: str, visitor: Visitor, name: str) -> None:
         self._own(run_id, visitor)
@@ -303,7 +309,7 @@ class Supervisor:
         for run in active:
             self._check_alive(run)
         self.enforcer.enforce(active, settings)
-        self.director.direct(settings)
+        self.director.direct()
         self._launch_waiting(active, settings)
         self._keep_standby()
 

@@ -19,6 +19,7 @@ from playground.runs import store
 from playground.runs.access import HOST
 from playground.runs.store import Store
 from playground.workers.admission import CannotDo
+from playground.workers.director import STOP
 from playground.workers.supervisor import Supervisor
 from tests.patience import LONGEST_S, page_patience_s, still
 
@@ -108,6 +109,8 @@ def nothing_goes_on(app):
     """What a test leaves training, perhaps because it failed, must not slow down those after it."""
     yield
     supervisor = Supervisor(Settings(app.root), Store(app.root))
+    for experiment in supervisor.db.experiments():
+        supervisor.db.want_experiment(experiment.id, STOP)
     for run in supervisor.db.runs_in(store.IN_PROGRESS):
         with contextlib.suppress(CannotDo):
             supervisor.stop(run.id, HOST)

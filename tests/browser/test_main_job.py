@@ -80,7 +80,8 @@ def test_a_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(visit, a
     page.wait_for_function("parseInt(document.querySelector('#run-progress dd').textContent) >= 60")
     assert float(fact(page, "training loss, nats per token")) < 6, "a fresh model starts at 6.9"
     assert "left" in page.locator(".pg-status-line").inner_text()
-    page.wait_for_function("document.querySelector('#writes h4').textContent != 'now, step 0'")
+    # After one update or two of the warm-up it still writes what it wrote at first.
+    page.wait_for_function("Number(document.querySelector('#writes h4').textContent.match(/[0-9]+/)[0]) >= 50")
     now, first = page.locator("#writes pre").all_inner_texts()
     assert now != first
 

@@ -114,8 +114,8 @@ def test_a_run_that_diverged_counts_as_chance_and_is_named(house):
     vocabulary = next(iter(house[1].runs())).config.model.vocab_size
     assert found.values["post"] == {1: 3.0, 2: pytest.approx(math.log(vocabulary)), 3: 3.1} and found.diverged == {"pre": [], "post": [2]}
     said = experiments.sentences(found)
-    assert "pre ends" in said[0] and "lower than post" in said[0] and "supported" in said[0]
-    assert "post: 1 of 3 runs diverged." in said
+    assert "“pre” ends" in said[0] and "lower than “post”" in said[0] and "supported" in said[0]
+    assert "“post”: 1 of 3 runs diverged." in said
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_an_interval_on_both_sides_of_zero_says_which_side_is_which(house):
     experiment_id, plan = begun(house)
     recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.0, 2.06]})
     said = experiments.sentences(experiments.result(house[1], experiment_id, plan))[0]
-    assert "pre ends 0.00333 nats per token lower than post (95% interval from 0.252 lower to 0.245 higher, 3 seeds)" in said
+    assert "“pre” ends 0.00333 nats per token lower than “post” (95% interval from 0.252 lower to 0.245 higher, 3 seeds)" in said
     assert said.endswith("undecided; 1,000 seeds would not be enough for so small a difference.")
     experiment_id, plan = begun(house)
     recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.12, 2.06]})

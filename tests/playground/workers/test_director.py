@@ -6,7 +6,9 @@ from playground.config import experiment as documents
 from playground.config.settings import Settings
 from playground.runs import access, experiments, store
 from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
+from playground.runs.experiments import Plans
 from playground.runs.store import Store
+from playground.training.outcome import Cause
 from playground.workers.admission import CannotDo, QueueFull
 from playground.workers.director import RUN, STOP, Director
 from tests.conftest import TINY
@@ -26,15 +28,18 @@ def document(**changes):
 
 @pytest.fixture
 def alone(tmp_path):
-    """A director whose runs are queued and trained by nobody: (database, settings, director, what was submitted)."""
+    """A director whose runs are queued and trained by nobody: (database, director, what was submitted)."""
     db, settings, submitted = Store(tmp_path), Settings(tmp_path), []
     db.create()
 
-    def submit(config, visitor, *, member, **about):
+    def submit(config, visitor, *, member, threads, **about):
         submitted.append((member.arm, member.seed))
         return experiments.create_run(db, settings, config, visitor, state=store.QUEUED, member=member, **about)
 
-    return db, settings, Director(db, submit, clock=iter(range(0, 10_000, 10)).__next__), submitted
+    def resume(run_id, visitor):
+        assert db.change_state(run_id, store.QUEUED, [store.STOPPED], wanted="run")
+
+    return db, Director(db, submit, resume, Plans(db, lambda: settings), 1, clock=iter(range(0, 10_000, 10)).__next__), submitted
 
 
 def end_the_waiting(db) -> None:
@@ -43,50 +48,65 @@ def end_the_waiting(db) -> None:
 
 
 def test_one_run_waits_at_a_time_until_all_have_ended(alone):
-    db, settings, director, submitted = alone
+    db, director, submitted = alone
     experiments.add(db, document(), ALICE, RUN)
     for _ in range(3):
-        director.direct(settings)
+        director.direct()
         assert len(db.runs_in([store.QUEUED])) == 1 and {run.owner for run in db.runs()} == {ALICE.id}
     for _ in range(8):
         end_the_waiting(db)
-        director.direct(settings)
+        director.direct()
     assert submitted == [("pre", 1), ("post", 1), ("pre", 2), ("post", 2), ("pre", 3), ("post", 3)]
 
 
 def test_what_is_stopped_or_trained_by_a_command_is_left_alone(alone):
-    db, settings, director, submitted = alone
+    db, director, submitted = alone
     experiment_id = experiments.add(db, document(), ALICE, RUN)
     experiments.add(db, document(), ALICE)
     db.want_experiment(experiment_id, STOP)
-    director.direct(settings)
+    director.direct()
     assert submitted == []
     db.want_experiment(experiment_id, RUN)
-    director.direct(settings)
+    director.direct()
     assert submitted == [("pre", 1)]
 
 
+def test_what_was_stopped_with_its_experiment_goes_on_with_it_even_where_its_worker_stops_later(alone):
+    db, director, submitted = alone
+    experiment_id = experiments.add(db, document(), ALICE, RUN)
+    director.direct()
+    (run_id,) = db.members(experiment_id)
+    db.want_experiment(experiment_id, STOP)
+    db.want_experiment(experiment_id, RUN)
+    db.change_state(run_id, store.STOPPED, [store.QUEUED], "stopped with its experiment", Cause.EXPERIMENT)
+    director.direct()
+    assert [run.id for run in db.runs_in([store.QUEUED])] == [run_id] and submitted == [("pre", 1)]
+    db.change_state(run_id, store.STOPPED, [store.QUEUED], "stopped by its owner", Cause.OWNER)
+    director.direct()
+    assert submitted == [("pre", 1), ("post", 1)] and db.run(run_id).state == store.STOPPED
+
+
 def test_a_full_queue_is_said_and_tried_again(alone):
-    db, settings, director, submitted = alone
+    db, director, submitted = alone
     experiment_id, submit = experiments.add(db, document(), ALICE, RUN), director.submit
 
     def refuse(*args, **about):
         raise QueueFull("50 runs are waiting already")
 
     director.submit = refuse
-    director.direct(settings)
+    director.direct()
     assert director.held == {experiment_id: "50 runs are waiting already"}
     director.submit = submit
-    director.direct(settings)
+    director.direct()
     assert director.held == {} and submitted == [("pre", 1)]
 
 
 def test_a_run_that_was_deleted_is_trained_again(alone):
-    db, settings, director, submitted = alone
+    db, director, submitted = alone
     experiments.add(db, document(), ALICE, RUN)
-    director.direct(settings)
+    director.direct()
     db.delete_run(db.runs()[0].id)
-    director.direct(settings)
+    director.direct()
     assert submitted == [("pre", 1)] * 2
 
 
