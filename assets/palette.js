@@ -59,6 +59,11 @@ export const inkOn = (t) => (t > BRIGHT ? "var(--pg-ink-dark)" : "var(--pg-ink-l
 export const layerColour = (layer, n, dark) =>
   cividisCss((dark ? 0.45 : 0.05) + (dark ? 0.55 : 0.6) * (n > 1 ? layer / (n - 1) : 0.3));
 
+/** Of the arms of an experiment: properties of the style sheet. */
+const ARMS = ["--pg-arm-0", "--pg-arm-1", "--pg-arm-2", "--pg-arm-3", "--pg-arm-4", "--pg-arm-5", "--pg-arm-6"];
+/** @param {number} i */
+export const armProperty = (i) => ARMS[i % ARMS.length];
+
 /**
  * A hex colour with an opacity, for Plotly, which knows no color-mix.
  * @param {string} hex

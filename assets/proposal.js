@@ -7,6 +7,7 @@ import { sizeText } from "./arms.js";
 import { diagram } from "./diagram.js";
 import { button, h } from "./dom.js";
 import { compact, number } from "./format.js";
+import { armProperty } from "./palette.js";
 
 /**
  * @typedef {{ready: Ready, act: (asked: object) => void, back: () => void, change: (draft: Draft) => void}} Offered
@@ -130,7 +131,7 @@ export function arms({ arms: all }) {
   const figures = all.map((arm, i) =>
     h(
       "figure",
-      { class: "pg-arm", style: `--c: var(--pg-arm-${i % 7})` },
+      { class: "pg-arm", style: `--c: var(${armProperty(i)})` },
       h(
         "figcaption",
         {},

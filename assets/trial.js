@@ -9,7 +9,7 @@ import { button, css, h, head, onTheme, s, select, setText } from "./dom.js";
 import { exportButtons, saveCsv, savePng } from "./export.js";
 import { fileName, number } from "./format.js";
 import { address, copy, get, save, whyNot } from "./net.js";
-import { translucent } from "./palette.js";
+import { armProperty, translucent } from "./palette.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { arms as armFigures, backButton } from "./proposal.js";
 
@@ -250,7 +250,7 @@ function curvePlot(id) {
 }
 
 /** @param {number} i */
-const colourOf = (i) => css(`--pg-arm-${i % 7}`);
+const colourOf = (i) => css(armProperty(i));
 
 /**
  * @param {string} name
@@ -439,7 +439,7 @@ function runTable(found, look) {
     return h(
       "tr",
       {},
-      h("th", { scope: "row", class: "pg-arm-name", style: `--c: var(--pg-arm-${i % 7})` }, arm.name),
+      h("th", { scope: "row", class: "pg-arm-name", style: `--c: var(${armProperty(i)})` }, arm.name),
       ...cells,
       h("td", { class: "pg-right" }, mean + gone),
     );
