@@ -67,7 +67,7 @@ export const backButton = (back) =>
  * What the person expects of the first claim.
  * @param {Described} described
  */
-export function prediction({ claims, unit }) {
+export function prediction({ claims, unit, measured }) {
   const { arm, than } = claims[0];
   let expected = "";
   const expect = (/** @type {string} */ value) => () => (expected = value);
@@ -81,7 +81,7 @@ export function prediction({ claims, unit }) {
     ],
     "",
   );
-  element.append(h("p", { class: "pg-faint" }, `Compared in ${unit}.`));
+  element.append(h("p", { class: "pg-faint" }, `Compared: ${measured}, in ${unit}.`));
   return { element, value: () => (expected ? { prediction: expected } : {}) };
 }
 

@@ -19,7 +19,7 @@ import { arms as armFigures, backButton } from "./proposal.js";
  * @typedef {{kind: string, arm: string, than: string, delta: number, words: string}} Claim
  * @typedef {{
  *   title: string, question: string, said: string, prediction: string | null, arms: Arm[], seeds: number[],
- *   n_runs: number, seconds: number | null, unit: string, measure: string, rates: number[], claims: Claim[],
+ *   n_runs: number, seconds: number | null, unit: string, measure: string, measured: string, rates: number[], claims: Claim[],
  *   rule: string, methods: string, document: object,
  * }} Described what the server says of an experiment
  * @typedef {{
@@ -448,7 +448,7 @@ function runTable(found, look) {
   const caption = h(
     "caption",
     {},
-    `Compared: ${found.unit}. Click a value to look inside its run.${tuning.length ? ` ${tuning.filter(({ state }) => state === "finished" || state === "diverged").length} of ${found.arms.length * found.rates.length} tuning runs have ended.` : ""}`,
+    `Compared: ${found.measured}, in ${found.unit}. Click a value to look inside its run.${tuning.length ? ` ${tuning.filter(({ state }) => state === "finished" || state === "diverged").length} of ${found.arms.length * found.rates.length} tuning runs have ended.` : ""}`,
   );
   return h("table", { class: "pg-table" }, caption, h("thead", {}, top), h("tbody", {}, ...rows));
 }

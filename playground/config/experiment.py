@@ -54,18 +54,23 @@ class Budget(Part):
 class Measure(Part):
     """What is compared. `val_loss` is the loss over the whole held-out split at the end, in nats per token; `eval_loss` the least that
     the held-out sample had; `accuracy` the share of right tokens in the answers of a task at the end; `diverged` the share of runs that
-    did; `steps_to` the steps until the held-out sample was at most `reaches` nats per token."""
+    did; `steps_to` the steps until the held-out sample was at most `reaches` nats per token. Any other is a quantity that is probed
+    inside the model (see `playground/inside/quantities.py`): at the last probe up to `step` (the end, where it is left out), and of the
+    places along the model the one that `place` says; `growth` is the last over the first."""
 
-    quantity: Literal["val_loss", "eval_loss", "accuracy", "diverged", "steps_to"] = "val_loss"
+    quantity: str = Field(default="val_loss", max_length=60)
     reaches: float | None = None
+    place: Literal["first", "last", "largest", "smallest", "mean", "growth"] = "last"
+    step: int | None = Field(default=None, ge=0)
 
 
 class Claim(Part):
-    """That the measure of `arm` is lower or higher than that of `than`, or the same; differences up to `delta` don't matter."""
+    """That the measure of `arm` is lower or higher than that of `than`, another arm or a number in the measure's unit, or the same;
+    differences up to `delta` don't matter."""
 
     kind: Literal["lower", "higher", "same"]
     arm: str
-    than: str
+    than: str | float
     delta: float = Field(ge=0)
 
 
@@ -236,7 +241,8 @@ def _wrong(experiment: Experiment) -> Iterator[Problem]:
                 )
     for i, claim in enumerate(experiment.claims):
         for end in ("arm", "than"):
-            if (name := getattr(claim, end)) not in names:
+            name = getattr(claim, end)
+            if isinstance(name, str) and name not in names:
                 yield Problem(f"claims.{i}.{end}", f"{name!r} is no arm; use one of {', '.join(map(repr, names))}")
         if claim.arm == claim.than:
             yield Problem(f"claims.{i}", "an arm is compared with another one, not with itself")

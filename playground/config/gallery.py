@@ -29,11 +29,11 @@ def _arms(**changes: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"name": name.replace("_", " "), "changes": changed} for name, changed in changes.items()]
 
 
-def _lower(arm: str, than: str, delta: float) -> dict[str, Any]:
+def _lower(arm: str, than: str | float, delta: float) -> dict[str, Any]:
     return {"kind": "lower", "arm": arm, "than": than, "delta": delta}
 
 
-def _same(arm: str, than: str, delta: float) -> dict[str, Any]:
+def _same(arm: str, than: str | float, delta: float) -> dict[str, Any]:
     return {"kind": "same", "arm": arm, "than": than, "delta": delta}
 
 
@@ -46,6 +46,12 @@ WARM_UP = {
     for placement in ("post", "pre")
     for words, steps in (("without warm-up", 0), ("with warm-up", 60))
 }
+DEPTHS = {
+    f"{n} layers, {words}": {"model.n_layer": n, "model.residual": residual}
+    for n in (2, 4, 8, 12)
+    for words, residual in (("with", True), ("without", False))
+}
+AT_ONCE = {"unit": "steps", "amount": 5}  # for what is measured before the first step
 DEEP = SMALL | {"model.n_layer": 6, "model.n_embd": 48, "model.block_size": 48}
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "warm-up": {
@@ -64,6 +70,68 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "said": "Residual connections carry values and gradients past every sublayer; without them a deep stack hardly learns.",
         "changes": DEEP, "arms": _arms(with_residuals={}, without_residuals={"model.residual": False}), "budget": STEPS,
         "claims": [_lower("with residuals", "without residuals", 0.1)],
+    },
+    "norm-range": {
+        "title": "Norms and the size of the stream",
+        "question": "Do norms keep the values of the residual stream in range?",
+        "said": "Normalising the input of every sublayer keeps values in range through a deep stack. Measured is how many times larger the "
+        "stream is after the last layer than at the embedding, in doublings.",
+        "changes": DEEP, "arms": _arms(pre={}, post={"model.norm_placement": "post"}, no_norms={"model.norm_placement": "none"}),
+        "budget": STEPS, "measure": {"quantity": "stream_rms", "place": "growth"},
+        "claims": [_lower("pre", "no norms", 1.0), _lower("post", "no norms", 1.0)],
+    },
+    "token-kept": {
+        "title": "Residuals and the token",
+        "question": "Do residual connections preserve which token stands at a position?",
+        "said": "Each layer adds to the stream, so that what the embedding wrote stays readable to the end. Measured is how many tokens a "
+        "linear probe reads in the last layer.",
+        "changes": DEEP, "arms": _arms(with_residuals={}, without_residuals={"model.residual": False}), "budget": STEPS,
+        "measure": {"quantity": "reads_token"}, "claims": [_higher("with residuals", "without residuals", 0.1)],
+    },
+    "gradient": {
+        "title": "Residuals and the gradient",
+        "question": "Does the gradient vanish on its way through a deep stack without residual connections?",
+        "said": "Without residual connections the gradient is multiplied by each layer and vanishes, the more the deeper the stack. "
+        "Measured before the first step: how many times larger it is at the last layer than at the embedding, each relative to the stream.",
+        "changes": DEEP, "arms": _arms(**DEPTHS), "budget": AT_ONCE,
+        "measure": {"quantity": "grad_relative", "place": "growth", "step": 0},
+        "claims": [_higher(f"{n} layers, without", f"{n} layers, with", 1.0) for n in (2, 4, 8, 12)],
+    },
+    "signal": {
+        "title": "Residuals and the values",
+        "question": "Do the values vanish or explode on their way through a deep stack without residual connections?",
+        "said": "Without residual connections the values themselves are said to vanish or to explode. Claimed here is the opposite, which "
+        "can be refuted: that at no depth they change by more than a factor of 8, 3 doublings, before training begins.",
+        "changes": DEEP, "arms": _arms(**DEPTHS), "budget": AT_ONCE,
+        "measure": {"quantity": "stream_rms", "place": "growth", "step": 0},
+        "claims": [_same(f"{n} layers, without", 0.0, 3.0) for n in (2, 4, 8, 12)],
+    },
+    "two-ways": {
+        "title": "The two ways of the gradient",
+        "question": "Does the gradient pass the skip rather than the sublayer?",
+        "said": "With y = x + f(x) the gradient at x is that at y times (1 + f'): the 1 carries it past every sublayer. Measured by two "
+        "derivatives of their own: the sublayer's part over the skip's, in doublings; below 0 the skip carries more.",
+        "changes": DEEP, "arms": _arms(pre={}, post={"model.norm_placement": "post"}), "budget": STEPS,
+        "measure": {"quantity": "grad_branch", "place": "mean"}, "claims": [_lower("pre", 0.0, 0.0), _lower("pre", "post", 0.5)],
+    },
+    "near-zero": {
+        "title": "Sublayers at the start",
+        "question": "Does each sublayer add next to nothing before training begins?",
+        "said": "f begins near zero, so that a fresh stack passes its input on unchanged. Measured at step 0: what a sublayer adds, "
+        "relative to the stream, where it adds most; -2 doublings are a quarter of it.",
+        "changes": DEEP, "arms": _arms(GPT_2_init={}, normal_init={"model.init": "normal"}, larger_init={"model.init_std": 0.08}),
+        "budget": AT_ONCE, "measure": {"quantity": "sublayer_share", "place": "largest", "step": 0},
+        "claims": [_lower("GPT 2 init", -2.0, 0.0), _lower("normal init", -2.0, 0.0), _lower("larger init", -2.0, 0.0)],
+    },
+    "mixing": {
+        "title": "What moves information",
+        "question": "Is it attention that brings the token before to a position, and not the MLP?",
+        "said": "Attention moves information between positions, the MLP works on each by itself. Measured is at how many positions a "
+        "linear probe reads the token before, in the last layer.",
+        "changes": SMALL,
+        "arms": _arms(both={}, attention_only={"model.sublayers": "attention"}, MLP_only={"model.sublayers": "mlp"}), "budget": STEPS,
+        "measure": {"quantity": "reads_previous"},
+        "claims": [_higher("both", "MLP only", 0.1), _higher("attention only", "MLP only", 0.1)],
     },
     "depth": {
         "title": "Depth at equal parameters",

@@ -19,21 +19,16 @@ from playground.config.experiment import Claim, Experiment, Plan, Planned
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.data import dataset
+from playground.inside.history import is_number
 from playground.runs import creation, store, verdict
 from playground.runs.access import Visitor
 from playground.runs.creation import create_run
+from playground.runs.measuring import check, measured, unit_of, words_of
 from playground.runs.store import Member, Run, Store
 from playground.runs.verdict import Difference
 
 IS_ID = re.compile("[a-z2-7]{10}")
 ENDED = (store.FINISHED, store.DIVERGED)
-UNITS = {
-    "val_loss": "nats per token",
-    "eval_loss": "nats per token",
-    "accuracy": "of the tokens",
-    "diverged": "of the runs",
-    "steps_to": "steps",
-}
 RULE = (
     "That an arm is lower (higher) is supported where the whole 95% interval of the difference lies beyond δ on that side, and refuted "
     "where it lies beyond δ on the other; that two are the same is supported where it lies within δ on both sides, and refuted where it "
@@ -77,6 +72,7 @@ def planned(experiment: Experiment, settings: Settings) -> Plan:
         creation.fetch(config, settings)
         return dataset.about(config.data, settings.root).vocab_size
 
+    check(experiment.measure)
     plan = documents.plan(experiment, vocab_size)
     completed(plan, settings)
     return plan
@@ -201,7 +197,9 @@ def result(db: Store, experiment_id: str, plan: Plan) -> Result:
     diverged: dict[str, list[int]] = {arm: [] for arm in plan.configs}
     for (arm, seed, role, _), run in ended.items():
         if role == "compared" and arm in values:
-            values[arm][seed] = measured(db, run, experiment)
+            value = measured(db, run, experiment.measure)
+            if value is not None:
+                values[arm][seed] = value
             if run.state == store.DIVERGED:
                 diverged[arm].append(seed)
     ordered = {arm: dict(sorted(by_seed.items())) for arm, by_seed in values.items()}
@@ -209,32 +207,12 @@ def result(db: Store, experiment_id: str, plan: Plan) -> Result:
     return Result(experiment, ordered, diverged, rates, _judge(experiment, ordered), len(ended), plan.n_runs)
 
 
-def measured(db: Store, run: Run, experiment: Experiment) -> float:
-    """The experiment's measure of a run that has ended. A run that diverged knows nothing: it counts as chance."""
-    gone = run.state == store.DIVERGED
-    chance = math.log(run.config.model.vocab_size)
-    match experiment.measure.quantity:
-        case "diverged":
-            return float(gone)
-        case "accuracy":
-            told = [row.body["token"] for row in db.events(run.id, kinds=["accuracy"]) if row.body["whole"]]
-            return told[-1] if told and not gone else 1 / run.config.model.vocab_size
-        case "steps_to":
-            reached = (
-                row.step for row in db.events(run.id, kinds=["validation"]) if row.body["loss"] <= (experiment.measure.reaches or 0.0)
-            )
-            return float(next(reached, run.step))
-        case "eval_loss":
-            value = run.best_eval_loss
-        case _:
-            value = run.val_loss
-    return chance if gone or value is None or not math.isfinite(value) else value
-
-
 def _judge(experiment: Experiment, values: dict[str, dict[int, float]]) -> list[Judged]:
-    pairs = [(claim.arm, claim.than) for claim in experiment.claims]
-    found = {(each.arm, each.than): each for each in verdict.differences(values, pairs)}
-    return [_judged(claim, found.get((claim.arm, claim.than)), len(pairs)) for claim in experiment.claims]
+    """Each claim by its paired difference; a number is an arm that measures the same with every seed."""
+    pairs = [(claim.arm, str(claim.than)) for claim in experiment.claims]
+    numbers = {str(claim.than): dict.fromkeys(values[claim.arm], claim.than) for claim in experiment.claims if is_number(claim.than)}
+    found = {(each.arm, each.than): each for each in verdict.differences(values | numbers, pairs)}
+    return [_judged(claim, found.get(pair), len(pairs)) for claim, pair in zip(experiment.claims, pairs, strict=True)]
 
 
 def _judged(claim: Claim, found: Difference | None, n_pairs: int) -> Judged:
@@ -262,18 +240,23 @@ def sentences(found: Result) -> list[str]:
 
 
 def _claimed(judged: Judged, experiment: Experiment) -> str:
-    claim, found, unit = judged.claim, judged.difference, UNITS[experiment.measure.quantity]
+    claim, found, unit = judged.claim, judged.difference, unit_of(experiment.measure)
     if found is None:
         return f"{claimed(claim, unit)}: undecided, because no seed has ended in both arms."
     side = "lower" if found.mean < 0 else "higher"
-    amount = f"“{claim.arm}” ends {_amount(found.mean)} {unit} {side} than “{claim.than}”"
+    amount = f"“{claim.arm}” ends {_amount(found.mean)} {unit} {side} than {_other(claim)}"
     return f"{amount} ({_interval(found)}). Claim: {claimed(claim, unit)}: {judged.verdict}{_why_undecided(judged)}."
 
 
 def claimed(claim: Claim, unit: str) -> str:
     """A claim in words, with the difference that matters."""
-    both = {"lower": f"“{claim.arm}” is lower than “{claim.than}”", "higher": f"“{claim.arm}” is higher than “{claim.than}”"}
-    return both.get(claim.kind, f"“{claim.arm}” and “{claim.than}” are the same") + _mattering(claim, unit)
+    if claim.kind == "same":
+        return f"“{claim.arm}” and {_other(claim)} are the same{_mattering(claim, unit)}"
+    return f"“{claim.arm}” is {claim.kind} than {_other(claim)}{_mattering(claim, unit)}"
+
+
+def _other(claim: Claim) -> str:
+    return f"“{claim.than}”" if isinstance(claim.than, str) else f"{claim.than:g}"
 
 
 def _interval(found: Difference) -> str:
@@ -335,7 +318,7 @@ def table(found: Result) -> str:
         cells = [f"{by_seed[seed]:12.4f}" if seed in by_seed else f"{'–':>12}" for seed in seeds]
         mean = f"{sum(by_seed.values()) / len(by_seed):12.4f}" if by_seed else f"{'–':>12}"
         lines.append(f"{arm:{wide}}{''.join(cells)}{mean}")
-    lines += [f"({UNITS[found.experiment.measure.quantity]})", "", *sentences(found), f"In all: {overall(found)}."]
+    lines += [f"({unit_of(found.experiment.measure)})", "", *sentences(found), f"In all: {overall(found)}."]
     return "\n".join(lines)
 
 
@@ -356,7 +339,8 @@ def methods(plan: Plan) -> str:
         said.append(f"Each arm used the learning rate, out of {rates}, with the lowest held-out loss of one further seed.")
     else:
         said.append("Learning rates were not tuned for each arm.")
-    said.append(f"Compared was {experiment.measure.quantity}; runs that diverged count as chance.")
+    diverging = "; runs that diverged count as chance" if experiment.measure.quantity in ("val_loss", "eval_loss", "accuracy") else ""
+    said.append(f"Compared was {words_of(experiment.measure)}{diverging}.")
     several = f", simultaneous over {n_claims} comparisons (Bonferroni), p values by Holm's correction" if n_claims > 1 else ""
     said.append(f"Differences are paired by seed, with 95% intervals by Student's t (exact ones of shares){several}.")
     claims = "; ".join(
@@ -382,7 +366,7 @@ def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
         "verdict": overall(found),
         "difference": None if first is None else first.mean,
         "interval": None if first is None or first.low is None else [first.low, first.high],
-        "unit": UNITS[found.experiment.measure.quantity],
+        "unit": unit_of(found.experiment.measure),
         "arms": [
             {"arm": arm, "values": {str(seed): value for seed, value in by_seed.items()}, "diverged": found.diverged[arm],
              "rate": found.rates.get(arm)}

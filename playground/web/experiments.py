@@ -20,6 +20,7 @@ from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import Visitor
 from playground.runs.experiments import Plans
+from playground.runs.measuring import unit_of, words_of
 from playground.runs.points import Points
 from playground.runs.store import Run, Store
 
@@ -107,7 +108,7 @@ def described(experiment: Experiment, settings: Settings) -> dict[str, Any]:
 def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
     """As `described`, of an experiment that is planned already."""
     experiment, configs = plan.experiment, experiments.completed(plan, settings)
-    machine, unit = estimate.load(settings.root), experiments.UNITS[plan.experiment.measure.quantity]
+    machine, unit = estimate.load(settings.root), unit_of(plan.experiment.measure)
     runs = experiment.seeds + len(experiment.tuning)
     seconds = None if machine is None else sum(runs * (START_S + estimate.run_seconds(each, machine)) for each in configs.values())
     arms = [
@@ -124,7 +125,7 @@ def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
     return {
         "title": experiment.title, "question": experiment.question, "said": experiment.said, "prediction": experiment.prediction,
         "arms": arms, "seeds": list(experiment.compared_seeds), "n_runs": plan.n_runs, "seconds": seconds, "unit": unit,
-        "measure": experiment.measure.quantity, "rates": list(experiment.tuning),
+        "measure": experiment.measure.quantity, "measured": words_of(experiment.measure), "rates": list(experiment.tuning),
         "claims": [claim.model_dump() | {"words": experiments.claimed(claim, unit)} for claim in experiment.claims],
         "rule": experiments.RULE, "methods": experiments.methods(plan),
         "document": experiment.model_dump(mode="json", exclude_defaults=True),

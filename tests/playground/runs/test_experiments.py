@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 
+from models.graph import stream_nodes
 from models.knobs import ConfigError
 from playground.config import experiment as documents
 from playground.config.settings import Settings
 from playground.runs import experiments, store, verdict
 from playground.runs.access import HOST
 from playground.runs.store import Member, Store
-from playground.training.events import Accuracy, Validation
+from playground.training.events import Accuracy, Probed, Validation
 from playground.workers import worker
 from tests.conftest import TINY
 
@@ -156,7 +157,46 @@ def test_what_is_measured(house):
         db = house[1]
         run = db.run(next(iter(db.members(experiment_id))))
         db.append(run.id, [], {"best_eval_loss": 2.5})
-        assert experiments.measured(db, db.run(run.id), plan.experiment) == value, quantity
+        assert experiments.measured(db, db.run(run.id), plan.experiment.measure) == value, quantity
+
+
+@pytest.mark.parametrize(("measure", "value"), [
+    ({"quantity": "stream_rms", "place": "growth"}, 3.0), ({"quantity": "stream_rms", "place": "last"}, 4.0),
+    ({"quantity": "stream_rms", "place": "first", "step": 3}, 0.0), ({"quantity": "reads_token", "place": "mean"}, 0.5),
+    ({"quantity": "attn_previous", "place": "largest"}, 0.9), ({"quantity": "attn_previous", "place": "smallest"}, 0.1),
+    ({"quantity": "dead_units"}, None),
+])  # fmt: skip
+def test_a_quantity_that_was_probed_is_taken_at_its_place_and_step(house, measure, value):
+    """Ratios as doublings; the newest probe that has it, up to the step."""
+    first, ends = stream_nodes(begun(house)[1].configs["pre"].model)
+    early = {"stream_rms": {first: [1.0], ends[-1]: [32.0]}}
+    late = {
+        "stream_rms": {ends[-1]: [6.0, 16.0], ends[0]: [4.0, 8.0], first: [2.0]}, "reads_token": {first: [1.0], ends[-1]: [0.25, 0.25]},
+        "attn_previous": {"attn": [[0.1, 0.5], [0.9, None]]}, "dead_units": {"mlp": [None, None]},
+    }  # fmt: skip
+    probes = [Probed(step, "hash", 4, 0, 1.0, values) for step, values in ((0, early), (6, late), (8, {}))]
+    experiment_id, plan = begun(house, measure=measure)
+    recorded(house, experiment_id, plan, {"pre": [2.0]}, probes)
+    run = house[1].run(next(iter(house[1].members(experiment_id))))
+    found = experiments.measured(house[1], run, plan.experiment.measure)
+    assert found is None if value is None else found == pytest.approx(value)
+    unit = experiments.unit_of(plan.experiment.measure)
+    assert unit.startswith("doublings") == (measure["quantity"] == "stream_rms")
+
+
+def test_an_arm_is_compared_with_a_number(house):
+    experiment_id, plan = begun(house, claims=[{"kind": "lower", "arm": "pre", "than": 2.5, "delta": 0.0}])
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 1.9], "post": [9.0, 9.0, 9.0]})
+    found = experiments.result(house[1], experiment_id, plan)
+    assert found.judged[0].verdict == verdict.SUPPORTED
+    assert found.judged[0].difference.pairs == pytest.approx((-0.5, -0.4, -0.6))
+    assert "“pre” ends 0.500 nats per token lower than 2.5" in experiments.sentences(found)[0]
+
+
+def test_what_is_not_measured_is_refused_with_what_is(house):
+    with pytest.raises(ConfigError, match="stream_rms") as caught:
+        begun(house, measure={"quantity": "beauty"})
+    assert caught.value.problems[0].path == "measure.quantity"
 
 
 def test_every_arm_that_cannot_be_is_refused_before_anything_starts(house):
