@@ -21,9 +21,10 @@ from playground.config.presets import PRESETS, with_source
 from playground.config.run import RunConfig
 
 MOST_ARMS, MOST_RUNS, MOST_SEEDS = 16, 64, 20
-SEED = "train.seed"
+SEED, DATA_SEED = "train.seed", "train.data_seed"
 OF_THE_EXPERIMENT = {
     SEED: "the seeds of an experiment are its own: set seeds and first_seed",
+    DATA_SEED: "the seeds of an experiment are its own: set seeds_of",
     "train.max_steps": "every arm has the same budget: set budget",
     "train.max_seconds": "every arm has the same budget: set budget",
 }
@@ -76,7 +77,8 @@ class Claim(Part):
 
 class Experiment(Part):
     """The whole document. Either `arms`, or `factors` whose full grid makes them; `match` makes all arms as large as the first (or as
-    dear per token); `tuning` are learning rates of which each arm gets its best, by the loss of a seed that is not compared."""
+    dear per token); `seeds_of` says what the seeds change: the first weights and the order of the data, or one of the two; `tuning` are
+    learning rates of which each arm gets its best, by the loss of a seed that is not compared."""
 
     title: str = Field(min_length=1, max_length=80)
     question: str = Field(min_length=1, max_length=300)
@@ -86,6 +88,7 @@ class Experiment(Part):
     factors: dict[str, list[Any]] = {}
     arms: tuple[Arm, ...] = ()
     seeds: int = Field(3, ge=1, le=MOST_SEEDS)
+    seeds_of: Literal["both", "initialisation", "order"] = "both"
     first_seed: int = Field(1, ge=0, le=2**31 - 1 - MOST_SEEDS)
     budget: Budget | None = None
     match: Literal["off", "parameters", "flops"] = "off"
@@ -93,6 +96,15 @@ class Experiment(Part):
     measure: Measure = Measure()
     claims: tuple[Claim, ...] = Field(min_length=1)
     prediction: Literal["lower", "higher", "same"] | None = None
+
+    def with_seed(self, seed: int) -> dict[str, int]:
+        """The settings of a run with this seed."""
+        of = {
+            "both": {SEED: seed},
+            "initialisation": {SEED: seed, DATA_SEED: self.first_seed},
+            "order": {SEED: self.first_seed, DATA_SEED: seed},
+        }
+        return of[self.seeds_of]
 
     @property
     def compared_seeds(self) -> range:
@@ -130,13 +142,15 @@ class Plan:
         """The runs from which each arm's learning rate is chosen."""
         at = self.experiment.tuning_seed
         rates = [(arm, config, rate) for rate in self.experiment.tuning for arm, config in self.configs.items()]
-        return [Planned(arm, at, "tuning", _changed(config, {SEED: at, "optim.lr": rate})) for arm, config, rate in rates]
+        return [
+            Planned(arm, at, "tuning", _changed(config, self.experiment.with_seed(at) | {"optim.lr": rate})) for arm, config, rate in rates
+        ]
 
     def compared(self, rates: dict[str, float] | None = None) -> list[Planned]:
         """The runs that are compared, seed by seed with the arms taking turns; `rates`: the learning rate that was chosen for each arm."""
         chosen = {arm: {} if not rates else {"optim.lr": rates[arm]} for arm in self.configs}
         return [
-            Planned(arm, seed, "compared", _changed(config, {SEED: seed} | chosen[arm]))
+            Planned(arm, seed, "compared", _changed(config, self.experiment.with_seed(seed) | chosen[arm]))
             for seed in self.experiment.compared_seeds
             for arm, config in self.configs.items()
         ]

@@ -52,6 +52,11 @@ class TrainConfig(Knobs, frozen=True):
         1337, ge=0, le=2**31 - 1, group=TRAINING, label="seed",
         help="Seed of all random numbers. The same seed and configuration give the same run on the same machine.",
     )  # fmt: skip
+    data_seed: int | None = knob(
+        None, ge=0, le=2**31 - 1, group=TRAINING, label="seed of the order", none_means="the seed",
+        help="Seed of the order in which passages or examples come. With one of its own, runs can differ in their first weights alone, or "
+        "in this order alone.",
+    )  # fmt: skip
     device: Literal["auto", "cpu", "cuda", "mps"] = knob(
         "auto", group=TRAINING, label="device", help="Where to compute. auto: a GPU if there is one, else the CPU.",
     )  # fmt: skip
@@ -74,6 +79,11 @@ class TrainConfig(Knobs, frozen=True):
         5, ge=1, le=10_000, group=RECORDING, label="record every", unit="steps",
         help="Each point of the loss curve is the mean over this many steps.",
     )  # fmt: skip
+
+    @property
+    def order_seed(self) -> int:
+        """Of the order of the data."""
+        return self.seed if self.data_seed is None else self.data_seed
 
 
 class ProbeConfig(Knobs, frozen=True):

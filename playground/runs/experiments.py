@@ -326,7 +326,12 @@ def methods(plan: Plan) -> str:
     """How the experiment was made, as a paragraph that could stand in a paper."""
     experiment, n_claims = plan.experiment, len(plan.experiment.claims)
     steps = ", ".join(f"{arm}: {config.train.max_steps:,} steps" for arm, config in plan.configs.items() if config.train.max_steps)
-    said = [f"{len(plan.configs)} arms ({steps or ', '.join(plan.configs)}) were trained with the same {experiment.seeds} seeds."]
+    of = {
+        "both": "",
+        "initialisation": " of the first weights, in one order of the data",
+        "order": " of the data's order, from the same weights",
+    }[experiment.seeds_of]
+    said = [f"{len(plan.configs)} arms ({steps or ', '.join(plan.configs)}) were trained with the same {experiment.seeds} seeds{of}."]
     if experiment.budget is not None:
         unit = {"flops": "FLOP of training", "seconds": "seconds of training"}.get(experiment.budget.unit, experiment.budget.unit)
         said.append(f"Each run had a budget of {experiment.budget.amount:,g} {unit}.")

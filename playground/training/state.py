@@ -83,7 +83,7 @@ class TrainState:
         accelerate(self.model, dtype)
         self.optimizer = build_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim, config.train.max_steps, config.train.max_seconds)
-        self.batches = data.batches(config.train.batch_size, config.width, config.train.seed, device)
+        self.batches = data.batches(config.train.batch_size, config.width, config.train.order_seed, device)
         self.n_bytes = torch.from_numpy(data.tokenizer.n_bytes).to(device)  # (V,)
         self.precision = autocast(device, dtype)
         self.steps_done = 0

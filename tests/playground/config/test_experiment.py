@@ -104,3 +104,11 @@ def test_tuning_has_a_seed_of_its_own_and_its_rates_are_used():
     assert [(run.seed, run.role, run.config.optim.lr) for run in found.tuning()] == [(3, "tuning", lr) for lr in (1e-3, 1e-3, 1e-2, 1e-2)]
     tuned = found.compared({"pre": 1e-2, "post": 1e-3})
     assert [run.config.optim.lr for run in tuned] == [1e-2, 1e-3] * 2 and found.n_runs == 8 == len(tuned) + len(found.tuning())
+
+
+@pytest.mark.parametrize(("of", "seeds"), [
+    ("both", [(1, None), (2, None), (3, None)]), ("initialisation", [(1, 1), (2, 1), (3, 1)]), ("order", [(1, 1), (1, 2), (1, 3)]),
+])  # fmt: skip
+def test_seeds_change_the_weights_the_order_or_both(of, seeds):
+    runs = planned(document(seeds=3, seeds_of=of)).compared()
+    assert [(run.config.train.seed, run.config.train.data_seed) for run in runs if run.arm == "pre"] == seeds

@@ -38,8 +38,8 @@ def all_changed() -> RunConfig:
             "beta1": 0.8, "beta2": 0.9,
         },
         "train": {
-            "max_steps": None, "max_seconds": 2.5, "batch_size": 3, "accumulation": 2, "seed": 0, "device": "cpu", "dtype": "bfloat16",
-            "eval_interval": 7, "checkpoint_interval": 8, "log_interval": 9,
+            "max_steps": None, "max_seconds": 2.5, "batch_size": 3, "accumulation": 2, "seed": 0, "data_seed": 5, "device": "cpu",
+            "dtype": "bfloat16", "eval_interval": 7, "checkpoint_interval": 8, "log_interval": 9,
         },
         "probe": {"text": "Ünï\n\t\"'", "interval": 4, "sample_tokens": 0},
     }  # fmt: skip

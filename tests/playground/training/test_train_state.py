@@ -153,3 +153,12 @@ def test_a_schedule_free_run_validates_and_saves_the_averaged_weights(new_state,
     assert saved.keys() == averaged.keys()
     assert all(torch.equal(saved[name], averaged[name]) for name in saved)
     assert not any(torch.equal(saved[name], trained[name]) for name in saved)
+
+
+def test_weights_and_order_have_seeds_of_their_own(new_state):
+    one, other = new_state({"train.seed": 1}), new_state({"train.seed": 2, "train.data_seed": 1})
+    again = new_state({"train.seed": 1, "train.data_seed": 3})
+    batches = [state.batches.next()[0] for state in (one, other, again)]
+    assert torch.equal(batches[0], batches[1]) and not torch.equal(batches[0], batches[2])
+    weights = [next(iter(state.model.parameters())) for state in (one, other, again)]
+    assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
