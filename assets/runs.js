@@ -13,6 +13,7 @@ import { stateText } from "./status.js";
 
 const REFRESH_MS = 1500;
 const MOST_DRAWN = 12; // by the server
+const MOST_GROUPED = 32;
 const ROOM_MS = 10_000;
 
 /** @typedef {Status & {mine: boolean, created_at: number, differs: string[], no_family: string}} Listed */
@@ -365,14 +366,16 @@ function overlay() {
     ],
     { id: "overlay-y", "aria-label": "what is compared" },
   );
+  const group = select([["", "nothing"]], { id: "overlay-group", "aria-label": "setting to group by" });
   const plot = plotPlace("pg-plot-big");
   const element = h("div", { class: "pg-overlay", hidden: true });
   element.append(
     head(
       "The ticked runs",
-      "Loss thin: training, smoothed; thick: held out. Bits per byte compare models whose tokenizers differ; accuracy is that of tasks.",
+      "Loss thin: training, smoothed; thick: held out. Grouped: the mean over the runs of each value, from least to largest. Bits per byte compare models whose tokenizers differ; accuracy is that of tasks.",
       h("label", {}, "show ", measure),
       h("label", {}, "over ", axis),
+      h("label", {}, "group by ", group),
       exportButtons(
         () => `runs-${measure.value}`,
         element,
@@ -391,24 +394,40 @@ function overlay() {
   async function draw(runs) {
     shown = runs;
     element.hidden = runs.length === 0;
-    const key = runs.length ? JSON.stringify([axis.value, measure.value, ...runs.map(changing)]) : "";
+    const key = runs.length ? JSON.stringify([axis.value, measure.value, group.value, ...runs.map(changing)]) : "";
     if (key === drawn) return;
     drawn = key;
     if (!key) return;
     const ids = runs.map(({ id }) => encodeURIComponent(id)).join(",");
-    const path = `live/overlay?x=${axis.value}&y=${measure.value}&runs=${ids}`;
+    const path = `live/overlay?x=${axis.value}&y=${measure.value}&group=${group.value}&runs=${ids}`;
     try {
       const [figure, Plotly] = await Promise.all([get(path), plotly()]);
       if (drawn !== key) return; // something else was ticked meanwhile, and its answer is on its way or here
       await Plotly.react(plot, figure.data, look(figure.layout), PLOT_CONFIG);
-      const left = runs.length - MOST_DRAWN;
-      const words = left > 0 ? [`Only the first ${MOST_DRAWN} ticked runs are drawn; ${left} more are not.`] : [];
+      offerGroups(figure.differing);
+      const most = group.value ? MOST_GROUPED : MOST_DRAWN;
+      const left = runs.length - most;
+      const words = left > 0 ? [`Only the first ${most} ticked runs are drawn; ${left} more are not.`] : [];
       verdicts.replaceChildren(
         ...[...words, ...figure.compared].map((/** @type {string} */ each) => h("li", {}, each)),
       );
     } catch {
       if (drawn === key) drawn = ""; // tried again
     }
+  }
+  /**
+   * The settings in which the ticked runs differ; the one that is chosen stays, where it still is one of them.
+   * @param {[path: string, label: string][]} differing
+   */
+  function offerGroups(differing) {
+    const now = JSON.stringify(differing);
+    if (group.dataset.offered === now) return;
+    const chosen = group.value;
+    group.dataset.offered = now;
+    const options = [["", "nothing"], ...differing].map(([value, label]) => h("option", { value }, label));
+    group.replaceChildren(...options);
+    group.value = differing.some(([path]) => path === chosen) ? chosen : "";
+    if (group.value !== chosen) again();
   }
   /** @param {any} figure */
   function look({ legend, margin, xaxis, yaxis, shapes }) {
@@ -429,6 +448,7 @@ function overlay() {
   }
   axis.addEventListener("change", again);
   measure.addEventListener("change", again);
+  group.addEventListener("change", again);
   onTheme(again);
   return { element, draw };
 }

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.knobs import flat
+from playground.config.run import RunConfig
 from playground.data.sample import paired_difference
 from playground.runs.store import Row, Run
 
+SPECS = RunConfig.specs()
 ERRORS = 2.0  # standard errors from which on two runs are told apart
 
 
@@ -32,6 +35,19 @@ def distinct(runs: Sequence[Run]) -> dict[str, str]:
     """A name for each run by its id; where several have one name, it says which is which."""
     names = [run.name for run in runs]
     return {run.id: run.name if names.count(run.name) == 1 else f"{run.name} ({run.id[:4]})" for run in runs}
+
+
+def differing(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """(path, label) of each setting in which these runs differ; those whose config can't be read are left out."""
+    values = [flat(config) for run in runs if (config := run.readable_config) is not None]
+    return [(spec.path, spec.knob.label) for spec in SPECS if len({repr(each[spec.path]) for each in values}) > 1]
+
+
+def grouped(runs: Sequence[Run], path: str) -> dict[str, str]:
+    """By run id, its value of a setting in words."""
+    (spec,) = (spec for spec in SPECS if spec.path == path)
+    known = {run.id: flat(config)[path] for run in runs if (config := run.readable_config) is not None}
+    return {run_id: f"{spec.knob.label}: {spec.said(value)}" for run_id, value in known.items()}
 
 
 def _against(one: Judged, other: Judged, names: Mapping[str, str]) -> str | None:

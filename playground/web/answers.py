@@ -68,8 +68,9 @@ def _thinned(rows: Sequence[Row], n_all: int) -> list[Row]:
     return [row for row in rows if row.kind != "progress" or row.id in kept]
 
 
-def overlay(db: Store, points: Points, run_ids: Sequence[str], x: str, y: str) -> bytes:
-    """A figure of several runs' curves over one axis, for plotly in the browser, and what each is worth against the first."""
+def overlay(db: Store, points: Points, run_ids: Sequence[str], x: str, y: str, group: str = "") -> bytes:
+    """A figure of several runs' curves over one axis, for plotly in the browser, what each is worth against the first, and the settings
+    in which they differ. `group`: such a setting; then one mean with its band for each of its values."""
     runs = {run_id: db.run(run_id) for run_id in run_ids}
     names = comparison.distinct(list(runs.values()))
     costs = {run_id: training_flops(run.readable_config) for run_id, run in runs.items() if run.readable_config is not None}
@@ -79,8 +80,12 @@ def overlay(db: Store, points: Points, run_ids: Sequence[str], x: str, y: str) -
     rows = {run_id: points.of(run) for run_id, run in runs.items()}
     frame = frames.tidy({run_id: _in_order(some) for run_id, some in rows.items()})
     judged = [_judged(run, facts[run_id], rows[run_id]["validation"]) for run_id, run in runs.items()]
-    figure = orjson.loads(plots.overlay(frame, names, costs, x, y, floor).to_json() or "{}")
-    return orjson.dumps(figure | {"compared": comparison.compared(judged) if judged else []})
+    differing = comparison.differing(list(runs.values()))
+    groups = comparison.grouped(list(runs.values()), group) if group in dict(differing) else {}
+    drawn = plots.grouped(frame, groups, costs, x, y, floor) if groups else plots.overlay(frame, names, costs, x, y, floor)
+    figure = orjson.loads(drawn.to_json() or "{}")
+    said = comparison.compared(judged) if judged and not groups else []
+    return orjson.dumps(figure | {"compared": said, "differing": differing})
 
 
 def _judged(run: Run, facts: Row | None, validations: Sequence[Row]) -> comparison.Judged:

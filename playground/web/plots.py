@@ -57,14 +57,57 @@ def overlay(
             mode="lines+markers", line={"color": colour, "width": 2.5}, marker={"size": 6},
             hovertemplate=shown.hover + "<extra>" + label + "</extra>",
         )  # fmt: skip
+    return _laid_out(figure, x, y, floor)
+
+
+def _laid_out(figure: go.Figure, x: str, y: str, floor: float | None) -> go.Figure:
     if floor is not None and y == "loss":
         figure.add_hline(floor, line={"color": FLOOR, "width": 2, "dash": "dot"})
     figure.update_layout(
-        xaxis_title=X_TITLES[x], yaxis_title=shown.title, hovermode="x",
+        xaxis_title=X_TITLES[x], yaxis_title=Y_AXES[y].title, hovermode="x",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, margin={"l": 56, "r": 12, "t": 8, "b": 44},
         template=None, uirevision="overlay",
     )  # fmt: skip
     return figure
+
+
+def grouped(
+    frame: pd.DataFrame, groups: dict[str, str], flops_per_token: dict[str, int],
+    x: str = "step", y: str = "loss", floor: float | None = None,
+) -> go.Figure:  # fmt: skip
+    """The mean of each group's held-out values, with a band from the least to the largest; `groups` says by run id which it is in. Points
+    are joined by their step; the rest as of `overlay`."""
+    figure, shown = go.Figure(), Y_AXES[y]
+    of_runs = [_held_out(frame, run_id, x, shown.column, flops_per_token.get(run_id, math.nan)) for run_id in groups]
+    points = pd.concat([each.assign(group=label) for each, label in zip(of_runs, groups.values(), strict=True)])
+    for number, label in enumerate(dict.fromkeys(groups.values())):
+        mine = _rows(points, _column(points, "group").eq(label))
+        spread = {"at": ("x", "mean"), "mean": ("y", "mean"), "low": ("y", "min"), "high": ("y", "max"), "n": ("y", "count")}
+        found = pd.DataFrame(mine.groupby("step").agg(**spread))
+        at, mean, low, high, count = (_column(found, each).tolist() for each in spread)
+        colour, name = OKABE_ITO[number % len(OKABE_ITO)], escape(label)
+        quiet = {"mode": "lines", "line": {"width": 0, "color": colour}, "legendgroup": label, "showlegend": False, "hoverinfo": "skip"}
+        figure.add_scatter(x=at, y=low, name=f"{name}, least", **quiet)
+        figure.add_scatter(x=at, y=high, name=f"{name}, largest", fill="tonexty", fillcolor=_pale(colour), **quiet)
+        runs = sum(each == label for each in groups.values())
+        figure.add_scatter(
+            x=at, y=mean, name=f"{name} ({runs} run{'' if runs == 1 else 's'})", legendgroup=label, mode="lines+markers",
+            line={"color": colour, "width": 2.5}, marker={"size": 6}, customdata=count,
+            hovertemplate=shown.hover + ", mean of %{customdata}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    return _laid_out(figure, x, y, floor)
+
+
+def _held_out(frame: pd.DataFrame, run_id: str, x: str, column: str, flops_per_token: float) -> pd.DataFrame:
+    """Of one run: step, and both coordinates of its held-out points."""
+    mine = _rows(frame, _column(frame, "run_id").eq(run_id))
+    rows = _rows(mine, _column(mine, "whole_split").ne(True)).dropna(subset=[column])
+    train = mine.dropna(subset=["train_loss"])
+    return pd.DataFrame({"step": rows["step"].tolist(), "x": _axis(rows, train, x, flops_per_token), "y": rows[column].tolist()})
+
+
+def _pale(colour: str) -> str:
+    return f"rgba({','.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))},0.18)"
 
 
 def smooth(values: pd.Series, span: int = 10) -> pd.Series:

@@ -44,7 +44,7 @@ from playground.workers.audience import Audience
 KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", "x-playground-page"
 OBSERVED_S, LISTED_S = 2.5, 0.5  # how old an answer may be
 COMPRESSED_FROM, COMPRESSION = 2000, 1  # bytes, and the level of gzip
-MAX_OVERLAY = 12
+MAX_OVERLAY, MAX_GROUPED = 12, 32  # runs
 MAX_PARTS = 2000  # characters of what is switched off
 NEWEST = 10**12  # beyond every step
 
@@ -144,8 +144,10 @@ class Routes:
         return _json(orjson.dumps(about | {"bytes": mine, "share_bytes": share, "over_bytes": over, "offered": offered}))
 
     def overlay(self, request: Request) -> Response:
-        """A figure of several runs' losses, for plotly in the browser."""
-        wanted = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:MAX_OVERLAY]
+        """A figure of several runs' losses, for plotly in the browser; with `group`, a setting, of the means over runs of one value."""
+        group = request.query_params.get("group", "")[:60]
+        most = MAX_GROUPED if group else MAX_OVERLAY
+        wanted = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:most]
         x = request.query_params.get("x", "step")
         y = request.query_params.get("y", "loss")
         for name, value, known in (("x", x, plots.X_TITLES), ("y", y, plots.Y_AXES)):
@@ -153,7 +155,8 @@ class Routes:
                 raise HTTPException(400, f"{name} is one of {', '.join(known)}")
         for run_id in wanted:
             self.access.run(run_id, self.visitor(request))
-        return _json(self.cache.get(("overlay", x, y, *wanted), lambda: answers.overlay(self.db, self.points, wanted, x, y)), request)
+        key = "overlay", x, y, group, *wanted
+        return _json(self.cache.get(key, lambda: answers.overlay(self.db, self.points, wanted, x, y, group)), request)
 
     # Experiments.
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load
 from starlette.testclient import TestClient
 
+from models.knobs import parse
 from playground.config import estimate
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, from_environment
@@ -359,6 +360,27 @@ def test_an_overlay_has_two_lines_a_run_and_shows_names_as_text(trained):
     assert list(figure.data[1].y) == spans and len(spans) == 2
     tokens, flops = (plots.overlay(frame, {run_id: "x"}, {run_id: 1000}, x).data[1].x for x in ("tokens", "flops"))
     assert tokens[0] == pytest.approx(6 * 4 * 16) and flops[0] == pytest.approx(6 * 4 * 16 * 1000)
+
+
+def test_ticked_runs_are_grouped_by_a_setting_in_which_they_differ(tmp_path):
+    db, settings = Store(tmp_path), Settings(tmp_path)
+    db.create()
+    losses = {(1, 1): [3.0, 2.0], (1, 2): [3.2, 2.4], (2, 1): [2.9, 1.0]}  # by layers and seed
+    ids = []
+    for (layers, seed), curve in losses.items():
+        config = parse(RunConfig, {"model": TINY | {"n_layer": layers}, "train": {"seed": seed}, "data": {"tokenizer": "char"}})
+        run_id = create_run(db, settings, config, HOST, state=store.RUNNING)
+        db.append(run_id, [Validation(5 * i, loss, 10, whole=False, seconds=i) for i, loss in enumerate(curve, 1)], {})
+        ids.append(run_id)
+    client = TestClient(Routes(settings, db).app())
+    plain = client.get(f"/overlay?runs={','.join(ids)}").json()
+    assert plain["differing"] == [["model.n_layer", "layers"], ["train.seed", "seed"]] and len(plain["data"]) == 2 * 3
+    told = client.get(f"/overlay?group=model.n_layer&runs={','.join(ids)}").json()
+    low, high, mean, *_ = told["data"]
+    assert (mean["name"], mean["x"], mean["customdata"]) == ("layers: 1 (2 runs)", [5, 10], [2, 2])
+    assert mean["y"] == pytest.approx([3.1, 2.2]) and (low["y"], high["y"]) == ([3.0, 2.0], [3.2, 2.4])
+    assert told["data"][5]["name"] == "layers: 2 (1 run)" and told["data"][5]["y"] == [2.9, 1.0]
+    assert len(client.get(f"/overlay?group=model.bias&runs={','.join(ids)}").json()["data"]) == 6, "no setting in which they differ"
 
 
 def test_frames_keep_what_is_not_finite(trained, tmp_path):
