@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models.config import n_params
+from models.config import CompleteModel, n_params
+from models.graph import graph
 from models.knobs import ConfigError, Problem, parse
 from playground.config import limits, run
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
-from playground.data import corpora, dataset
+from playground.data import corpora, dataset, tokenizers
 from playground.data.config import UPLOAD
 from playground.data.errors import CorpusError
 from playground.runs import store
@@ -25,13 +26,13 @@ from playground.runs.store import Member, Run, Store
 def create_run(
     db: Store, settings: Settings, config: RunConfig, visitor: Visitor, *,
     state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
-    threads: int | None = None,
+    threads: int | None = None, parent_step: int | None = None,
 ) -> str:  # fmt: skip
     """Complete and check a config, write its folder, add it to the store. Raises ConfigError and starts nothing."""
     visitor.must_be_known()
     completed = ready(config, settings)
     about: dict[str, Any] = {"state": state, "name": name, "preset": preset, "parent": parent, "private": private, "member": member}
-    return add_run(db, settings.root, completed, visitor, threads=threads, **about)
+    return add_run(db, settings.root, completed, visitor, threads=threads, parent_step=parent_step, **about)
 
 
 def ready(config: RunConfig, settings: Settings) -> CompleteRun:
@@ -44,7 +45,7 @@ def ready(config: RunConfig, settings: Settings) -> CompleteRun:
 def add_run(
     db: Store, root: Path, completed: CompleteRun, visitor: Visitor, *,
     state: str, name: str = "", preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None,
-    threads: int | None = None,
+    threads: int | None = None, parent_step: int | None = None,
 ) -> str:  # fmt: skip
     """Write the folder of a run whose config is complete, and add it to the store; returns its id."""
     run_id = store.new_run_id()
@@ -54,7 +55,7 @@ def add_run(
             db.add_run(
                 run_id, name=clean_name(name) or numbered(completed.summary, db), owner=visitor.id, config=completed.model_dump_json(),
                 n_params=n_params(completed.model), state=state, preset=preset, parent=parent, private=private, member=member,
-                threads=threads,
+                threads=threads, parent_step=parent_step,
             )  # fmt: skip
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -70,6 +71,30 @@ def continuation(root: Path, run: Run, steps: int | None = None) -> RunConfig:
     if steps is not None:
         tree["train"] |= {"max_steps": steps, "max_seconds": None}
     return parse(RunConfig, tree)
+
+
+def check_fork(root: Path, parent: Run, step: int, child: CompleteRun) -> None:
+    """Raises ConfigError where a run cannot start from the weights of another one at this step: they must fit the model, and its tokens
+    must mean the same."""
+    problems, own = [], RunFolder(root, parent.id)
+    if step not in own.checkpoint_steps():
+        problems.append(Problem("parent_step", f"run {parent.id} has no checkpoint of step {step:,}"))
+    if _weights(child.model) != _weights(parent.config.model):
+        problems.append(
+            Problem(
+                "model", f"the weights of {parent.name!r} do not fit this architecture; change only what has no weights, such as dropout"
+            )
+        )
+    elif tokenizers.load_file(own.tokenizer).to_json() != dataset.tokenizer(child.data, root).to_json():
+        problems.append(Problem("data", f"the tokens of {parent.name!r} mean something else with these data; keep its text and tokenizer"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _weights(model: CompleteModel) -> tuple[int, list[tuple[str, int]]]:
+    """In how many different layers a model has weights, where, and how many."""
+    drawn = graph(model)
+    return drawn.n_distinct, [(node.module, node.params) for node in drawn.nodes if node.params]
 
 
 def further(run: Run) -> str:

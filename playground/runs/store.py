@@ -139,6 +139,10 @@ MIGRATIONS = (
     """
     ALTER TABLE experiments ADD COLUMN wanted TEXT NOT NULL DEFAULT 'command';
     """,
+    # The checkpoint of its parent that a run starts from; NULL: the newest.
+    """
+    ALTER TABLE runs ADD COLUMN parent_step INTEGER;
+    """,
 )
 
 
@@ -233,6 +237,7 @@ class Run:
     why: str = ""
     cause: str = ""
     wanted_by: str = ""
+    parent_step: int | None = None
 
     @property
     def config(self) -> CompleteRun:
@@ -478,14 +483,15 @@ class Store:
     def add_run(
         self, run_id: str, *, name: str, owner: str, config: str, n_params: int, state: str,
         preset: str = "", parent: str | None = None, private: bool = False, member: Member | None = None, threads: int | None = None,
+        parent_step: int | None = None,
     ) -> None:  # fmt: skip
         """Insert a run at the end of the queue, as a member of an experiment where it is one; `threads` are chosen at its start where
         they are None."""
         with self._writing() as db:
             db.execute(
-                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, threads, place)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
-                (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private, threads),
+                "INSERT INTO runs (id, name, owner, parent, state, created_at, config, preset, n_params, private, threads, parent_step,"
+                " place) VALUES (?,?,?,?,?,?,?,?,?,?,?,?, (SELECT coalesce(max(place), 0) + 1 FROM runs))",
+                (run_id, name, owner, parent, state, _now(db), config, preset, n_params, private, threads, parent_step),
             )
             if member is not None:
                 row = run_id, member.experiment, member.arm, member.seed, member.role

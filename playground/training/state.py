@@ -261,7 +261,7 @@ class TrainState:
     def start_from(self, checkpoints: Checkpoints, info: CheckpointInfo) -> dict[str, Tensor]:
         """Take over a run's weights, optimizer state and position in the data, but not its count of
         steps; returns the whole saved state. Raises CheckpointError where the model is another one."""
-        set_weights(self.model, checkpoints.weights(info.step), checkpoints.weights_path(info.step).name)
+        self.start_from_weights(checkpoints, info.step)
         state, source = checkpoints.state(info.step), checkpoints.state_path(info.step).name
         for name in ("batches", "rng.cpu"):
             if name not in state:
@@ -269,3 +269,7 @@ class TrainState:
         restore_optimizer(self.optimizer, state, source)
         self.batches.state = state["batches"]
         return state
+
+    def start_from_weights(self, checkpoints: Checkpoints, step: int) -> None:
+        """Take over a run's weights alone. Raises CheckpointError where the model is another one."""
+        set_weights(self.model, checkpoints.weights(step), checkpoints.weights_path(step).name)

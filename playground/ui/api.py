@@ -53,18 +53,27 @@ class Endpoints:
         self.db, self.root = services.db, services.settings.root
         self.statuses = Statuses(services.db, services.limits)
 
-    def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False) -> dict:
+    def start_run(
+        self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False, parent: str = "",
+        parent_step: int | None = None,
+    ) -> dict:  # fmt: skip
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
         from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given).
-        A `private` run is visible to its owner and the host only."""
+        A `private` run is visible to its owner and the host only. With a `parent` it starts from the weights of that run's checkpoint of
+        `parent_step` (left out: the newest), with whatever these allow changed."""
         with refusals_as_errors():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:
                 raise ConfigError([Problem("preset", f"there is no preset {preset[:60]!r}; use one of {', '.join(PRESETS)}")])
             key = _text(owner_key, "owner_key", 100) or new_key()
+            visitor, forked = self._visitor(key), {}
+            if parent:
+                run = self._run(parent, key)
+                step = sampler.parse_step(parent_step)
+                forked = {"parent": run.id, "parent_step": sampler.newest(self.root, run.id) if step is None else step}
             run_id = self.services.supervisor.submit(
-                merged(base.config.model_dump(), config), self._visitor(key), name=_text(name, "name", 200), preset=preset,
-                private=private is True,
+                merged(base.config.model_dump(), config), visitor, name=_text(name, "name", 200), preset=preset, private=private is True,
+                **forked,
             )  # fmt: skip
         return {"run_id": run_id, "owner_key": key}
 

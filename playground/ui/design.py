@@ -11,6 +11,7 @@ from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.data.config import TASK
 from playground.runs.creation import check_early, checked
+from playground.runs.store import Run
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices
@@ -21,6 +22,9 @@ OPEN_ORDER = (
     "model.n_layer", "model.n_head", "model.n_embd", "model.block_size", "model.norm_placement", "model.residual",
     "optim.lr", "optim.warmup_steps", "train.batch_size", "train.max_steps", "data.source",
 )  # fmt: skip
+
+
+FRESH = "new weights", ""
 
 
 class Design:
@@ -59,6 +63,10 @@ class Design:
                     section(name)
             with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
                 self.picture = Panel("design", events=("again", "vary"), elem_id="picture")
+                self.origin = gr.Dropdown(
+                    [FRESH], value="", label="starts from", visible=False, elem_id="origin",
+                    info="The weights of a checkpoint are taken over. Change what they allow: rate, schedule, optimizer, dropout, looks.",
+                )  # fmt: skip
                 self.train = gr.Button("Train", variant="primary", elem_id="train")
                 self.compare = gr.Dropdown(
                     [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",
@@ -83,7 +91,7 @@ class Design:
         self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         self.data.wire(self.source, self.controls, visitor, review, self.apply_preset, [self.preset, *self.controls])
-        self.train.click(self.start, [visitor, self.preset, *self.controls], [wire, tabs], **EVENT)
+        self.train.click(self.start, [visitor, self.preset, self.origin, *self.controls], [wire, tabs], **EVENT)
 
     # Handlers.
 
@@ -111,6 +119,11 @@ class Design:
         chosen = PRESETS[preset_of(preset)]
         return [gr.update(info=chosen.sentence), *self.fill(chosen.config)]
 
+    def start_from(self, run: Run, steps: list[int]) -> dict:
+        """An update that offers a run's checkpoints as what the next run starts from, the newest chosen."""
+        choices = [(f"{run.name}, step {step:,}", f"{run.id}:{step}") for step in reversed(steps)]
+        return gr.update(choices=[*choices, FRESH], value=choices[0][1], visible=True)
+
     def fill(self, config: RunConfig) -> list:
         """Updates that make the controls show a config."""
         values = flat(config)
@@ -118,10 +131,13 @@ class Design:
         updates[SOURCE] = gr.update(choices=source_choices(config.data.source), value=config.data.source)
         return updates
 
-    def start(self, kept: object, preset: str, *values) -> list:
-        """Queue the run and open it in the Train tab."""
+    def start(self, kept: object, preset: str, origin: object, *values) -> list:
+        """Queue the run and open it in the Train tab. `origin`: the checkpoint it starts from, RUN:STEP, or empty."""
+        parent, _, step = origin.partition(":") if isinstance(origin, str) else ("", "", "")
+        forked = {"parent": parent, "parent_step": int(step)} if step.isascii() and step.isdigit() else {}
         with refusals_as_toasts():
-            run_id = self.services.supervisor.submit(nested(form.read(values)), self.services.visitor(kept), preset=preset_of(preset))
+            visitor = self.services.visitor(kept)
+            run_id = self.services.supervisor.submit(nested(form.read(values)), visitor, preset=preset_of(preset), **forked)
         return [{"run": run_id, "mine": True}, gr.Tabs(selected="train")]
 
     # What the handlers use.

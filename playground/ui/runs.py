@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gradio as gr
 
-from playground.runs import store
+from playground.runs import sampler, store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder
 from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.design import Design
 from playground.ui.panel import Panel, calls
+from playground.workers.admission import CannotDo
 
 
 class Runs:
@@ -24,6 +25,7 @@ class Runs:
             self.open = gr.Button("Open", elem_id="run-open", size="sm")
             self.resume = gr.Button("Resume this run", elem_id="run-resume", size="sm")
             self.further = gr.Button("Train further", elem_id="run-further", size="sm")
+            self.fork = gr.Button("Change and go on", elem_id="run-fork", size="sm")
             self.copy = gr.Button("Copy configuration to Design", elem_id="run-copy", size="sm")
             self.hide = gr.Button("Make private", elem_id="run-private", size="sm")
             self.delete = gr.Button("Delete", variant="stop", elem_id="run-delete", size="sm")
@@ -40,6 +42,9 @@ class Runs:
         self.resume.click(self.resume_run, chosen, [wire, tabs], **EVENT)
         self.further.click(self.continue_run, chosen, [wire, tabs], **EVENT)
         self.wire_copy(self.copy, chosen, tabs, design)
+        self.fork.click(self.fork_run, chosen, [tabs, design.preset, design.origin, *design.controls], **EVENT).then(
+            design.review, design.reviewed, design.seen, queue=False, **EVENT
+        )
         self.rename.click(self.rename_run, [*chosen, self.name], self.name, **EVENT)
         self.hide.click(self.set_private, chosen, None, **EVENT)
         self.table.clear(self.delete_offered, visitor, None, **EVENT)
@@ -74,6 +79,16 @@ class Runs:
             config = RunFolder(self.services.settings.root, run.id).read_config()
         design = Design(self.services)
         return [gr.Tabs(selected="design"), gr.update(value=run.preset or "default"), *design.fill(config)]
+
+    def fork_run(self, kept: object, table: object) -> list:
+        """Fill the Design tab with a run's config and its checkpoints as what the next run starts from."""
+        with refusals_as_toasts():
+            run = self.services.access.run(chosen_of(table), self.services.visitor(kept))
+            steps = sampler.steps(self.services.settings.root, run.id)
+            if not steps:
+                raise CannotDo("this run has no checkpoint yet; try again when it has taken its first steps")
+        tab, preset, *controls = self.copy_config(kept, table)
+        return [tab, preset, Design(self.services).start_from(run, steps), *controls]
 
     def rename_run(self, kept: object, table: object, name: str) -> str:
         with refusals_as_toasts():

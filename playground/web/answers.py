@@ -6,7 +6,7 @@ Imports torch only where something is computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import orjson
@@ -78,7 +78,8 @@ def overlay(db: Store, points: Points, run_ids: Sequence[str], x: str, y: str, g
     floors = {row.body["floor"] for row in facts.values() if row is not None}
     floor = floors.pop() if len(floors) == 1 else None
     rows = {run_id: points.of(run) for run_id, run in runs.items()}
-    frame = frames.tidy({run_id: _in_order(some) for run_id, some in rows.items()})
+    ahead = {run_id: _ahead(runs, run) if x == "step" else 0 for run_id, run in runs.items()}
+    frame = frames.tidy({run_id: _in_order(some, ahead[run_id]) for run_id, some in rows.items()})
     judged = [_judged(run, facts[run_id], rows[run_id]["validation"]) for run_id, run in runs.items()]
     differing = comparison.differing(list(runs.values()))
     groups = comparison.grouped(list(runs.values()), group) if group in dict(differing) else {}
@@ -93,8 +94,16 @@ def _judged(run: Run, facts: Row | None, validations: Sequence[Row]) -> comparis
     return comparison.Judged(run, facts and facts.body.get("fingerprint"), point)
 
 
-def _in_order(rows: Mapping[str, Sequence[Row]]) -> list[Row]:
-    return sorted((row for some in rows.values() for row in some), key=lambda row: row.id)
+def _ahead(runs: Mapping[str, Run], run: Run) -> int:
+    """At which step of its parent, where that is drawn too, a fork has left it."""
+    parent = None if run.parent_step is None else runs.get(run.parent or "")
+    return 0 if parent is None or run.parent_step is None else run.parent_step + _ahead(runs, parent)
+
+
+def _in_order(rows: Mapping[str, Sequence[Row]], ahead: int) -> list[Row]:
+    """The rows as they were recorded, their steps counted from so many on."""
+    found = sorted((row for some in rows.values() for row in some), key=lambda row: row.id)
+    return [replace(row, step=row.step + ahead) for row in found] if ahead else found
 
 
 def architecture(root: Path, run_id: str) -> bytes:

@@ -18,10 +18,10 @@ from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import NotAllowed, Visitor
-from playground.runs.creation import add_run, check_probe, continuation, further, ready
+from playground.runs.creation import add_run, check_fork, check_probe, continuation, further, ready
 from playground.runs.experiments import Plans
 from playground.runs.folder import RunFolder, clean_name
-from playground.runs.store import Member, Run, Store
+from playground.runs.store import Member, NoSuchRun, Run, Store
 from playground.system import cores, files, locks
 from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
@@ -82,13 +82,20 @@ class Supervisor:
 
     def submit(
         self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None,
-        private: bool = False, member: Member | None = None, threads: int | None = None,
+        private: bool = False, member: Member | None = None, threads: int | None = None, parent_step: int | None = None,
     ) -> str:  # fmt: skip
-        """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing."""
+        """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing. With a `parent_step` it is a
+        fork: it starts from that checkpoint of its parent, with whatever the weights allow changed."""
         visitor.must_be_known()
         config, settings = config if isinstance(config, RunConfig) else parse(RunConfig, config), self.limits()
         self._check_room(visitor, settings)
         completed = ready(config, settings)
+        if parent is not None and parent_step is not None:
+            forked = self.db.run(parent)
+            if not visitor.may_see(forked):
+                raise NoSuchRun(parent)
+            check_fork(settings.root, forked, parent_step, completed)
+            private = private or forked.private
         with self._admitting:  # preparing the data may have taken minutes, in which others came
             self._check_room(visitor, settings)
             self.admission.check_memory(completed, settings)
@@ -96,6 +103,7 @@ class Supervisor:
             run_id = add_run(
                 self.db, settings.root, completed, visitor,
                 state=store.QUEUED, name=name, preset=preset, parent=parent, private=private, member=member, threads=threads,
+                parent_step=parent_step,
             )  # fmt: skip
         self._kick.set()
         return run_id

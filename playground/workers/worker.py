@@ -174,8 +174,9 @@ class Work:
         import torch
 
         from playground.data import dataset
-        from playground.training.checkpoints import CheckpointError, Checkpoints
+        from playground.training.checkpoints import Checkpoints
         from playground.training.devices import choose_device
+        from playground.training.events import Notice
         from playground.training.loop import Loop
         from playground.training.state import TrainState
 
@@ -187,15 +188,11 @@ class Work:
         _check_data(folder, data)
         state = TrainState(config, data, choose_device(config.train.device))
         checkpoints = Checkpoints(folder.checkpoints)
-        newest = checkpoints.newest_to_resume()
+        newest, said = checkpoints.newest_to_resume(), ""
         if newest is not None:
             state.restore(checkpoints, newest)
         elif run.parent is not None:
-            parent = Checkpoints(RunFolder(self.root, run.parent).checkpoints)
-            last = parent.newest_to_resume()
-            if last is None:
-                raise CheckpointError(f"run {run.parent}, which this one continues, has no checkpoint left")
-            state.start_from(parent, last)
+            said = self._begin_from_parent(state, run)
         checkpoints.drop_after(state.steps_done)
         loop = Loop(state, folder.path, self.link, share=share)
         _drop_probes_after(folder, state.steps_done)
@@ -207,7 +204,30 @@ class Work:
         self.link.best = self.db.run(run.id).best_eval_loss
         if newest is not None:
             self._go_on(loop, newest)
+        if said:
+            self.link.emit(Notice(0, said))
         return loop
+
+    def _begin_from_parent(self, state, run: Run) -> str:
+        """Start from a checkpoint of another run; where its training state is gone, or is of another optimizer or of other data, from its
+        weights alone, which is returned in words."""
+        from playground.training.checkpoints import Checkpoints
+        from playground.training.errors import CheckpointError
+
+        folder = RunFolder(self.root, run.parent or "")
+        parent, before, now = Checkpoints(folder.checkpoints), folder.read_config(), state.config
+        infos = {info.step: info for info in parent.list()}
+        last = parent.newest_to_resume() if run.parent_step is None else infos.get(run.parent_step)
+        if last is None:
+            raise CheckpointError(f"run {run.parent}, which this one continues, has no such checkpoint left")
+        same = (before.optim.name, before.data, before.width, before.train.batch_size) == (
+            now.optim.name, now.data, now.width, now.train.batch_size
+        )  # fmt: skip
+        if same and parent.state_path(last.step).exists():
+            state.start_from(parent, last)
+            return ""
+        state.start_from_weights(parent, last.step)
+        return f"starts from the weights of step {last.step:,}; the optimizer and the order of the data begin anew"
 
     def _go_on(self, loop, newest) -> None:
         """Restore the losses known at the checkpoint. Emit its event if the process died between saving it and recording that."""

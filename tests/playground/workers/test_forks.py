@@ -1,0 +1,79 @@
+"""A run that starts from any checkpoint of another one, with something changed that its weights allow."""
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from models.knobs import ConfigError, flat, nested, parse
+from playground.config.run import RunConfig
+from playground.runs import store
+from playground.runs.access import HOST, Visitor, new_key
+from playground.runs.folder import RunFolder
+from playground.runs.store import NoSuchRun
+from playground.training.checkpoints import Checkpoints
+from playground.web.routes import Routes
+from tests.conftest import TINY
+
+ALICE, BOB = Visitor.from_key(new_key()), Visitor.from_key(new_key())
+PARENT = TINY | {"data.tokenizer": "char", "train.max_steps": 12, "train.checkpoint_interval": 3, "train.eval_interval": 3}
+
+
+def config_of(**changes):
+    return parse(RunConfig, nested(flat(parse(RunConfig, nested(PARENT))) | {path.replace("__", "."): v for path, v in changes.items()}))
+
+
+def weights(house, run_id, step):
+    return Checkpoints(RunFolder(house.settings.root, run_id).checkpoints).weights(step)
+
+
+@pytest.fixture
+def parent(house):
+    run_id = house.supervisor.submit(config_of(), ALICE, name="parent")
+    house.wait(run_id, store.FINISHED)
+    return run_id
+
+
+def test_a_fork_starts_from_the_weights_of_its_step_and_goes_its_own_way(house, parent):
+    changed = config_of(optim__lr=0.01, optim__warmup_steps=0, model__dropout=0.1, train__max_steps=6)
+    fork = house.supervisor.submit(changed, BOB, name="fork", parent=parent, parent_step=3)
+    assert house.wait(fork, store.FINISHED).parent_step == 3
+    before, begun = weights(house, parent, 3), weights(house, fork, 0)
+    assert before.keys() == begun.keys() and all(torch.equal(before[name], begun[name]) for name in before)
+    last = weights(house, fork, 6)
+    assert any(not torch.equal(begun[name], last[name]) for name in begun)
+    notices = [row.body["text"] for row in house.db.events(fork, kinds=["notice"])]
+    assert any("starts from the weights of step 3" in text for text in notices), "the state of so early a step is gone"
+    # Beside its parent it is drawn from the step on at which it left it.
+    client = TestClient(Routes(house.settings, house.db).app())
+    figure = client.get(f"/overlay?runs={parent},{fork}").json()
+    assert min(figure["data"][3]["x"]) >= 3 and max(figure["data"][3]["x"]) == 3 + 6
+    assert max(client.get(f"/overlay?runs={fork}").json()["data"][1]["x"]) == 6
+
+
+def test_a_fork_of_the_newest_step_goes_on_with_the_optimizer(house, parent):
+    fork = house.supervisor.submit(config_of(train__max_steps=3), ALICE, parent=parent, parent_step=12)
+    house.wait(fork, store.FINISHED)
+    assert not [row for row in house.db.events(fork, kinds=["notice"]) if "begin anew" in row.body["text"]]
+    state, before = (Checkpoints(RunFolder(house.settings.root, run).checkpoints).state(at) for run, at in ((fork, 0), (parent, 12)))
+    moments = [name for name in before if name.startswith("optim.")]
+    assert moments and all(torch.equal(state[name], before[name]) for name in moments)
+
+
+@pytest.mark.parametrize(("changes", "step", "path"), [
+    ({"model__n_layer": 2}, 12, "model"), ({"model__n_embd": 32}, 12, "model"), ({"data__tokenizer": "byte"}, 12, "model"),
+    ({}, 5, "parent_step"),
+])  # fmt: skip
+def test_what_the_weights_do_not_allow_is_refused(house, parent, changes, step, path):
+    before = len(house.db.runs())
+    with pytest.raises(ConfigError) as caught:
+        house.supervisor.submit(config_of(**changes), ALICE, parent=parent, parent_step=step)
+    assert [problem.path for problem in caught.value.problems] == [path] and len(house.db.runs()) == before
+
+
+def test_a_strangers_private_run_cannot_be_forked_and_forks_of_private_ones_are_private(house, parent):
+    house.supervisor.set_private(parent, ALICE, True)
+    with pytest.raises(NoSuchRun):
+        house.supervisor.submit(config_of(), BOB, parent=parent, parent_step=12)
+    fork = house.supervisor.submit(config_of(train__max_steps=3), ALICE, parent=parent, parent_step=12)
+    assert house.db.run(fork).private
+    house.supervisor.stop(fork, HOST)
