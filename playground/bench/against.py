@@ -86,7 +86,7 @@ def measure(settings: Settings, checkout: str, source: str, pairs: int) -> tuple
     folder = Path(checkout)
     if not (folder / SCRIPT).is_file() or not (folder / CONFIG).is_file():
         raise ConfigError([Problem("--against", f"{checkout[:100]!r} is no checkout of nanoGPT: it lacks {SCRIPT} or {CONFIG}")])
-    copy, recipe, found = _prepared(folder, settings.root, source), _recipe(), Against()
+    copy, recipe, found = prepared(folder, settings.root, source), _recipe(), Against()
     config = PRESETS[recipe.same].config
     for i in range(pairs):
         turns = (_same, _same_in_float32, _fast, _long, _sampling)
@@ -108,17 +108,17 @@ def _recipe() -> Recipe:
     return CUDA if _in_process("device", RunConfig()).strip() == "cuda" else CPU
 
 
-def _prepared(checkout: Path, root: Path, source: str) -> Path:
+def prepared(checkout: Path, root: Path, source: str) -> Path:
     """A copy of the checkout with the text prepared by its own script."""
     copy = root / "nanogpt"
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".git", "*.bin", "*.pkl", "out*"))
     (copy / DATA / "input.txt").write_text(corpora.read(DataConfig(source=source), root).text)
-    _run([sys.executable, "-c", PREPARE], copy / DATA)
+    run_process([sys.executable, "-c", PREPARE], copy / DATA)
     return copy
 
 
 def _theirs(settings: Settings, copy: Path, recipe: Recipe, source: str, found: Against) -> None:
-    out, seconds = _run([sys.executable, SCRIPT, CONFIG, *recipe.flags, "--out_dir=out"], copy)
+    out, seconds = run_process([sys.executable, SCRIPT, CONFIG, *recipe.flags, "--out_dir=out"], copy)
     evaluations = dict(EVALUATION.findall(out))
     times = [float(ms) for number, ms in ITERATION.findall(out) if number not in evaluations]  # those include an evaluation
     per_iteration = re.search(r"tokens per iteration will be: ([\d,]+)", out)
@@ -175,11 +175,11 @@ def _sampling(settings: Settings, copy: Path, recipe: Recipe, source: str, found
 
 def _ours(settings: Settings, preset: str, source: str, *flags: str) -> tuple[dict, float]:
     command = [sys.executable, "-m", "playground", "train", "--preset", preset, "--data.source", source, "--root", str(settings.root)]
-    out, seconds = _run([*command, "--json", *flags], REPOSITORY)
+    out, seconds = run_process([*command, "--json", *flags], REPOSITORY)
     return json.loads(out.splitlines()[-1]), seconds
 
 
-def _run(command: list[str], folder: Path) -> tuple[str, float]:
+def run_process(command: list[str], folder: Path) -> tuple[str, float]:
     """A process's output and its seconds; raises OSError with its last line of errors where it fails."""
     began = time.perf_counter()
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -196,7 +196,7 @@ def _flops(config: RunConfig) -> float:
 
 
 def _in_process(what: str, config: RunConfig) -> str:
-    return _run([sys.executable, "-m", "playground.bench.against", what, config.model_dump_json()], REPOSITORY)[0]
+    return run_process([sys.executable, "-m", "playground.bench.against", what, config.model_dump_json()], REPOSITORY)[0]
 
 
 def matrix_speed(config: RunConfig) -> float:

@@ -288,6 +288,11 @@ def bench(typed: Typed) -> int:
 
             found = page.measure_page(settings, browser, typed.text("view"), seconds)
             said, words = page.as_json(found), page.table(found)
+        elif "experiment" in typed.values:
+            from playground.bench import experiment
+
+            timings = experiment.measure(settings, pairs, checkout, config.data.source)
+            said, words = experiment.as_json(timings), experiment.table(timings)
         elif checkout is not None:
             from playground.bench import against
 
@@ -354,6 +359,7 @@ BENCH_FLAGS = (
     Flag("repeat", "N", "Instead, compare N runs trained together as one program with one run alone."),
     Flag("gpu", "", "Instead, measure what this machine's GPU does, on the text of --data.source."),
     Flag("estimates", "", "Instead, compare the estimated time of a step with the measured one, for runs of several shapes."),
+    Flag("experiment", "", "Instead, time an experiment of six runs in the app; with --against also six runs of nanoGPT's script."),
     Flag("browser", "PATH", "Instead, measure the load of the Inside tab in this Chromium, --seconds long for each view."),
     Flag("view", "NAME", "With --browser: measure this view of the tab only."),
     Flag("against", "PATH", "Instead, compare with the training script of this checkout of nanoGPT, on the text of --data.source."),
@@ -394,8 +400,8 @@ COMMANDS = {
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
     "data": Command("data [--json]", "List the built-in texts and tasks, with their settings.", data),
     "bench": Command(
-        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--json] [--repeat N|--gpu|--estimates|--browser PATH|"
-        "--against PATH]",
+        "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--json] [--repeat N|--gpu|--estimates|--experiment|"
+        "--browser PATH|--against PATH]",
         "Measure the training speed beside a bare PyTorch loop, and the time to the first loss.", bench, BENCH_FLAGS,
     ),
 }  # fmt: skip

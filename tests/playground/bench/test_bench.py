@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from playground.bench import estimates, loops, rows
+from playground.bench import estimates, experiment, loops, rows
 from playground.config.settings import Settings
 from playground.workers import speed
 from tests.patience import LONGEST_S
@@ -88,3 +88,13 @@ def test_several_runs_as_one_program_are_measured_beside_one(run_python):
     assert found["repeat"] == 3 and all(len(speeds) == 1 and min(speeds) > 100 for speeds in found["tokens_per_s"].values())
     several, alone = found["tokens_per_s"][loops.TOGETHER], found["tokens_per_s"][rows.LOOP]
     assert found["gain"] == [a / b for a, b in zip(several, alone, strict=True)]
+
+
+def test_an_experiment_is_timed_in_a_real_app(tmp_path, monkeypatch):
+    small = {"model.n_layer": 1, "model.n_embd": 16, "model.block_size": 16, "data.tokenizer": "char"}
+    monkeypatch.setattr(experiment, "DOCUMENT", experiment.DOCUMENT | {"changes": small, "budget": {"unit": "steps", "amount": 6}})
+    monkeypatch.setattr(experiment, "STANDBY_SETTLED_S", 0.0)
+    found = experiment.measure(Settings(tmp_path), 1, None, "")
+    assert 0 < found.first_points_s[0] <= found.all_s[0] and found.theirs_s == []
+    assert json.loads(experiment.as_json(found))["runs_per_minute"][0] == pytest.approx(360 / found.all_s[0])
+    assert "all six runs" in experiment.table(found)

@@ -38,7 +38,7 @@ def test_its_own_speed_time_and_loss_are_read(checkout, tmp_path):
 
     root = tmp_path / "root"
     source = add_text(root, "some words to train on. " * 100)
-    copy = against._prepared(checkout, root, source)
+    copy = against.prepared(checkout, root, source)
     found = Against()
     against._theirs(Settings(root), copy, against.CPU, source, found)
     assert found.tokens_per_s == [1000 / 0.020], "without the steps whose time holds an evaluation"
