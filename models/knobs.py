@@ -15,7 +15,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, model_validator
@@ -241,7 +241,7 @@ class Knobs(BaseModel, frozen=True):
         values = config.__dict__ if config is not None and not bad else _valid_values(cls, data, bad)
         errors += [_error((name,), message, values[name]) for name, message in _idle(cls, values)]
         for rule in cls.RULES:
-            reads = list(inspect.signature(rule).parameters)
+            reads = _reads(rule)
             if all(name in values for name in reads):
                 message = rule(**{name: values[name] for name in reads})
                 if message:
@@ -253,13 +253,7 @@ class Knobs(BaseModel, frozen=True):
     @classmethod
     def specs(cls, prefix: str = "") -> list[Spec]:
         """Every visible knob of this config and of the configs inside it, in declared order."""
-        specs: list[Spec] = []
-        for name, info in cls.model_fields.items():
-            if isinstance(info.annotation, type) and issubclass(info.annotation, Knobs):
-                specs += info.annotation.specs(f"{prefix}{name}.")
-            else:
-                specs.append(_spec(cls, prefix, name, info))
-        return [spec for spec in specs if not spec.knob.hidden]
+        return list(_specs(cls, prefix))
 
 
 Config = TypeVar("Config", bound=Knobs)
@@ -310,6 +304,26 @@ def differences(config: Knobs, base: Knobs) -> dict[str, Any]:
     return {spec.path: mine[spec.path] for spec in type(config).specs() if mine[spec.path] != theirs.get(spec.path)}
 
 
+# What follows from a class alone is asked for at every look at a config, and found once.
+
+
+@cache
+def _specs(cls: type[Knobs], prefix: str) -> tuple[Spec, ...]:
+    specs: list[Spec] = []
+    for name, info in cls.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Knobs):
+            specs += _specs(info.annotation, f"{prefix}{name}.")
+        else:
+            specs.append(_spec(cls, prefix, name, info))
+    return tuple(spec for spec in specs if not spec.knob.hidden)
+
+
+@cache
+def _reads(rule: Rule) -> tuple[str, ...]:
+    """The fields that a rule reads."""
+    return tuple(inspect.signature(rule).parameters)
+
+
 def _spec(cls: type[Knobs], prefix: str, name: str, info: FieldInfo) -> Spec:
     annotation, optional = _unwrap(info.annotation)
     bounds = {kind: getattr(mark, kind) for mark in info.metadata for kind in ("ge", "gt", "le", "lt", "max_length") if hasattr(mark, kind)}
@@ -349,6 +363,7 @@ def _one_of(info: FieldInfo) -> OneOf | None:
     return next((mark for mark in info.metadata if isinstance(mark, OneOf)), None)
 
 
+@cache
 def _needs(cls: type[Knobs], name: str) -> tuple[Needs, ...]:
     """The conditions of a field; where one names no values, those whose entries in the other field's table read it."""
     found = []

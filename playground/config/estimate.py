@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -116,9 +117,10 @@ def _shorter(config: CompleteRun, step_s: float) -> float:
     return min(limits)
 
 
-def _shares(width: int) -> list[float]:
+@lru_cache(maxsize=1000)
+def _shares(width: int) -> tuple[float, ...]:
     """How much of a model of this width counts as one of each of `WIDTHS`, on straight lines between their logarithms."""
-    return [float(np.interp(np.log(width), np.log(WIDTHS), line)) for line in np.eye(len(WIDTHS))]
+    return tuple(float(np.interp(np.log(width), np.log(WIDTHS), line)) for line in np.eye(len(WIDTHS)))
 
 
 def _orthogonalizing_flops(config: CompleteRun) -> int:

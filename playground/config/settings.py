@@ -52,8 +52,9 @@ class Settings:
     max_queued: int = limit(50, 0, "runs that may wait", "runs", "Runs beyond it are refused, to be started again later.")
     max_queued_each: int | None = limit(None, 0, "runs of one person that may wait", "runs", "Left out: as many as may wait in all.")
     max_queued_address: int | None = limit(
-        None, 1, "runs from one address that may wait", "runs", "Left out: half of those that may wait in all."
-    )
+        None, 1, "runs from one address that take others' places", "runs",
+        "One address may fill the queue, but for people elsewhere only so many of its runs count. Left out: half of those that may wait.",
+    )  # fmt: skip
     max_new_address: int | None = limit(
         60, 1, "new people from one address in an hour", "people", "A person is new with their first run.", optional=True
     )
@@ -95,7 +96,7 @@ class Settings:
 
     @property
     def queued_address(self) -> int:
-        """Runs from one address that may wait at the same time."""
+        """Runs from one address that wait and count for people at other addresses."""
         return max(1, self.max_queued // 2) if self.max_queued_address is None else self.max_queued_address
 
     def with_limits(self, changed: Mapping[str, int | None]) -> Settings:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -315,11 +316,12 @@ def new_run_id() -> str:
 
 
 class Store:
-    """The database of one root. Connections are opened per use and closed: they are cheap, and
-    nothing is shared between threads or processes."""
+    """The database of one root. Connections are opened per use and closed, and nothing is shared between processes; whoever reads
+    often keeps them (`held_open`), each used by one thread at a time."""
 
     def __init__(self, root: Path):
         self.root, self.path = root, root / "playground.db"
+        self._readers: Readers | None = None
 
     def create(self) -> None:
         """Make the database, or bring an older one up to date. Safe to call from several processes.
@@ -368,10 +370,18 @@ class Store:
     @contextmanager
     def held_open(self) -> Iterator[None]:
         """Hold a connection open, which keeps the write-ahead log (WAL) from being checkpointed on close: whoever closes the last
-        connection writes the log back and deletes it, and the next one has to make it again."""
+        connection writes the log back and deletes it, and the next one has to make it again. Those that this store reads by are kept
+        meanwhile: opening one and reading the tables' definitions takes longer than most answers."""
         with self._usable(), self._connect() as db:
             db.execute("SELECT 1 FROM runs LIMIT 1").fetchone()
-            yield
+            # Without the log a reader must be new: it may have to play back the journal of a crash first.
+            readers = self._readers = Readers(self.path) if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal" else None
+            try:
+                yield
+            finally:
+                self._readers = None
+                if readers is not None:
+                    readers.close()
 
     # Readers.
 
@@ -622,8 +632,7 @@ class Store:
 
     @contextmanager
     def _connect(self, wait_s: float = LOCK_WAIT_S, uri: str | None = None) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(uri or self.path, timeout=wait_s, isolation_level=None, uri=uri is not None)
-        db.row_factory = sqlite3.Row
+        db = _open(uri or self.path, wait_s)
         try:
             # Readers do not need this setting, and it fails while a rollback journal of a crash is still to be played back.
             if "?mode=ro" not in (uri or ""):
@@ -672,6 +681,10 @@ class Store:
 
     @contextmanager
     def _reading(self, wait_s: float = LOCK_WAIT_S) -> Iterator[sqlite3.Connection]:
+        if (readers := self._readers) is not None:
+            with self._usable(), readers.one(wait_s) as db:
+                yield db
+            return
         where = self.path.absolute().as_uri()
         with self._usable(), self._connect(wait_s, f"{where}?mode=ro") as db:
             try:
@@ -683,6 +696,55 @@ class Store:
                 with self._connect(wait_s, f"{where}?mode=rw") as writer:
                     _wait_for_tables(writer)
             yield db
+
+
+class Readers:
+    """Connections to read by, kept open and used again, each by one thread at a time. Of a file that was replaced they are opened
+    anew; one that has failed is closed."""
+
+    MOST_IDLE = 8
+
+    def __init__(self, path: Path):
+        self.path, self._lock, self._closed = path, threading.Lock(), False
+        self._idle: list[tuple[tuple, sqlite3.Connection]] = []
+
+    @contextmanager
+    def one(self, wait_s: float) -> Iterator[sqlite3.Connection]:
+        file, db = self._take()
+        try:
+            db = db or _open(f"{self.path.absolute().as_uri()}?mode=ro", wait_s)
+            db.execute(f"PRAGMA busy_timeout={round(1000 * wait_s)}")
+            yield db
+        except BaseException:
+            if db is not None:
+                db.close()
+            raise
+        self._put(file, db)
+
+    def close(self) -> None:
+        """Close those that nobody uses; the others are closed after their use."""
+        with self._lock:
+            self._closed = True
+            while self._idle:
+                self._idle.pop()[1].close()
+
+    def _take(self) -> tuple[tuple, sqlite3.Connection | None]:
+        """What the file is now, and a connection to it that nobody uses, if there is one."""
+        file = _identity(self.path)
+        with self._lock:
+            while self._idle:
+                kept, db = self._idle.pop()
+                if kept == file:
+                    return file, db
+                db.close()
+        return file, None
+
+    def _put(self, file: tuple, db: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < self.MOST_IDLE:
+                self._idle.append((file, db))
+                return
+        db.close()
 
 
 class Buffer:
@@ -729,6 +791,22 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float) and str(value) in _NOT_FINITE:
         return str(value)
     return value
+
+
+def _open(where: Path | str, wait_s: float) -> sqlite3.Connection:
+    """A connection to a path, or to an address with options such as `?mode=ro`. Who shares it sees to it that it has one user."""
+    db = sqlite3.connect(where, timeout=wait_s, isolation_level=None, uri=isinstance(where, str), check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+def _identity(path: Path) -> tuple:
+    """Tells a file from another one that takes its place; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino
 
 
 def _room(folder: Path) -> tuple[int, bool]:

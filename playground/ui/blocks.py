@@ -1,4 +1,5 @@
-"""Gradio's Blocks, except that a malformed request is an error for its sender only, not a traceback on the terminal."""
+"""Gradio's Blocks, except that a malformed request is an error for its sender only, not a traceback on the terminal, and that its queue
+does less beside its work."""
 
 from __future__ import annotations
 
@@ -7,10 +8,19 @@ from typing import Any
 import gradio as gr
 
 UNFIT = "the arguments that were sent do not fit this function"
+LOOK_S, LOOK_FOR_PROGRESS_S = 0.01, 0.1  # no handler reports progress
 
 
 class Blocks(gr.Blocks):
     """Only programs send malformed arguments, never the page itself: they are no error of the app, and not printed."""
+
+    def queue(self, *arguments: Any, **options: Any) -> Blocks:
+        """A queue that looks for new events a hundred times a second, not a thousand, and keeps no statistics: Gradio sums up the last
+        ten thousand events after each one, with pandas, for its page of figures, which is not served here."""
+        super().queue(*arguments, **options)
+        self._queue.sleep_when_free, self._queue.progress_update_sleep_when_free = LOOK_S, LOOK_FOR_PROGRESS_S
+        self._queue.ANALYTICS_MAX_EVENTS = 0
+        return self
 
     async def preprocess_data(self, *arguments: Any, **options: Any) -> list:
         try:

@@ -19,7 +19,7 @@ from playground.inside.quantities import PROBE_BUDGET_MB, QUANTILES, QUANTITIES
 from playground.runs import comparison, frames, lookup, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.points import MOST, Points, thinned
-from playground.runs.store import NoSuchRun, Row, Run, Store
+from playground.runs.store import Row, Run, Store
 from playground.system.files import text_hash
 from playground.training.events import defaults
 from playground.web import plots
@@ -31,16 +31,12 @@ NOT_SHOWN = ("by_group",)  # what a page draws nothing of
 GONE = orjson.dumps({"gone": True})
 
 
-def delta(db: Store, status: Callable[[Run], dict], run_id: str, generation: int, cursor: int, poll_ms: int) -> bytes:
+def delta(db: Store, status: Callable[[Run], dict], run: Run, generation: int, cursor: int, poll_ms: int) -> bytes:
     """A run's status and the events after the cursor; all events where the run's generation is not the one that the page knows."""
-    try:
-        run = db.run(run_id)
-    except NoSuchRun:  # deleted a moment ago
-        return GONE
     if run.generation != generation:
         cursor = 0
-    rows = db.events(run_id, after=cursor, limit=MAX_EVENTS)
-    shown = rows if len(rows) < MANY_EVENTS else _thinned(rows, db.count_events(run_id))
+    rows = db.events(run.id, after=cursor, limit=MAX_EVENTS)
+    shown = rows if len(rows) < MANY_EVENTS else _thinned(rows, db.count_events(run.id))
     events: dict[str, dict[str, list]] = {}
     for row in shown:
         columns = events.setdefault(row.kind, {"step": []})

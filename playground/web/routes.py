@@ -181,14 +181,13 @@ class Routes:
     def run(self, request: Request) -> Response:
         """A run's status and the events after the cursor; all events at a new generation."""
         try:
-            run_id = self._run(request).id
+            run = self._run(request)
         except NoSuchRun:
             return _json(answers.GONE)  # no error, because the page keeps polling
-        key = run_id, _whole(request, "generation", -1), _whole(request, "cursor", 0)
-        self.audience.looked(run_id)
-        return _json(
-            self.cache.get(("run", *key), lambda: answers.delta(self.db, self.statuses.of, *key, self.audience.poll_ms())), request
-        )
+        after = _whole(request, "generation", -1), _whole(request, "cursor", 0)
+        self.audience.looked(run.id)
+        told = lambda: answers.delta(self.db, self.statuses.of, run, *after, self.audience.poll_ms())  # noqa: E731
+        return _json(self.cache.get(("run", run.id, *after), told), request)
 
     def graph(self, request: Request) -> Response:
         """The architecture, and what is measured at its nodes."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from models.config import flops_per_token
 from models.knobs import differences
 from playground.config import estimate
+from playground.config.estimate import Machine
 from playground.config.looks import looks
 from playground.config.presets import PRESETS
 from playground.config.run import CompleteRun, RunConfig
@@ -99,16 +100,15 @@ def in_list(run: Run, status: dict) -> dict:
 def places(db: Store, settings: Settings) -> Queue:
     """The place of each run that waits."""
     active, waiting, served = db.runs_in(store.ACTIVE), queue_of(db), db.last_starts()
-    takes = partial(_seconds_to_come, settings=settings)
+    takes = partial(_seconds_to_come, settings=settings, machine=estimate.load(settings.root))
     starts = queueing.starts_in(waiting, active, served, settings.max_running, settings.running_each, takes)
     return {run.id: Place(i, starts[run.id]) for i, run in enumerate(waiting, start=1)}
 
 
-def _seconds_to_come(run: Run, settings: Settings) -> float | None:
+def _seconds_to_come(run: Run, settings: Settings, machine: Machine | None) -> float | None:
     """Remaining training time: from the run's own pace once it has begun, before that from the measured speed of this machine."""
     left, config = seconds_left(run), run.readable_config
-    machine = estimate.load(settings.root) if left is None or run.step == 0 else None
-    if machine is None or config is None:
+    if machine is None or config is None or (left is not None and run.step > 0):
         return left
     shared = min(settings.max_running, max(1, machine.threads))  # runs at the same time share the cores
     return shared * estimate.run_seconds(config, machine)

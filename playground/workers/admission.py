@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class WrongState(CannotDo):
 
 
 class QueueFull(CannotDo):
-    """Too many runs wait already, in all, of this person or from this address; or too many new people come from it."""
+    """Too many runs wait already, in all or of this person; or too many new people come from this address."""
 
     code = "queue_full"
 
@@ -98,8 +98,8 @@ class Admission:
 
     def check_queue(self, visitor: Visitor, settings: Settings) -> None:
         """Raises QueueFull."""
-        queued, each, address = self.db.runs_in([store.QUEUED]), settings.max_queued_each, visitor.address
-        if len(queued) >= settings.max_queued:
+        queued, each = self.db.runs_in([store.QUEUED]), settings.max_queued_each
+        if self._taken(queued, visitor, settings) >= settings.max_queued:
             limit = f"this playground's limit is {settings.max_queued}"
             raise QueueFull(f"{len(queued)} runs are waiting already, and {limit}; try again when one has started")
         if visitor.is_host:
@@ -107,13 +107,14 @@ class Admission:
         mine = sum(run.owner == visitor.id for run in queued)
         if each is not None and mine >= each:
             raise QueueFull(f"{mine} of your runs are waiting already, and everybody may have {each}; try again when one has started")
-        if not address:
-            return
         self._check_new(visitor, settings)
-        near = sum(self.addresses.of(run.owner) == address for run in queued)
-        if near >= settings.queued_address:
-            limit = f"this playground's limit is {settings.queued_address}"
-            raise QueueFull(f"{near} runs from your network address are waiting already, and {limit}; try again when one has started")
+
+    def _taken(self, queued: Iterable[Run], visitor: Visitor, settings: Settings) -> int:
+        """How many places in the queue are taken for this visitor: of each other address at most its part counts, so that one address
+        may fill the queue, and still keeps nobody elsewhere out. The host is at no address."""
+        here = "" if visitor.is_host else visitor.address or self.addresses.of(visitor.id)
+        waiting = Counter(self.addresses.of(run.owner) for run in queued)
+        return sum(n if address in ("", here) else min(n, settings.queued_address) for address, n in waiting.items())
 
     def _check_new(self, visitor: Visitor, settings: Settings) -> None:
         most = settings.max_new_address

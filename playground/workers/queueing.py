@@ -15,20 +15,23 @@ from playground.runs.store import Run
 def in_turn(queued: Sequence[Run], active: Sequence[Run], served: Mapping[str, float]) -> list[Run]:
     """Queued runs in the order in which they start. The owner with the fewest running runs is first; among equals the one whose
     last run began longest ago, by `served` (owner to time). Runs of one owner keep the order of their places."""
-    training, began = Counter(run.owner for run in active), dict(served)
+    training = Counter(run.owner for run in active)
     waiting: dict[str, deque[Run]] = {}
     for run in sorted(queued, key=lambda run: run.place or 0):
         waiting.setdefault(run.owner, deque()).append(run)
     order: list[Run] = []
-    later = max(began.values(), default=0.0)
-    while waiting:
-        owner = min(waiting, key=lambda each: (training[each], began.get(each, float("-inf")), waiting[each][0].place or 0))
+    later = max(served.values(), default=0.0)
+    # Only the owner whose turn it was changes place, so a heap knows the next without asking them all.
+    heap = [
+        (training[owner], served.get(owner, float("-inf")), runs[0].place or 0, i, owner) for i, (owner, runs) in enumerate(waiting.items())
+    ]
+    heapq.heapify(heap)
+    while heap:
+        n_training, _, _, i, owner = heapq.heappop(heap)
         order.append(waiting[owner].popleft())
-        if not waiting[owner]:
-            del waiting[owner]
-        training[owner] += 1
         later += 1.0
-        began[owner] = later
+        if waiting[owner]:
+            heapq.heappush(heap, (n_training + 1, later, waiting[owner][0].place or 0, i, owner))
     return order
 
 

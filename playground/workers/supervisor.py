@@ -380,8 +380,10 @@ class Supervisor:
     def _launch_waiting(self, active: list[Run], settings: Settings) -> None:
         n_active = len(active)
         self._cores = {run.id: self._cores.get(run.id, cores.available()) for run in active}
+        if n_active >= settings.max_running:
+            return
         waiting = queue_of(self.db)
-        if waiting and n_active < settings.max_running:
+        if waiting:
             waiting = self._with_memory(waiting, active, settings)
         for run in queueing.startable(waiting, active, settings.max_running, settings.running_each):
             if self.db.change_state(run.id, store.STARTING, [store.QUEUED]):

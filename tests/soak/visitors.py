@@ -121,8 +121,7 @@ def campaign(typed: Typed) -> int:
 async def crowd(visitors: int, seconds: float, say: Callable[[str], None] = say) -> Result:
     """Start the app, measure it while everybody watches, then while everybody uses it."""
     result, workers = Result(visitors, seconds), max(2, n_cpus() // 2)
-    most = max(50, visitors)
-    with app(max_running=workers, max_queued=most, max_queued_address=most) as house:  # a room that shares one address
+    with app(max_running=workers, max_queued=max(50, visitors)) as house:
         client = Client(house.port)
         page = Page((await client.get("/config")).json())
         files = await cold_files(client, page)

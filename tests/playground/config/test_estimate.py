@@ -98,7 +98,7 @@ def test_another_runs_speed_is_carried_over_by_flops():
 
 def test_a_width_between_two_measured_ones_counts_as_both():
     at = {width: estimate._shares(width) for width in (8, 32, 64, 128, 256, 512, 1000)}
-    assert at[8] == at[32] == [1, 0, 0] and at[128] == pytest.approx([0, 1, 0]) and at[512] == at[1000] == pytest.approx([0, 0, 1])
+    assert at[8] == at[32] == (1, 0, 0) and at[128] == pytest.approx([0, 1, 0]) and at[512] == at[1000] == pytest.approx([0, 0, 1])
     assert at[64] == pytest.approx([0.5, 0.5, 0]) and at[256] == pytest.approx([0, 0.5, 0.5])
 
 

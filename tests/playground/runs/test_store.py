@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -316,6 +317,73 @@ def test_while_it_is_held_open_the_journal_outlasts_those_who_write(tmp_path):
         db.add_run("bbbbbbbbbb", **words)
         assert journal.exists() and {run.id for run in db.runs()} == {"aaaaaaaaaa", "bbbbbbbbbb"}
     assert not journal.exists()
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The connections that are opened from now on."""
+    found, connect = [], sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **options: found.append(connect(*given, **options)) or found[-1])
+    return found
+
+
+def test_while_it_is_held_open_those_who_read_share_connections_and_see_what_others_write(tmp_path, opened):
+    db, other = Store(tmp_path), Store(tmp_path)
+    db.create()
+    with db.held_open():
+        assert db.runs() == []
+        before = len(opened)
+        for _ in range(20):
+            assert db.runs() == [] and db.limits() == {} and not db.knows("aaaaaaaaaa")
+        assert len(opened) == before
+        add(other, "aaaaaaaaaa", name="n")
+        assert db.run("aaaaaaaaaa").name == "n"
+        other.rename("aaaaaaaaaa", "m")
+        assert db.run("aaaaaaaaaa").name == "m"
+        with pytest.raises(NoSuchRun):
+            db.run("bbbbbbbbbb")
+    for each in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            each.execute("SELECT 1")
+
+
+def test_many_threads_read_at_once_while_it_is_held_open(tmp_path, opened):
+    db, ids = Store(tmp_path), [f"aaaaaaaaa{letter}" for letter in "abcdefghijklmnop"]
+    db.create()
+    for run_id in ids:
+        add(db, run_id, name=f"the {run_id}")
+    with db.held_open(), ThreadPoolExecutor(len(ids)) as pool:
+        names = list(pool.map(lambda run_id: {db.run(run_id).name for _ in range(30)}, ids))
+        assert names == [{f"the {run_id}"} for run_id in ids]
+        assert len(db._readers._idle) <= db._readers.MOST_IDLE
+
+
+def test_of_a_database_that_takes_the_place_of_another_the_new_one_is_read(tmp_path):
+    db, other = Store(tmp_path), Store(tmp_path / "other")
+    for each, run_id in ((db, "aaaaaaaaaa"), (other, "bbbbbbbbbb")):
+        each.create()
+        add(each, run_id)
+    with db.held_open():
+        assert [run.id for run in db.runs()] == ["aaaaaaaaaa"]
+        for journal in tmp_path.glob("playground.db-*"):
+            journal.unlink()
+        other.path.replace(db.path)
+        assert [run.id for run in db.runs()] == ["bbbbbbbbbb"]
+        db.path.unlink()
+        with pytest.raises(store.StoreUnusable):
+            db.runs()
+
+
+def test_a_reader_that_failed_is_not_used_again(tmp_path, opened):
+    db = Store(tmp_path)
+    db.create()
+    with db.held_open():
+        with pytest.raises(ZeroDivisionError), db._reading() as reader:
+            reader.execute("SELECT 1")
+            raise ZeroDivisionError
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            reader.execute("SELECT 1")
+        assert db.runs() == []
 
 
 def test_half_a_character_is_no_run(tmp_path):

@@ -4,6 +4,7 @@ from functools import partial
 
 import gradio as gr
 import pytest
+from gradio.data_classes import PredictBodyInternal
 
 from playground.ui.blocks import UNFIT, Blocks
 
@@ -25,6 +26,17 @@ def _call(run_apart, page, name, data):
 @pytest.fixture
 def call(run_apart, page):
     return partial(_call, run_apart, page)
+
+
+def test_the_queue_looks_less_often_and_keeps_no_statistics(run_apart, page):
+    ours, theirs = page._queue, gr.Blocks()._queue
+    for name in ("sleep_when_free", "progress_update_sleep_when_free", "ANALYTICS_MAX_EVENTS"):
+        assert type(getattr(ours, name)) is type(getattr(theirs, name)), f"Gradio has no {name} any more"
+    assert ours.sleep_when_free > theirs.sleep_when_free
+    handler = next(each for each in page.fns.values() if each.api_name == "divide")
+    body = PredictBodyInternal(session_hash="a", fn_index=handler._id, data=[1])
+    assert run_apart(ours.push(body, None, None))[0]
+    assert ours.event_analytics == {} and len(ours) == 1
 
 
 def test_proper_input_passes(call):

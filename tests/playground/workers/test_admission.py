@@ -37,24 +37,54 @@ def open_queue(tmp_path):
     return build
 
 
-def test_one_address_with_many_identities_cannot_fill_the_queue(open_queue, tiny):
-    supervisor, outcomes = open_queue(), Counter()
-    for _ in range(52):
-        try:
-            supervisor.submit(tiny(), somebody(HERE))
-            outcomes["queued"] += 1
-        except QueueFull as error:
-            outcomes[str(error)] += 1
-    assert outcomes == {
-        "queued": 25,
-        "25 runs from your network address are waiting already, and this playground's limit is 25; try again when one has started": 27,
-    }
-    assert supervisor.submit(tiny(), somebody(THERE)), "others still have room"
-    assert supervisor.submit(tiny(), somebody(HERE, is_host=True)), "so has the host"
+def full(n, limit):
+    return f"{n} runs are waiting already, and this playground's limit is {limit}; try again when one has started"
+
+
+def test_one_address_may_fill_the_queue_and_keeps_nobody_elsewhere_out(open_queue, tiny):
+    supervisor, config = open_queue(max_queued=8), tiny()
+
+    def submitted(n, address, **changes):
+        outcomes = Counter()
+        for _ in range(n):
+            try:
+                supervisor.submit(config, somebody(address, **changes))
+                outcomes["queued"] += 1
+            except QueueFull as error:
+                outcomes[str(error)] += 1
+        return outcomes
+
+    assert submitted(10, HERE) == {"queued": 8, full(8, 8): 2}, "a room that shares an address"
+    assert submitted(1, HERE, is_host=True) == {"queued": 1}, "its host stands beside it"
+    assert submitted(5, THERE) == {"queued": 3, full(12, 8): 2}, "with the host's the half that one address leaves to others"
+    assert submitted(1, "192.0.2.9") == {full(12, 8): 1}
+    first = [run for run in supervisor.db.runs() if supervisor.admission.addresses.of(run.owner) == HERE][:5]
+    for run in first:
+        supervisor.pause(run.id, somebody(is_host=True))
+    assert submitted(2, HERE) == {"queued": 1, full(8, 8): 1}, "as long as others need their places, it has the rest"
+
+
+def test_how_many_of_an_address_count_for_others_is_a_setting(open_queue, tiny):
+    supervisor = open_queue(max_queued=4, max_queued_address=1)
+    for _ in range(4):
+        supervisor.submit(tiny(), somebody(HERE))
+    for _ in range(3):
+        supervisor.submit(tiny(), somebody(THERE))
+    with pytest.raises(QueueFull):
+        supervisor.submit(tiny(), somebody(THERE))
+
+
+def test_the_runs_of_an_experiment_come_from_the_address_of_its_owner(open_queue, tiny):
+    supervisor, me = open_queue(max_queued=4), somebody(HERE)
+    for _ in range(4):
+        supervisor.submit(tiny(), me)
+    with pytest.raises(QueueFull):
+        supervisor.submit(tiny(), Visitor(me.id))
+    assert supervisor.submit(tiny(), somebody(THERE))
 
 
 def test_new_people_are_limited_by_address_and_those_who_were_here_are_not_new(open_queue, tiny):
-    supervisor, old = open_queue(max_new_address=2, max_queued_address=50), somebody(HERE)
+    supervisor, old = open_queue(max_new_address=2), somebody(HERE)
     supervisor.submit(tiny(), old)
     supervisor.submit(tiny(), somebody(HERE))
     with pytest.raises(QueueFull, match="2 new people came from your network address within an hour"):
