@@ -154,7 +154,7 @@ def _key(planned: Planned) -> Key:
 def _runs(db: Store, experiment_id: str) -> dict[Key, Run]:
     members = db.members(experiment_id)
     found: dict[Key, Run] = {}
-    for run in db.runs():
+    for run in db.runs_of(experiment_id):
         member, config = members.get(run.id), run.readable_config
         if member is not None and config is not None:
             found[member.arm, member.seed, member.role, config.optim.lr if member.role == "tuning" else None] = run
@@ -251,8 +251,10 @@ def _claimed(judged: Judged, experiment: Experiment) -> str:
 def claimed(claim: Claim, unit: str) -> str:
     """A claim in words, with the difference that matters."""
     if claim.kind == "same":
-        return f"“{claim.arm}” and {_other(claim)} are the same{_mattering(claim, unit)}"
-    return f"“{claim.arm}” is {claim.kind} than {_other(claim)}{_mattering(claim, unit)}"
+        less = f" by less than {claim.delta:g} {unit}" if claim.delta else " by nothing"
+        return f"“{claim.arm}” and {_other(claim)} differ{less}"
+    more = f" by more than {claim.delta:g} {unit}" if claim.delta else ""
+    return f"“{claim.arm}” is {claim.kind} than {_other(claim)}{more}"
 
 
 def _other(claim: Claim) -> str:
@@ -272,12 +274,6 @@ def _interval(found: Difference) -> str:
 def _amount(value: float) -> str:
     """Three digits of a difference, without its sign."""
     return f"{abs(value):#.3g}".rstrip(".")
-
-
-def _mattering(claim: Claim, unit: str) -> str:
-    if not claim.delta:
-        return ""
-    return f" by less than {claim.delta:g} {unit}" if claim.kind == "same" else f" by more than {claim.delta:g} {unit}"
 
 
 def _why_undecided(judged: Judged) -> str:

@@ -406,6 +406,15 @@ class Store:
         with self._reading() as db:
             return [_run(row) for row in db.execute("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC")]
 
+    def runs_of(self, experiment_id: str) -> list[Run]:
+        """The runs of an experiment, in the order in which they were added."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT runs.* FROM runs JOIN members ON members.run_id = runs.id WHERE members.experiment=? ORDER BY members.rowid",
+                (experiment_id,),
+            )
+            return [_run(row) for row in rows]
+
     def runs_in(self, states: Iterable[str], wait_s: float = LOCK_WAIT_S) -> list[Run]:
         """Runs in any of these states, in queue order. Raises StoreBusy after `wait_s`."""
         states = tuple(states)

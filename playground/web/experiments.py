@@ -33,6 +33,8 @@ class Experimenting:
 
     def __init__(self, db: Store, limits: Callable[[], Settings], plans: Plans, points: Points, held: Mapping[str, str]):
         self.db, self.limits, self.plans, self.points, self.held = db, limits, plans, points, held
+        self._described: dict[str, dict[str, Any]] = {}  # of those that are kept, once the speed of this machine is known
+        self._verdicts: dict[str, str] = {}  # of those that are complete
 
     def gallery(self) -> list[dict[str, Any]]:
         """The ready experiments, each as `described`, with its thorough form where it has one; what can't be trained here says why."""
@@ -58,28 +60,33 @@ class Experimenting:
             plan = self.plans.of(kept.id)
         except (ConfigError, OSError) as error:
             return about | {"title": kept.id, "question": str(error), "n_runs": None, "verdict": ""}
-        is_complete = ended >= plan.n_runs
-        verdict = experiments.overall(experiments.result(self.db, kept.id, plan)) if is_complete else ""
+        if ended < plan.n_runs:
+            self._verdicts.pop(kept.id, None)  # a run of it was deleted
+        elif kept.id not in self._verdicts:
+            self._verdicts[kept.id] = experiments.overall(experiments.result(self.db, kept.id, plan))
+        verdict = self._verdicts.get(kept.id, "")
         return about | {"title": plan.experiment.title, "question": plan.experiment.question, "n_runs": plan.n_runs, "verdict": verdict}
 
     def one(self, experiment_id: str) -> dict[str, Any]:
         """What an experiment has found so far: as `described`, the result, and its runs with their held-out curves. Raises
         NoSuchExperiment, and ConfigError where it is not possible any more."""
         kept, plan = self.db.experiment(experiment_id), self.plans.of(experiment_id)
-        result, described_as = experiments.result(self.db, experiment_id, plan), of_plan(plan, self.limits())
-        members, runs = self.db.members(experiment_id), {run.id: run for run in self.db.runs()}
-        told = [
-            asdict(member) | self._run(runs[run_id], plan.experiment.measure.quantity)
-            for run_id, member in members.items()
-            if run_id in runs and not runs[run_id].private
-        ]
+        result, members = experiments.result(self.db, experiment_id, plan), self.db.members(experiment_id)
+        runs = [run for run in self.db.runs_of(experiment_id) if run.id in members and not run.private]
+        told = [asdict(members[run.id]) | self._run(run, plan.experiment.measure.quantity) for run in runs]
         return (
             experiments.as_json(experiment_id, plan, result)
-            | described_as
+            | self._about(experiment_id, plan)
             | {"judged": [_judged(each) for each in result.judged], "found": _by_arm(result), "predicted": experiments.predicted(result)}
             | {"members": told, "wanted": kept.wanted, "held": self.held.get(experiment_id, ""), "is_complete": result.is_complete}
             | {"owner": kept.owner, "by": self.db.names().get(kept.owner, ""), "created_at": kept.created_at}
         )
+
+    def _about(self, experiment_id: str, plan: Plan) -> dict[str, Any]:
+        known = self._described.get(experiment_id) or of_plan(plan, self.limits())
+        if known["seconds"] is not None:
+            self._described[experiment_id] = known
+        return known
 
     def _run(self, run: Run, measure: str) -> dict[str, Any]:
         """How far a run is, and its curve: of a task's accuracy where that is what is compared, else of the held-out sample's loss."""
