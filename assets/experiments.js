@@ -21,7 +21,7 @@ const REFRESH_MS = 1500;
  * }} Kept
  * @typedef {{element: HTMLElement, refresh?: () => Promise<void>, told?: (value: any) => void}} View
  * @typedef {{
- *   knobs: Knob[], number?: number, open?: string, ready?: string, draft?: Draft, checked?: any,
+ *   knobs: Knob[], number?: number, all?: boolean, open?: string, ready?: string, draft?: Draft, checked?: any,
  * }} Told
  */
 
@@ -61,7 +61,8 @@ export function experiments(root, { props, watch, trigger }) {
   function take() {
     /** @type {Told} */
     const told = props.value ?? {};
-    if (told.open) open(told.open);
+    if (told.all) showAll();
+    else if (told.open) open(told.open);
     else if (told.ready) findReady(told.ready).then((ready) => ready && showReady(ready));
     else if (told.draft) showDraft(told.draft);
     else if (told.checked) view.told?.(told.checked);
@@ -105,11 +106,14 @@ function gallery(choose, open, own) {
     cards,
   );
   let shown = "";
+  let isTimed = false; // until then it is asked for again
   async function refresh() {
     try {
-      const [ready, kept] = await Promise.all([get("live/experiments/ready"), get("live/experiments")]);
+      begun.show(await get("live/experiments"));
       problem.textContent = "";
-      begun.show(kept);
+      if (isTimed) return;
+      const ready = await get("live/experiments/ready");
+      isTimed = ready.every((/** @type {Ready} */ { quick }) => !quick || quick.seconds !== null);
       const now = JSON.stringify(ready);
       if (now === shown) return;
       shown = now;
@@ -181,7 +185,9 @@ function begunHere(open) {
     const { tr, cells } = rows.get(kept.id) ?? newRow(kept.id);
     const runs = kept.n_runs === null ? "–" : `${kept.ended} of ${kept.n_runs}`;
     const state =
-      kept.verdict || { run: "under way", stop: "stopped", command: "trained by a command" }[kept.wanted] || "";
+      kept.verdict ||
+      { run: "under way", stop: "stopped", done: "a run is missing", command: "trained by a command" }[kept.wanted] ||
+      "";
     const by = kept.mine ? "you" : kept.by || "–";
     const begun = new Date(kept.created_at * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
     [kept.question, state, runs, by, begun].forEach((text, i) => setText(cells[i], text));

@@ -77,8 +77,11 @@ export function open(id, mine, missing) {
   run.problem = missing ? `There is no run ${missing} here. Design one and press Train, or choose one in Runs.` : "";
   document.body.dataset.runMine = run.mine ? "yes" : "no";
   const url = new URL(location.href);
-  if (id) url.searchParams.set("run", id);
-  else if (!missing) url.searchParams.delete("run");
+  if (id) {
+    url.searchParams.set("run", id);
+    url.searchParams.delete("experiment"); // which the address named before
+  }
+  if (!id && !missing) url.searchParams.delete("run");
   const another = id && previous && id !== previous;
   history[another ? "pushState" : "replaceState"](history.state, "", url);
   showState();

@@ -14,6 +14,7 @@ import { backButton, described, prediction } from "./proposal.js";
  */
 
 const CHECK_MS = 400;
+const AGAIN_MS = 3000;
 
 /**
  * @param {Knob[]} knobs
@@ -24,14 +25,19 @@ const CHECK_MS = 400;
  */
 export function ownForm(knobs, draft, act, back) {
   const given = documentOf(draft);
-  const listed = given.arms?.length ? given.arms : null; // arms with names stay as they are; factors can be changed
+  // Arms with names stay as they are, and so do factors that the form cannot show; up to two factors can be changed.
+  const listed = given.arms?.length
+    ? given.arms
+    : Object.keys(given.factors ?? {}).length > 2
+      ? [{ name: "of the factors" }]
+      : null;
   const question = h("input", { type: "text", id: "own-question", maxlength: 300, value: given.question });
   const factors = [factor(knobs, 1), factor(knobs, 2)];
   Object.entries(given.factors ?? {})
     .slice(0, 2)
     .forEach(([path, values], i) => factors[i].set(path, values));
   const seeds = numberBox("own-seeds", given.seeds ?? 3, { min: 1, max: 20 });
-  const amount = numberBox("own-amount", given.budget?.amount ?? 300, { min: 1 });
+  const amount = numberBox("own-amount", given.budget?.amount ?? "", { min: 1 });
   const unit = select(
     [
       ["steps", "steps"],
@@ -79,7 +85,7 @@ export function ownForm(knobs, draft, act, back) {
     disabled: true,
   });
   let predicting = /** @type {ReturnType<typeof prediction> | null} */ (null);
-  let asked = 0;
+  let asked = Math.floor(1e9 * Math.random()); // an answer to an earlier form is not taken for one of this
   let timer = 0;
 
   /** The document as it is typed; the claims of a grid, whose arms the server names, are left to it. */
@@ -89,7 +95,7 @@ export function ownForm(knobs, draft, act, back) {
       ...rest,
       question: question.value.trim() || "Does it matter?",
       seeds: Number(seeds.value),
-      budget: { unit: unit.value, amount: Number(amount.value) },
+      ...(amount.value ? { budget: { unit: unit.value, amount: Number(amount.value) } } : {}),
       match: match.value,
       tuning: valuesOf(rates.value, "float"),
     };
@@ -133,6 +139,7 @@ export function ownForm(knobs, draft, act, back) {
   function start() {
     if (!ready) return;
     run.disabled = true;
+    setTimeout(() => (run.disabled = false), AGAIN_MS);
     act({ do: "start", document: { ...ready.document, ...predicting?.value() } });
   }
   const field = (/** @type {string} */ label, /** @type {(Node | string)[]} */ ...content) =>
@@ -146,7 +153,7 @@ export function ownForm(knobs, draft, act, back) {
       : field("arms: one for each value of", factors[0].element),
     listed ? null : field("and, if you like, for each value of", factors[1].element),
     field("seeds of each arm", seeds),
-    field("each run may spend", amount, unit),
+    field("each run may spend (empty: what its preset says)", amount, unit),
     field("sizes of the arms", match),
     field("learning rates tried for each arm", rates),
     listed ? null : field("claim: each arm ends", kind, " the first by more (or less) than δ =", delta, claimed),
@@ -158,7 +165,7 @@ export function ownForm(knobs, draft, act, back) {
     { class: "pg-experiment" },
     backButton(back),
     h("h3", { class: "pg-question" }, "An experiment of your own"),
-    h("p", {}, baseText(given), " Compared is the loss over the whole held-out split at the end of training."),
+    h("p", {}, baseText(given)),
     form,
     outcome,
   );
@@ -174,7 +181,10 @@ const baseText = (given) => {
 
 /** @param {Draft | null} draft */
 function documentOf(draft) {
-  if (draft?.document) return structuredClone(draft.document);
+  if (draft?.document) {
+    const { prediction: _, ...document } = structuredClone(draft.document); // whoever runs it again predicts anew
+    return document;
+  }
   const label = draft?.label;
   return {
     title: label ? `${label[0].toUpperCase()}${label.slice(1)}` : "My experiment",
@@ -188,7 +198,7 @@ function documentOf(draft) {
 
 /**
  * @param {string} id
- * @param {number} value
+ * @param {number | string} value
  * @param {Record<string, number>} bounds
  */
 const numberBox = (id, value, bounds) => h("input", { type: "number", id, value, step: "any", ...bounds });

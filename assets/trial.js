@@ -46,7 +46,9 @@ import { arms as armFigures, backButton } from "./proposal.js";
  */
 export function trial(id, act, back, change) {
   const question = h("h3", { class: "pg-question" });
-  const banner = h("div", { class: "pg-verdict", role: "status" });
+  const headline = h("strong", { class: "pg-verdict-word", role: "status" });
+  const banner = h("div", {});
+  const said = h("div", { class: "pg-verdict" }, headline, banner);
   const buttons = h("div", { class: "pg-line pg-wrap" });
   const curves = curvePlot(id);
   const claims = differences();
@@ -57,7 +59,7 @@ export function trial(id, act, back, change) {
     "div",
     { hidden: true },
     question,
-    banner,
+    said,
     buttons,
     curves.element,
     claims.element,
@@ -81,9 +83,12 @@ export function trial(id, act, back, change) {
       shown = now;
       setText(question, found.question);
       banner.replaceChildren(...verdictOf(found));
-      banner.dataset.verdict = found.is_complete ? found.verdict : "";
-      buttons.replaceChildren(...actions(found, act, change));
-      table.replaceChildren(runTable(found, (run) => act({ do: "look", run })));
+      said.dataset.verdict = found.is_complete ? found.verdict : "";
+      setText(headline, headlineOf(found));
+      const steered = JSON.stringify([found.wanted, found.is_complete, found.mine]);
+      if (buttons.dataset.for !== steered) buttons.replaceChildren(...actions(found, act, change));
+      buttons.dataset.for = steered;
+      withFocusKept(table, () => table.replaceChildren(runTable(found, (run) => act({ do: "look", run }))));
       claims.show(found);
       if (isFirst) about.replaceChildren(...aboutIt(found));
       await curves.show(found);
@@ -104,14 +109,29 @@ const VERDICTS = /** @type {Record<string, string>} */ ({
 });
 
 /** @param {Found} found */
+const headlineOf = (found) =>
+  found.is_complete ? VERDICTS[found.verdict] : `${found.runs_ended} of ${found.runs} runs have ended`;
+
+/**
+ * Redraw a place without taking the keyboard's focus from the run that has it.
+ * @param {HTMLElement} place
+ * @param {() => void} redraw
+ */
+function withFocusKept(place, redraw) {
+  const focused = document.activeElement;
+  const run = focused instanceof HTMLElement && place.contains(focused) ? focused.dataset.run : undefined;
+  redraw();
+  if (run)
+    /** @type {HTMLElement | null} */ (place.querySelector(`[data-run="${run}"]`))?.focus({ preventScroll: true });
+}
+
+/** @param {Found} found */
 function verdictOf(found) {
   const share = found.runs ? found.runs_ended / found.runs : 0;
-  const first = found.is_complete ? VERDICTS[found.verdict] : `${found.runs_ended} of ${found.runs} runs have ended`;
   const bar = h("div", { class: "pg-bar" }, h("div", { class: "pg-bar-fill", style: `width: ${100 * share}%` }));
   const waits = found.held ? [h("p", { class: "pg-warning" }, `The next run waits: ${found.held}.`)] : [];
   const stopped = !found.is_complete && found.wanted === "stop" ? [h("p", {}, "Stopped. What has ended is kept.")] : [];
   return [
-    h("strong", { class: "pg-verdict-word" }, first),
     ...(found.is_complete ? [] : [bar]),
     ...waits,
     ...stopped,
@@ -143,12 +163,15 @@ function actions(found, act, change) {
       new Blob([JSON.stringify(found.document, null, 2)], { type: "application/json" }),
     );
   const steering = found.mine && !found.is_complete;
+  const remove = () =>
+    window.confirm("Delete this experiment? Its runs stay in Runs.") && act({ do: "delete", id: found.experiment_id });
   return [
     steering && found.wanted === "run" ? button("Stop", steer("stop"), { id: "experiment-stop" }) : null,
     steering && found.wanted !== "run" ? button("Go on", steer("run"), { id: "experiment-go-on" }) : null,
     share,
     button("Results (CSV)", () => saveCsv(found.title, tidy(found))),
     button("Document (JSON)", json),
+    found.mine && found.wanted !== "run" ? button("Delete", remove, { id: "experiment-delete" }) : null,
     button("Change it and run again", () => change({ document: found.document })),
   ].flatMap((each) => each ?? []);
 }
@@ -221,7 +244,14 @@ function curvePlot(id) {
     const Plotly = await plotly();
     const traces = found.arms.flatMap((arm, i) => {
       const mine = found.members.filter((run) => run.arm === arm.name && run.role === "compared");
-      return tracesOf(arm.name, colourOf(i), mine, /** @type {"range" | "error"} */ (band.value), each.checked);
+      return tracesOf(
+        arm.name,
+        colourOf(i),
+        dashOf(i),
+        mine,
+        /** @type {"range" | "error"} */ (band.value),
+        each.checked,
+      );
     });
     const isShare = found.measure === "accuracy";
     const type = scale.value;
@@ -251,15 +281,18 @@ function curvePlot(id) {
 
 /** @param {number} i */
 const colourOf = (i) => css(armProperty(i));
+/** Colours repeat after seven arms, lines do not. @param {number} i */
+const dashOf = (i) => ["solid", "dash", "dot"][Math.floor(i / 7)];
 
 /**
  * @param {string} name
  * @param {string} colour
+ * @param {string} dash
  * @param {Member[]} runs
  * @param {"range" | "error"} band
  * @param {boolean} each
  */
-function tracesOf(name, colour, runs, band, each) {
+function tracesOf(name, colour, dash, runs, band, each) {
   const { x, mean, low, high, n } = spread(
     runs.map(({ curve }) => curve),
     band,
@@ -287,7 +320,7 @@ function tracesOf(name, colour, runs, band, each) {
       y: mean,
       mode: "lines+markers",
       marker: { size: 5 },
-      line: { width: 2.5, color: colour },
+      line: { width: 2.5, color: colour, dash },
       customdata: n,
       hovertemplate: "%{y:.4f}, mean of %{customdata}<extra>%{fullData.name}</extra>",
     },
@@ -328,7 +361,7 @@ function differences() {
  * @param {Found} found
  * @param {number} wide
  */
-function forest({ claims, judged, unit }, wide) {
+function forest({ claims, judged, unit, is_complete }, wide) {
   const numbers = judged.flatMap((each) => [...Object.values(each.pairs), ...(each.interval ?? [])]);
   const reach = reachOf([...numbers, ...claims.map(({ delta }) => 1.5 * delta)]);
   const at = (/** @type {number} */ value) => wide / 2 + (value / reach) * (wide / 2 - 12);
@@ -339,7 +372,7 @@ function forest({ claims, judged, unit }, wide) {
     role: "img",
     "aria-label": "differences with their intervals",
   });
-  claims.forEach((claim, i) => svg.append(...claimRow(claim, judged[i], i * ROW, at)));
+  claims.forEach((claim, i) => svg.append(...claimRow(claim, judged[i], is_complete ? "" : " so far", i * ROW, at)));
   const foot = height - 30;
   svg.append(s("line", { x1: at(0), x2: at(0), y1: 4, y2: foot, class: "pg-zero" }));
   for (const value of [-reach / 1.12, 0, reach / 1.12]) {
@@ -371,10 +404,11 @@ function forest({ claims, judged, unit }, wide) {
 /**
  * @param {Claim} claim
  * @param {Judged} judged
+ * @param {string} when
  * @param {number} top
  * @param {(value: number) => number} at
  */
-function claimRow(claim, judged, top, at) {
+function claimRow(claim, judged, when, top, at) {
   const middle = top + NAMES + 14;
   /** @type {SVGElement[]} */
   const drawn = [
@@ -385,7 +419,11 @@ function claimRow(claim, judged, top, at) {
       height: ROW - NAMES - 2,
       class: "pg-delta",
     }),
-    s("text", { x: 4, y: top + NAMES - 4, class: "pg-forest-name" }, `${claim.arm} − ${claim.than}: ${judged.verdict}`),
+    s(
+      "text",
+      { x: 4, y: top + NAMES - 4, class: "pg-forest-name" },
+      `${claim.arm} − ${claim.than}: ${judged.verdict}${when}`,
+    ),
   ];
   for (const value of Object.values(judged.pairs))
     drawn.push(s("circle", { cx: at(value), cy: middle, r: 3, class: "pg-pair" }));
@@ -470,6 +508,7 @@ function runCell(run, value, unit, look) {
     class: "pg-cell-run",
     title: run.reason || `${run.name}: ${run.state}`,
     "data-state": run.state,
+    "data-run": run.id,
   });
 }
 

@@ -15,7 +15,7 @@ from playground.config.experiment import Experiment, Plan
 from playground.config.gallery import ready
 from playground.config.settings import Settings
 from playground.runs import experiments
-from playground.runs.access import HOST
+from playground.runs.access import HOST, Visitor
 from playground.runs.store import NoSuchExperiment, Store
 
 FLAGS = (
@@ -48,7 +48,8 @@ def command(typed: Typed) -> int:
 
 def _train(settings: Settings, db: Store, experiment_id: str, plan: Plan, shown: bool) -> None:
     """One run after the other, until all have ended or one is stopped or fails."""
-    while (following := experiments.next_run(db, settings, experiment_id, plan, HOST)) is not None:
+    owner = Visitor(db.experiment(experiment_id).owner)
+    while (following := experiments.next_run(db, settings, experiment_id, plan, owner)) is not None:
         run_id, planned = following
         number = experiments.result(db, experiment_id, plan).n_ended + 1
         say(f"{number} of {plan.n_runs}: {planned.name} (run {run_id})")

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,7 +20,7 @@ from playground.config.matching import COUNTS, Matched, match
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import RunConfig
 
-MOST_ARMS, MOST_RUNS, MOST_SEEDS = 16, 64, 20
+MOST_ARMS, MOST_RUNS, MOST_SEEDS, MOST_FACTORS, MOST_CLAIMS, MOST_CHANGES = 16, 64, 20, 4, 32, 100
 SEED, DATA_SEED = "train.seed", "train.data_seed"
 OF_THE_EXPERIMENT = {
     SEED: "the seeds of an experiment are its own: set seeds and first_seed",
@@ -42,7 +42,7 @@ class Arm(Part):
     """A name and the knobs, by dotted path, in which it differs from the base."""
 
     name: str = Field(min_length=1, max_length=60)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = Field(default={}, max_length=MOST_CHANGES)
 
 
 class Budget(Part):
@@ -84,9 +84,9 @@ class Experiment(Part):
     question: str = Field(min_length=1, max_length=300)
     said: str = Field("", max_length=600)
     preset: str = "default"
-    changes: dict[str, Any] = {}
-    factors: dict[str, list[Any]] = {}
-    arms: tuple[Arm, ...] = ()
+    changes: dict[str, Any] = Field(default={}, max_length=MOST_CHANGES)
+    factors: dict[str, Annotated[list[Any], Field(min_length=1, max_length=MOST_ARMS)]] = Field(default={}, max_length=MOST_FACTORS)
+    arms: tuple[Arm, ...] = Field(default=(), max_length=MOST_ARMS)
     seeds: int = Field(3, ge=1, le=MOST_SEEDS)
     seeds_of: Literal["both", "initialisation", "order"] = "both"
     first_seed: int = Field(1, ge=0, le=2**31 - 1 - MOST_SEEDS)
@@ -94,7 +94,7 @@ class Experiment(Part):
     match: Literal["off", "parameters", "flops"] = "off"
     tuning: tuple[float, ...] = ()
     measure: Measure = Measure()
-    claims: tuple[Claim, ...] = Field(min_length=1)
+    claims: tuple[Claim, ...] = Field(min_length=1, max_length=MOST_CLAIMS)
     prediction: Literal["lower", "higher", "same"] | None = None
 
     def with_seed(self, seed: int) -> dict[str, int]:
@@ -168,7 +168,10 @@ def read(data: Any) -> Experiment:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_problem(each["loc"], each["type"], each["msg"]) for each in error.errors(include_url=False)) from None
-    problems = list(_wrong(experiment))
+    try:
+        problems = list(_wrong(experiment))
+    except ValueError:  # no arm can be named after such a value, as a number of thousands of digits
+        problems = [Problem("factors", "these values cannot be used; give numbers, words, on or off")]
     if problems:
         raise ConfigError(problems)
     return experiment
@@ -222,7 +225,9 @@ def against_the_first(arms: list[Arm], kind: str, delta: float) -> list[dict[str
 
 def _said(path: str, value: Any, spec: Any) -> str:
     label = path.rpartition(".")[2] if spec is None else spec.knob.label
-    return str(value) if isinstance(value, str) else f"{label} {str(value).lower() if isinstance(value, bool) else value}"
+    if isinstance(value, str):
+        return value or f"{label} empty"
+    return f"{label} {str(value).lower() if isinstance(value, bool) else value}"
 
 
 def _wrong(experiment: Experiment) -> Iterator[Problem]:
@@ -258,8 +263,13 @@ def _wrong(experiment: Experiment) -> Iterator[Problem]:
             name = getattr(claim, end)
             if isinstance(name, str) and name not in names:
                 yield Problem(f"claims.{i}.{end}", f"{name!r} is no arm; use one of {', '.join(map(repr, names))}")
+        if isinstance(claim.than, float) and experiment.measure.quantity == "diverged":
+            yield Problem(f"claims.{i}.than", "shares of runs that diverged are compared between arms, not with a number")
         if claim.arm == claim.than:
             yield Problem(f"claims.{i}", "an arm is compared with another one, not with itself")
+    rated = [arm.name for arm in arms_of(experiment) if "optim.lr" in arm.changes]
+    if experiment.tuning and rated:
+        yield Problem("tuning", f"every arm gets its own learning rate, but {rated[0]!r} sets one; leave out one of the two")
     if (experiment.measure.reaches is None) != (experiment.measure.quantity != "steps_to"):
         yield Problem("measure.reaches", "is the loss for `steps_to` to reach, in nats per token, and belongs to no other quantity")
     if any(rate <= 0 for rate in experiment.tuning) or len(set(experiment.tuning)) != len(experiment.tuning) or len(experiment.tuning) == 1:

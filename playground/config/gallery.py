@@ -127,10 +127,10 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "title": "What moves information",
         "question": "Is it attention that brings the token before to a position, and not the MLP?",
         "said": "Attention moves information between positions, the MLP works on each by itself. Measured is at how many positions a "
-        "linear probe reads the token before, in the last layer.",
+        "linear probe reads the token before, at the place of the stream where it reads most.",
         "changes": SMALL,
         "arms": _arms(both={}, attention_only={"model.sublayers": "attention"}, MLP_only={"model.sublayers": "mlp"}), "budget": STEPS,
-        "measure": {"quantity": "reads_previous"},
+        "measure": {"quantity": "reads_previous", "place": "largest"},
         "claims": [_higher("both", "MLP only", 0.1), _higher("attention only", "MLP only", 0.1)],
     },
     "depth": {

@@ -11,12 +11,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground.config import experiment as documents
 from playground.config.experiment import Claim, Experiment, Plan, Planned
-from playground.config.run import CompleteRun, RunConfig
+from playground.config.run import CompleteRun, RunConfig, complete
 from playground.config.settings import Settings
 from playground.data import dataset
 from playground.inside.history import is_number
@@ -48,12 +49,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment has found so far. By arm: `values` by seed in the measure's unit, and the seeds that diverged; `rates`: the
-    learning rate chosen for each arm, where one was."""
+    """What an experiment has found so far. By arm: `values` by seed in the measure's unit, the seeds that diverged, and those that have
+    `ended`; `rates`: the learning rate chosen for each arm, where one was."""
 
     experiment: Experiment
     values: dict[str, dict[int, float]]
     diverged: dict[str, list[int]]
+    ended: dict[str, list[int]]
     rates: dict[str, float]
     judged: list[Judged]
     n_ended: int
@@ -67,29 +69,34 @@ class Result:
 def planned(experiment: Experiment, settings: Settings) -> Plan:
     """The experiment's arms as configs, each possible and within the limits. Fetches data where that is allowed. Raises ConfigError with
     the problems of all arms."""
+    plan, problems = unchecked(experiment, settings), []
+    for arm, config in plan.configs.items():
+        if experiment.measure.quantity == "accuracy" and not config.data.is_task:
+            problems.append(Problem(f"arm {arm!r}: data.source", "accuracy is that of a task's answers; a text has none"))
+        try:
+            creation.ready(config, settings)
+        except ConfigError as error:
+            problems += [Problem(f"arm {arm!r}: {problem.path}", problem.message) for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return plan
+
+
+def unchecked(experiment: Experiment, settings: Settings) -> Plan:
+    """The same, of one that was checked before, whatever the limits are now."""
 
     def vocab_size(config: RunConfig) -> int:
         creation.fetch(config, settings)
         return dataset.about(config.data, settings.root).vocab_size
 
     check(experiment.measure)
-    plan = documents.plan(experiment, vocab_size)
-    completed(plan, settings)
-    return plan
+    return documents.plan(experiment, vocab_size)
 
 
-def completed(plan: Plan, settings: Settings) -> dict[str, CompleteRun]:
-    """Each arm's config, complete. Raises ConfigError with the problems of all arms."""
-    found: dict[str, CompleteRun] = {}
-    problems: list[Problem] = []
-    for arm, config in plan.configs.items():
-        try:
-            found[arm] = creation.ready(config, settings)
-        except ConfigError as error:
-            problems += [Problem(f"arm {arm!r}: {problem.path}", problem.message) for problem in error.problems]
-    if problems:
-        raise ConfigError(problems)
-    return found
+def completed(plan: Plan, root: Path) -> dict[str, CompleteRun]:
+    """Each arm's config, complete; its data are prepared."""
+    about = {arm: dataset.about(config.data, root) for arm, config in plan.configs.items()}
+    return {arm: complete(config, about[arm].vocab_size, about[arm].fingerprint) for arm, config in plan.configs.items()}
 
 
 class Plans:
@@ -102,7 +109,7 @@ class Plans:
     def of(self, experiment_id: str) -> Plan:
         """Raises NoSuchExperiment, and ConfigError where the experiment is not possible, or not any more."""
         if experiment_id not in self._made:
-            self._made[experiment_id] = planned(read(self.db, experiment_id), self.limits())
+            self._made[experiment_id] = unchecked(read(self.db, experiment_id), self.limits())
         return self._made[experiment_id]
 
 
@@ -174,13 +181,13 @@ def _has_ended(run: Run | None) -> bool:
 
 
 def chosen_rates(plan: Plan, runs: dict[Key, Run]) -> dict[str, float]:
-    """The learning rate of each arm's best tuning run, by its loss over the held-out split; one that diverged is the worst."""
+    """The learning rate of each arm's best tuning run, by its loss over the held-out split; one that diverged is the worst. None before
+    all of them have ended."""
+    if not all(_has_ended(runs.get(_key(each))) for each in plan.tuning()):
+        return {}
     best: dict[str, tuple[float, float]] = {}
     for each in plan.tuning():
-        run = runs.get(_key(each))
-        if run is None or run.state not in ENDED:
-            continue
-        scored = _finite(run.val_loss), each.config.optim.lr
+        scored = _finite(runs[_key(each)].val_loss), each.config.optim.lr
         best[each.arm] = min(best.get(each.arm, scored), scored)
     return {arm: rate for arm, (_, rate) in best.items()}
 
@@ -195,8 +202,10 @@ def result(db: Store, experiment_id: str, plan: Plan) -> Result:
     ended = {key: run for key, run in runs.items() if run.state in ENDED}
     values: dict[str, dict[int, float]] = {arm: {} for arm in plan.configs}
     diverged: dict[str, list[int]] = {arm: [] for arm in plan.configs}
+    seeds: dict[str, list[int]] = {arm: [] for arm in plan.configs}
     for (arm, seed, role, _), run in ended.items():
         if role == "compared" and arm in values:
+            seeds[arm].append(seed)
             value = measured(db, run, experiment.measure)
             if value is not None:
                 values[arm][seed] = value
@@ -204,13 +213,17 @@ def result(db: Store, experiment_id: str, plan: Plan) -> Result:
                 diverged[arm].append(seed)
     ordered = {arm: dict(sorted(by_seed.items())) for arm, by_seed in values.items()}
     rates = chosen_rates(plan, runs) if experiment.tuning else {}
-    return Result(experiment, ordered, diverged, rates, _judge(experiment, ordered), len(ended), plan.n_runs)
+    return Result(experiment, ordered, diverged, seeds, rates, _judge(experiment, ordered), len(ended), plan.n_runs)
 
 
 def _judge(experiment: Experiment, values: dict[str, dict[int, float]]) -> list[Judged]:
-    """Each claim by its paired difference; a number is an arm that measures the same with every seed."""
-    pairs = [(claim.arm, str(claim.than)) for claim in experiment.claims]
-    numbers = {str(claim.than): dict.fromkeys(values[claim.arm], claim.than) for claim in experiment.claims if is_number(claim.than)}
+    """Each claim by its paired difference; a number is an arm that measures the same with each of the claimed arm's seeds."""
+    pairs, numbers = [], {}
+    for i, claim in enumerate(experiment.claims):
+        other = claim.than if isinstance(claim.than, str) else f"\0{i}"  # which no arm is called
+        pairs.append((claim.arm, other))
+        if is_number(claim.than):
+            numbers[other] = dict.fromkeys(values[claim.arm], claim.than)
     found = {(each.arm, each.than): each for each in verdict.differences(values | numbers, pairs)}
     return [_judged(claim, found.get(pair), len(pairs)) for claim, pair in zip(experiment.claims, pairs, strict=True)]
 
@@ -224,7 +237,9 @@ def _judged(claim: Claim, found: Difference | None, n_pairs: int) -> Judged:
 
 
 def overall(found: Result) -> str:
-    """Refuted where one claim is, supported where all are, else undecided."""
+    """Refuted where one claim is, supported where all are, else undecided, as before the last run has ended."""
+    if not found.is_complete:
+        return verdict.UNDECIDED
     verdicts = [each.verdict for each in found.judged]
     if verdict.REFUTED in verdicts:
         return verdict.REFUTED
@@ -233,8 +248,11 @@ def overall(found: Result) -> str:
 
 def sentences(found: Result) -> list[str]:
     """The result in words: each claim with its numbers and verdict, what diverged, and whether the prediction was right."""
-    said = [_claimed(each, found.experiment) for each in found.judged]
-    said += [f"“{arm}”: {len(seeds)} of {len(found.values[arm])} runs diverged." for arm, seeds in found.diverged.items() if seeds]
+    so_far = "" if found.is_complete else "So far: "
+    said = [so_far + _claimed(each, found.experiment) for each in found.judged]
+    said += [f"“{arm}”: {len(seeds)} of {len(found.ended[arm])} runs diverged." for arm, seeds in found.diverged.items() if seeds]
+    empty = {arm: len(seeds) - len(found.values[arm]) for arm, seeds in found.ended.items()}
+    said += [f"“{arm}”: nothing was measured in {n} of {len(found.ended[arm])} runs." for arm, n in empty.items() if n]
     said += [f"“{arm}” was trained with a learning rate of {rate:g}, its best." for arm, rate in found.rates.items()]
     return [*said, about_prediction] if (about_prediction := predicted(found)) else said
 
@@ -242,7 +260,8 @@ def sentences(found: Result) -> list[str]:
 def _claimed(judged: Judged, experiment: Experiment) -> str:
     claim, found, unit = judged.claim, judged.difference, unit_of(experiment.measure)
     if found is None:
-        return f"{claimed(claim, unit)}: undecided, because no seed has ended in both arms."
+        both = "both arms" if isinstance(claim.than, str) else "this arm"
+        return f"{claimed(claim, unit)}: undecided, because no seed has been measured in {both}."
     side = "lower" if found.mean < 0 else "higher"
     amount = f"“{claim.arm}” ends {_amount(found.mean)} {unit} {side} than {_other(claim)}"
     return f"{amount} ({_interval(found)}). Claim: {claimed(claim, unit)}: {judged.verdict}{_why_undecided(judged)}."
@@ -251,8 +270,8 @@ def _claimed(judged: Judged, experiment: Experiment) -> str:
 def claimed(claim: Claim, unit: str) -> str:
     """A claim in words, with the difference that matters."""
     if claim.kind == "same":
-        less = f" by less than {claim.delta:g} {unit}" if claim.delta else " by nothing"
-        return f"“{claim.arm}” and {_other(claim)} differ{less}"
+        differ = f"differ by less than {claim.delta:g} {unit}" if claim.delta else "do not differ"
+        return f"“{claim.arm}” and {_other(claim)} {differ}"
     more = f" by more than {claim.delta:g} {unit}" if claim.delta else ""
     return f"“{claim.arm}” is {claim.kind} than {_other(claim)}{more}"
 
@@ -264,7 +283,7 @@ def _other(claim: Claim) -> str:
 def _interval(found: Difference) -> str:
     seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
     if found.low is None or found.high is None:
-        return f"one pair of runs, {seeds}"
+        return seeds
     if found.low < 0 < found.high:
         return f"95% interval from {_amount(found.low)} lower to {_amount(found.high)} higher, {seeds}"
     low, high = sorted((abs(found.low), abs(found.high)))
@@ -297,7 +316,7 @@ def predicted(found: Result) -> str:
     prediction, judged = found.experiment.prediction, found.judged[0]
     if prediction is None:
         return ""
-    if judged.difference is None:
+    if judged.difference is None or not found.is_complete:
         return "Your prediction is not decided yet."
     right = verdict.verdict(prediction, judged.claim.delta, judged.difference)
     return {verdict.SUPPORTED: "Your prediction was right.", verdict.REFUTED: "Your prediction was wrong."}.get(

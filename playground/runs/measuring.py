@@ -1,13 +1,13 @@
 """What an experiment compares, of a run that has ended: a loss, a share, a number of steps, or any quantity that was probed.
 
 Of a quantity, the values along the model (`inside/quantities.py`) become one number, by the measure's `place`. Those that are best
-compared by their ratios (`scale` log) are taken as log₂: a difference of 1 is a doubling.
+compared by their ratios (`scale` log) are taken as log₂: a difference of 1 is a doubling. One that is 0 has no logarithm, and no value.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from models.graph import stream_nodes
@@ -18,6 +18,9 @@ from playground.inside.quantities import QUANTITIES
 from playground.runs import store
 from playground.runs.store import Run, Store
 
+CHOOSE: dict[str, Callable[[Sequence[float]], float]] = {
+    "first": lambda values: values[0], "last": lambda values: values[-1], "largest": max, "smallest": min, "mean": fmean,
+}  # fmt: skip
 UNITS = {
     "val_loss": "nats per token",
     "eval_loss": "nats per token",
@@ -31,6 +34,9 @@ def check(measure: Measure) -> None:
     """Raises ConfigError where there is no such quantity, or where it has no values to take one of."""
     if measure.quantity in UNITS:
         return
+    quantity = QUANTITIES.get(measure.quantity)
+    if quantity is not None and measure.place == "growth" and quantity.scale != "log":
+        raise ConfigError([Problem("measure.place", f"{measure.quantity} is not compared by ratios; use another place than growth")])
     known = [name for name, each in QUANTITIES.items() if each.per != "quantile"]
     if measure.quantity not in known:
         raise ConfigError(
@@ -54,7 +60,8 @@ def words_of(measure: Measure) -> str:
             "eval_loss": "the least loss of the held-out sample",
             "accuracy": "the share of right tokens in the answers at the end",
             "diverged": "whether a run diverged",
-            "steps_to": f"the steps until the held-out sample was at most {measure.reaches:g} nats per token" if measure.reaches else "",
+            "steps_to": f"the steps until the held-out sample was at most {measure.reaches or 0.0:g} nats per token (all of them where it "
+            "never was)",
         }[measure.quantity]
     quantity = QUANTITIES[measure.quantity]
     place = {
@@ -74,10 +81,10 @@ def measured(db: Store, run: Run, measure: Measure) -> float | None:
             return float(gone)
         case "accuracy":
             told = [row.body["token"] for row in db.events(run.id, kinds=["accuracy"]) if row.body["whole"]]
-            return told[-1] if told and not gone else 1 / run.config.model.vocab_size
+            return 1 / run.config.model.vocab_size if gone else told[-1] if told else None
         case "steps_to":
             reached = (row.step for row in db.events(run.id, kinds=["validation"]) if row.body["loss"] <= (measure.reaches or 0.0))
-            return float(next(reached, run.step))
+            return float(next(reached, run.config.train.max_steps or run.step))
         case "eval_loss" | "val_loss":
             value = run.best_eval_loss if measure.quantity == "eval_loss" else run.val_loss
             return chance if gone or value is None or not math.isfinite(value) else value
@@ -89,10 +96,14 @@ def _probed(db: Store, run: Run, measure: Measure) -> float | None:
     rows = [row for row in db.events(run.id, kinds=["probe"]) if measure.step is None or row.step <= measure.step]
     probes = (row.body["values"].get(measure.quantity) for row in reversed(rows))
     along = next((found for values in probes if (found := _along(values or {}, run))), [])
-    is_log = QUANTITIES[measure.quantity].scale == "log"
-    if is_log:
-        along = [math.log2(value) for value in along if value > 0]
-    return _one(along, measure.place, is_log) if along else None
+    if not along or QUANTITIES[measure.quantity].scale != "log":
+        return CHOOSE[measure.place](along) if along else None
+    if measure.place == "growth":
+        return math.log2(along[-1] / along[0]) if along[0] > 0 and along[-1] > 0 else None
+    if measure.place == "mean":
+        return fmean(map(math.log2, along)) if min(along) > 0 else None
+    chosen = CHOOSE[measure.place](along)
+    return math.log2(chosen) if chosen > 0 else None
 
 
 def _along(values: Mapping[str, Sequence], run: Run) -> list[float]:
@@ -105,10 +116,3 @@ def _along(values: Mapping[str, Sequence], run: Run) -> list[float]:
             heads = value if isinstance(value, list) else [value]
             found += [(-1 if node == first else layer, number, head) for head in heads if is_number(head)]
     return [value for _, _, value in sorted(found, key=lambda each: each[:2])]
-
-
-def _one(along: Sequence[float], place: str, is_log: bool) -> float:
-    if place == "growth":
-        return along[-1] - along[0] if is_log else along[-1] / along[0] if along[0] else math.inf
-    choose = {"first": lambda all: all[0], "last": lambda all: all[-1], "largest": max, "smallest": min, "mean": fmean}
-    return choose[place](along)

@@ -264,7 +264,8 @@ def _config(text: str) -> CompleteRun | None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row of `experiments`; `document` is its JSON, `wanted` is run (the app trains it), stop, or command."""
+    """One row of `experiments`; `document` is its JSON, `wanted` is run (the app trains it), stop, command, or done (all of its
+    runs have ended, and none is trained again)."""
 
     id: str
     owner: str
@@ -430,10 +431,11 @@ class Store:
 
     def experiment(self, experiment_id: str) -> Experiment:
         """Raises NoSuchExperiment."""
-        found = [each for each in self.experiments() if each.id == experiment_id]
-        if not found:
+        with self._reading() as db:
+            row = db.execute("SELECT id, owner, document, created_at, wanted FROM experiments WHERE id=?", (experiment_id,)).fetchone()
+        if row is None:
             raise NoSuchExperiment(experiment_id)
-        return found[0]
+        return Experiment(*row)
 
     def experiments(self) -> list[Experiment]:
         """All experiments, newest first."""
@@ -520,6 +522,18 @@ class Store:
         with self._writing() as db:
             row = experiment_id, owner, document, _now(db), wanted
             db.execute("INSERT INTO experiments (id, owner, document, created_at, wanted) VALUES (?,?,?,?,?)", row)
+
+    def experiment_of(self, run_id: str) -> str | None:
+        """The experiment that a run is a member of."""
+        with self._reading() as db:
+            row = db.execute("SELECT experiment FROM members WHERE run_id=?", (run_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Forget an experiment; its runs stay ordinary runs."""
+        with self._writing() as db:
+            db.execute("DELETE FROM members WHERE experiment=?", (experiment_id,))
+            db.execute("DELETE FROM experiments WHERE id=?", (experiment_id,))
 
     def want_experiment(self, experiment_id: str, wanted: str) -> None:
         with self._writing() as db:

@@ -221,17 +221,26 @@ class Endpoints:
             return told | {"wanted": found.wanted, "held": self.services.supervisor.director.held.get(found.id, ""), "members": members}
 
     def list_experiments(self) -> list:
-        """All experiments, newest first: id, title, question and what is wanted of each (run, stop, or command: a terminal trains it)."""
+        """All experiments, newest first: id, title, question and what is wanted of each: run, stop, done, or command (a
+        terminal trains it)."""
         with refusals_as_errors():
-            rows = [(each, experiments.read(self.db, each.id)) for each in self.db.experiments()]
-            return [{"experiment_id": each.id, "title": it.title, "question": it.question, "wanted": each.wanted} for each, it in rows]
+            return [{"experiment_id": each.id, "wanted": each.wanted, **self._titles(each.id)} for each in self.db.experiments()]
+
+    def _titles(self, experiment_id: str) -> dict:
+        try:
+            document = experiments.read(self.db, experiment_id)
+        except ConfigError as error:  # of another version, perhaps
+            return {"title": "", "question": str(error)}
+        return {"title": document.title, "question": document.question}
 
     def control_experiment(self, experiment_id: str, action: str, owner_key: str) -> dict:
-        """Steer an experiment: `action` is stop, its runs included, or run (go on with what is missing)."""
+        """Steer an experiment: `action` is stop, its runs included, run (go on with what is missing), or delete (its runs stay)."""
         with refusals_as_errors():
-            if action not in (RUN, STOP):
-                raise ConfigError([Problem("action", f"{str(action)[:60]!r} is not possible; use {RUN} or {STOP}")])
-            self.services.supervisor.steer_experiment(_text(experiment_id, "experiment_id", 100), self._visitor(owner_key), action)
+            if action not in (RUN, STOP, "delete"):
+                raise ConfigError([Problem("action", f"{str(action)[:60]!r} is not possible; use {RUN}, {STOP} or delete")])
+            supervisor, visitor = self.services.supervisor, self._visitor(owner_key)
+            wanted = _text(experiment_id, "experiment_id", 100)
+            supervisor.delete_experiment(wanted, visitor) if action == "delete" else supervisor.steer_experiment(wanted, visitor, action)
             return {"experiment_id": experiment_id}
 
     def _experiment(self, experiment_id: str) -> tuple[store.Experiment, Plan]:

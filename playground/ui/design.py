@@ -89,9 +89,10 @@ class Design:
         }
         gr.on([_edited(control) for control in [self.compare, *self.controls] if control is not self.source], **review)
         self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
+        self.preset.select(self.fresh, None, self.origin, queue=False, **EVENT)
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         self.data.wire(self.source, self.controls, visitor, review, self.apply_preset, [self.preset, *self.controls])
-        self.train.click(self.start, [visitor, self.preset, self.origin, *self.controls], [wire, tabs], **EVENT)
+        self.train.click(self.start, [visitor, self.preset, self.origin, *self.controls], [wire, tabs, self.origin], **EVENT)
 
     # Handlers.
 
@@ -134,11 +135,15 @@ class Design:
     def start(self, kept: object, preset: str, origin: object, *values) -> list:
         """Queue the run and open it in the Train tab. `origin`: the checkpoint it starts from, RUN:STEP, or empty."""
         parent, _, step = origin.partition(":") if isinstance(origin, str) else ("", "", "")
-        forked = {"parent": parent, "parent_step": int(step)} if step.isascii() and step.isdigit() else {}
+        forked = {"parent": parent, "parent_step": int(step)} if step.isascii() and step.isdigit() and len(step) < 16 else {}
         with refusals_as_toasts():
             visitor = self.services.visitor(kept)
             run_id = self.services.supervisor.submit(nested(form.read(values)), visitor, preset=preset_of(preset), **forked)
-        return [{"run": run_id, "mine": True}, gr.Tabs(selected="train")]
+        return [{"run": run_id, "mine": True}, gr.Tabs(selected="train"), self.fresh()]
+
+    def fresh(self) -> dict:
+        """An update with which the next run starts from new weights."""
+        return gr.update(choices=[FRESH], value="", visible=False)
 
     # What the handlers use.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import threading
 from itertools import count
 from typing import Any
 
 import gradio as gr
 
-from models.knobs import ConfigError, Problem, differences, nested, parse
+from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config import experiment as documents
 from playground.config.gallery import DOCUMENTS
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
+from playground.runs.store import StoreBusy
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts, run_of
 from playground.ui.design import Design
@@ -22,13 +24,15 @@ from playground.web import experiments
 from playground.workers.admission import CannotDo
 from playground.workers.director import RUN, STOP
 
+PATIENCE_S = 3.0  # for those who check a draft before
+
 
 class Experiments:
     """Builds the tab and owns its handlers. The panel's value says what to show next: `{"open": ID}`, `{"draft": document}`, or what was
     `checked` of a draft; each with a number of its own, so that the same can be said twice."""
 
     def __init__(self, services: Services):
-        self.services, self._numbers = services, count(1)
+        self.services, self._numbers, self._checking = services, count(1), threading.Lock()
 
     def build(self) -> None:
         self.panel = Panel("experiments", {"knobs": _knobs()}, events=("act",), elem_id="experiments")
@@ -38,7 +42,8 @@ class Experiments:
         design.picture.vary(self.vary, [design.preset, *design.controls], [self.panel, tabs], **EVENT)
 
     def act(self, kept: object, event: gr.EventData) -> list:
-        """Do what a button of the panel asks for: `do` is start or check (with a `document`), steer (`id`, `wanted`) or look (`run`)."""
+        """Do what a button of the panel asks for: `do` is start or check (with a `document`), steer (`id`,
+        `wanted`), delete (`id`) or look (`run`)."""
         asked = event._data if isinstance(event._data, dict) else {}
         what = asked.get("do")
         if what == "check":
@@ -48,6 +53,9 @@ class Experiments:
             if what == "start":
                 document = documents.read(asked.get("document"))
                 return [self.say(open=self.services.supervisor.submit_experiment(document, who)), gr.skip(), gr.skip()]
+            if what == "delete":
+                self.services.supervisor.delete_experiment(str(asked.get("id"))[:100], who)
+                return [self.say(all=True), gr.skip(), gr.skip()]
             if what == "steer" and asked.get("wanted") in (RUN, STOP):
                 self.services.supervisor.steer_experiment(str(asked.get("id"))[:100], who, asked["wanted"])
                 return [gr.skip(), gr.skip(), gr.skip()]
@@ -79,17 +87,21 @@ class Experiments:
         config = parse(RunConfig, nested(flat_values))
         left_out = documents.NOT_COMPARED | {spec.path}
         changed = {path: value for path, value in differences(config, PRESETS[name].config).items() if path not in left_out}
-        values_of = _values(spec, flat_values[spec.path])
+        values_of = [value for value in _values(spec, flat(config)[spec.path]) if _fits(config, spec.path, value)]
         document = {"preset": name, "changes": changed, "factors": {spec.path: values_of}, "steps": config.train.max_steps}
         return self.say(draft=document | {"label": spec.knob.label})
 
     def _checked(self, asked: dict) -> dict[str, Any]:
-        """What a draft would be, or its problems."""
+        """What a draft would be, or its problems. One at a time: data may have to be prepared for it."""
+        if not self._checking.acquire(timeout=PATIENCE_S):
+            return {"problems": ["another experiment is being looked at; change something to ask again"], "asked": asked.get("asked")}
         try:
             return experiments.described(documents.read(_document(asked)), self.services.limits()) | {"asked": asked.get("asked")}
-        except (ConfigError, OSError) as error:
+        except (ConfigError, CannotDo, StoreBusy, OSError) as error:
             problems = error.problems if isinstance(error, ConfigError) else [Problem("data", str(error))]
             return {"problems": [f"{each.path}: {each.message}" for each in problems], "asked": asked.get("asked")}
+        finally:
+            self._checking.release()
 
 
 def _document(asked: dict) -> Any:
@@ -114,13 +126,21 @@ def _knobs() -> list[dict[str, Any]]:
     ]
 
 
+def _fits(config: RunConfig, path: str, value: Any) -> bool:
+    try:
+        parse(RunConfig, nested(flat(config) | {path: value}))
+    except ConfigError:
+        return False
+    return True
+
+
 def _values(spec: Any, now: Any) -> list[Any]:
-    """The values to begin with: those of a choice or a switch, half and twice the present value of a number."""
+    """The values to try first: those of a choice or a switch, half and twice the present value of a number."""
     if spec.kind == "bool":
         return [True, False]
     if spec.kind == "choice":
         others = [choice for choice in spec.choices if choice != now]
-        return [now if now in spec.choices else spec.choices[0], *others[:1]]
+        return [*([now] if now in spec.choices else []), *others][:6]
     if isinstance(now, int | float) and now:
         return [max(1, now // 2), now, now * 2] if spec.kind == "int" else [now / 2, now, now * 2]
     return [now, 1 if spec.kind == "int" else 0.1]

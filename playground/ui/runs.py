@@ -57,6 +57,7 @@ class Runs:
         """Make the button fill the Design tab with the chosen run's config."""
         filled = button.click(self.copy_config, chosen, [tabs, design.preset, *design.controls], **EVENT)
         filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
+        button.click(design.fresh, None, design.origin, queue=False, **EVENT)
 
     def open_run(self, kept: object, table: object) -> list:
         with refusals_as_toasts():

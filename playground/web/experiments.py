@@ -35,10 +35,18 @@ class Experimenting:
         self.db, self.limits, self.plans, self.points, self.held = db, limits, plans, points, held
         self._described: dict[str, dict[str, Any]] = {}  # of those that are kept, once the speed of this machine is known
         self._verdicts: dict[str, str] = {}  # of those that are complete
+        self._gallery: tuple[object, list[dict[str, Any]]] | None = None  # with what it depends on
 
     def gallery(self) -> list[dict[str, Any]]:
         """The ready experiments, each as `described`, with its thorough form where it has one; what can't be trained here says why."""
-        found, settings = [], self.limits()
+        settings = self.limits()
+        known = settings, estimate.load(settings.root)
+        if self._gallery is None or self._gallery[0] != known:
+            self._gallery = known, self._ready(settings)
+        return self._gallery[1]
+
+    def _ready(self, settings: Settings) -> list[dict[str, Any]]:
+        found = []
         for name, each in ready().items():
             about = {"name": name, "title": each.quick.title, "question": each.quick.question}
             try:
@@ -114,7 +122,7 @@ def described(experiment: Experiment, settings: Settings) -> dict[str, Any]:
 
 def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
     """As `described`, of an experiment that is planned already."""
-    experiment, configs = plan.experiment, experiments.completed(plan, settings)
+    experiment, configs = plan.experiment, experiments.completed(plan, settings.root)
     machine, unit = estimate.load(settings.root), unit_of(plan.experiment.measure)
     runs = experiment.seeds + len(experiment.tuning)
     seconds = None if machine is None else sum(runs * (START_S + estimate.run_seconds(each, machine)) for each in configs.values())

@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable
 
 from models.knobs import ConfigError
+from playground.config.experiment import Plan
 from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import Visitor
 from playground.runs.experiments import Plans
-from playground.runs.store import Experiment, Store
+from playground.runs.store import Experiment, Run, Store
 from playground.training.outcome import Cause
 from playground.workers.admission import CannotDo
 
 EVERY_S = 1.0
-RUN, STOP = "run", "stop"
+RUN, STOP, DONE = "run", "stop", "done"
+MOST_TURNS = 4  # how many times a run whose worker dies is begun
 
 Submit = Callable[..., str]  # `Supervisor.submit`
 Resume = Callable[[str, Visitor], None]  # `Supervisor.resume`
@@ -48,18 +50,33 @@ class Director:
 
     def _queue_next(self, experiment: Experiment) -> None:
         try:
-            plan = self.plans.of(experiment.id)
-            members = self.db.members(experiment.id)
-            stopped = [run for run in self.db.runs_in([store.STOPPED]) if run.id in members and run.cause == Cause.EXPERIMENT]
-            following = next(iter(experiments.missing(self.db, experiment.id, plan)), None)
-            if stopped:
-                self.resume(stopped[0].id, Visitor(experiment.owner))
-            elif following is not None:
-                about = experiments.about_run(experiment.id, following, plan)
-                self.submit(following.config, Visitor(experiment.owner), threads=self.threads, **about)
+            self._go_on(experiment, self.plans.of(experiment.id))
             self.held.pop(experiment.id, None)
-        except (CannotDo, ConfigError, OSError) as error:  # a full queue or disk, or data that are gone: perhaps not for long
+        except (CannotDo, ConfigError, KeyError, OSError) as error:  # a full queue or disk, or data that are gone: perhaps not for long
             self.held[experiment.id] = str(error)
+
+    def _go_on(self, experiment: Experiment, plan: Plan) -> None:
+        """Queue a run that was cut off, or else the next one. Raises CannotDo where one was halted by somebody, or has failed."""
+        runs = self.db.runs_of(experiment.id)
+        cut_off = [run for run in runs if _goes_on(run)]
+        halted = [run for run in runs if run.state in store.RESUMABLE and not _goes_on(run)]
+        if cut_off:
+            self.resume(cut_off[0].id, Visitor(experiment.owner))
+            return
+        if halted:
+            raise CannotDo(f"{halted[0].name!r} is {halted[0].state} ({halted[0].reason}); stop the experiment and let it go on")
+        following = next(iter(experiments.missing(self.db, experiment.id, plan)), None)
+        if following is not None and self.db.experiment(experiment.id).wanted == RUN:  # perhaps it was stopped a moment ago
+            about = experiments.about_run(experiment.id, following, plan)
+            self.submit(following.config, Visitor(experiment.owner), threads=self.threads, **about)
+        elif following is None and all(run.state in experiments.ENDED for run in runs):
+            self.db.want_experiment(experiment.id, DONE)
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether a run goes on by itself: it was stopped together with its experiment, or its worker has died, and not again and again."""
+    stopped = run.state == store.STOPPED and run.cause == Cause.EXPERIMENT
+    return stopped or (run.state == store.INTERRUPTED and run.generation < MOST_TURNS)
 
 
 def threads_each(settings: Settings) -> int:

@@ -27,7 +27,7 @@ from playground.system.cores import calm_threads
 from playground.system.files import REPOSITORY
 from playground.training.outcome import Cause
 from playground.workers import pulse, queueing
-from playground.workers.admission import Admission, CannotDo, WrongState, bytes_of, must_have_ended
+from playground.workers.admission import Admission, CannotDo, QueueFull, WrongState, bytes_of, must_have_ended
 from playground.workers.audience import Audience
 from playground.workers.director import RUN, STOP, Director, threads_each
 from playground.workers.enforcing import Enforcer
@@ -35,6 +35,7 @@ from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died
 from playground.workers.standby import Standby, Worker
 
 TICK_S = 0.2
+MOST_AT_ONCE, MOST_KEPT = 3, 50  # experiments of one person, under way and in all
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
 LOCKED_S = 2.0  # after which a database that stays locked is taken as a reason to look for a worker that hangs
@@ -151,20 +152,43 @@ class Supervisor:
         settings = self.limits()
         self._check_room(visitor, settings)
         experiments.planned(experiment, settings)
-        self.admission.note(visitor)
-        experiment_id = experiments.add(self.db, experiment, visitor, RUN)
+        with self._admitting:
+            self._check_experiments(visitor)
+            self.admission.note(visitor)
+            experiment_id = experiments.add(self.db, experiment, visitor, RUN)
         self._kick.set()
         return experiment_id
+
+    def _check_experiments(self, visitor: Visitor) -> None:
+        """Raises QueueFull where a person keeps, or has begun, more experiments than one can."""
+        kept = self.db.experiments()
+        mine = [each for each in kept if each.owner == visitor.id]
+        if sum(each.wanted == RUN for each in mine) >= MOST_AT_ONCE and not visitor.is_host:
+            raise QueueFull(f"{MOST_AT_ONCE} of your experiments are under way already; wait for one to end, or stop one")
+        if len(mine) >= MOST_KEPT or len(kept) >= 20 * MOST_KEPT:
+            raise QueueFull(f"{len(mine) if len(mine) >= MOST_KEPT else len(kept)} experiments are kept already; delete one first")
+
+    def delete_experiment(self, experiment_id: str, visitor: Visitor) -> None:
+        """Forget an experiment that does not train; its runs stay ordinary runs."""
+        found = self._own_experiment(experiment_id, visitor)
+        if found.wanted == RUN:
+            raise WrongState("it is under way; stop it first")
+        self.db.delete_experiment(experiment_id)
+
+    def _own_experiment(self, experiment_id: str, visitor: Visitor) -> store.Experiment:
+        found = self.db.experiment(experiment_id)
+        if not visitor.is_host and visitor.id != found.owner:
+            raise NotAllowed("only who began an experiment may steer it")
+        return found
 
     def steer_experiment(self, experiment_id: str, visitor: Visitor, wanted: str) -> None:
         """Stop an experiment, its runs included, or let it go on with what is missing (`wanted`: stop or run). Those that were stopped
         with it are queued again by the director, also where their workers only stop later."""
-        found = self.db.experiment(experiment_id)
-        if not visitor.is_host and visitor.id != found.owner:
-            raise NotAllowed("only who began an experiment may steer it")
+        self._own_experiment(experiment_id, visitor)
         self.db.want_experiment(experiment_id, wanted)
         for run_id in self.db.members(experiment_id):
-            with contextlib.suppress(WrongState):  # it has ended
+            # It has ended or was deleted, or the queue is full: the director tries it again. One that a terminal trained is the host's.
+            with contextlib.suppress(CannotDo, NotAllowed, NoSuchRun):
                 if wanted == STOP:
                     self._ask(run_id, visitor, "stop", store.STOPPED, "stopped with its experiment", Cause.EXPERIMENT)
                 else:
@@ -178,8 +202,10 @@ class Supervisor:
         self.db.rename(run_id, name)
 
     def set_private(self, run_id: str, visitor: Visitor, private: bool) -> None:
-        """Hide a run from everybody else, or show it again."""
+        """Hide a run from everybody else, or show it again. One of an experiment, which everybody sees, cannot be hidden."""
         self._own(run_id, visitor)
+        if private and self.db.experiment_of(run_id) is not None:
+            raise CannotDo("it is a run of an experiment, which everybody can see; delete the experiment first")
         self.db.set_private(run_id, private)
 
     def delete(self, run_id: str, visitor: Visitor) -> None:
@@ -192,7 +218,8 @@ class Supervisor:
                 lock.release()
             raise WrongState(f"{run.name!r} is {run.state}; stop it first")
         try:
-            waiting = [child for child in self.db.runs_in([store.QUEUED, store.STARTING]) if child.parent == run_id]
+            begun = self.db.runs_in([store.QUEUED, store.STARTING])
+            waiting = [child for child in begun if child.parent == run_id and child.owner == run.owner]
             if waiting:
                 raise WrongState(f"{waiting[0].name!r} is about to start from it; wait until it has")
             self._delete(folder)

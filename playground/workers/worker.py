@@ -176,6 +176,7 @@ class Work:
         from playground.data import dataset
         from playground.training.checkpoints import Checkpoints
         from playground.training.devices import choose_device
+        from playground.training.errors import CheckpointError
         from playground.training.events import Notice
         from playground.training.loop import Loop
         from playground.training.state import TrainState
@@ -191,6 +192,8 @@ class Work:
         newest, said = checkpoints.newest_to_resume(), ""
         if newest is not None:
             state.restore(checkpoints, newest)
+        elif run.parent is None and run.parent_step is not None:
+            raise CheckpointError("the run from which this one was to start was deleted")
         elif run.parent is not None:
             said = self._begin_from_parent(state, run)
         checkpoints.drop_after(state.steps_done)
@@ -224,7 +227,11 @@ class Work:
             now.optim.name, now.data, now.width, now.train.batch_size
         )  # fmt: skip
         if same and parent.state_path(last.step).exists():
+            order = state.batches.state
             state.start_from(parent, last)
+            if before.train.order_seed != now.train.order_seed:
+                state.batches.state = order
+                return f"starts from step {last.step:,} with the order of its own seed"
             return ""
         state.start_from_weights(parent, last.step)
         return f"starts from the weights of step {last.step:,}; the optimizer and the order of the data begin anew"

@@ -6,7 +6,7 @@ import pytest
 
 from models.config import complete, flops_per_token, n_params
 from models.knobs import ConfigError
-from playground.config.experiment import plan, read
+from playground.config.experiment import grid, plan, read
 
 SMALL = {"model.n_layer": 2, "model.n_embd": 32, "model.block_size": 16}
 ARMS = [{"name": "pre"}, {"name": "post", "changes": {"model.norm_placement": "post"}}]
@@ -112,3 +112,17 @@ def test_tuning_has_a_seed_of_its_own_and_its_rates_are_used():
 def test_seeds_change_the_weights_the_order_or_both(of, seeds):
     runs = planned(document(seeds=3, seeds_of=of)).compared()
     assert [(run.config.train.seed, run.config.train.data_seed) for run in runs if run.arm == "pre"] == seeds
+
+
+@pytest.mark.parametrize(("changes", "path"), [
+    ({"arms": [], "factors": {"optim.lr": [1e-3, 1e-2]}, "tuning": [1e-3, 2e-3], "claims": [CLAIM]}, "tuning"),
+    ({"measure": {"quantity": "diverged"}, "claims": [CLAIM | {"than": 0.5}]}, "claims.0.than"),
+    ({"claims": [CLAIM] * 33}, "claims"), ({"arms": [], "factors": {f"model.{i}": [1, 2] for i in range(5)}}, "factors"),
+    ({"arms": [], "factors": {"model.n_layer": [10**5000, 1]}}, "factors"), ({"arms": [{"name": f"{i}"} for i in range(17)]}, "arms"),
+])  # fmt: skip
+def test_what_cannot_be_judged_or_is_too_much_is_refused(changes, path):
+    assert path in problems(document(**changes))
+
+
+def test_an_empty_value_has_a_name():
+    assert [arm.name for arm in grid({"model.window_pattern": ["", "L"]})] == ["window pattern empty", "L"]

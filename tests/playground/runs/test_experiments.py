@@ -125,7 +125,7 @@ def test_a_run_that_diverged_counts_as_chance_and_is_named(house):
         ({"pre": [2.0, 2.1, 2.05], "post": [3.0, 3.1, 3.07]}, "lower", "Your prediction was right."),
         ({"pre": [2.0, 2.1, 2.05], "post": [3.0, 3.1, 3.07]}, "higher", "Your prediction was wrong."),
         ({"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.0, 2.06]}, "lower", "Your prediction is not decided."),
-        ({"pre": [2.0], "post": [3.0]}, "lower", "Your prediction is not decided."),
+        ({"pre": [2.0], "post": [3.0]}, "lower", "Your prediction is not decided yet."),
         ({}, "lower", "Your prediction is not decided yet."),
     ],
 )
@@ -150,7 +150,8 @@ def test_what_is_measured(house):
     by = {"steps_to": 4.0, "eval_loss": 2.5, "accuracy": 0.75, "diverged": 0.0}
     for quantity, value in by.items():
         measure = {"quantity": quantity} | ({"reaches": 3.0} if quantity == "steps_to" else {})
-        experiment_id, plan = begun(house, measure=measure)
+        changes = {"model.n_layer": 1, "model.n_embd": 16, "data.source": "task:copy"} if quantity == "accuracy" else DOCUMENT["changes"]
+        experiment_id, plan = begun(house, measure=measure, changes=changes)
         events = [Validation(step, loss=loss, n_tokens=10, whole=False, seconds=1.0) for step, loss in ((2, 3.5), (4, 2.9), (6, 2.5))]
         events += [Accuracy(8, token=0.75, answer=0.5, n_examples=4, sizes=[], by_size=[], seconds=1.0, whole=True)]
         recorded(house, experiment_id, plan, {"pre": [2.0]}, events)
@@ -188,9 +189,48 @@ def test_an_arm_is_compared_with_a_number(house):
     experiment_id, plan = begun(house, claims=[{"kind": "lower", "arm": "pre", "than": 2.5, "delta": 0.0}])
     recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 1.9], "post": [9.0, 9.0, 9.0]})
     found = experiments.result(house[1], experiment_id, plan)
-    assert found.judged[0].verdict == verdict.SUPPORTED
+    assert found.judged[0].verdict == experiments.overall(found) == verdict.SUPPORTED
     assert found.judged[0].difference.pairs == pytest.approx((-0.5, -0.4, -0.6))
     assert "“pre” ends 0.500 nats per token lower than 2.5" in experiments.sentences(found)[0]
+
+
+def test_what_was_not_reached_took_all_steps_and_what_diverged_is_at_chance(house):
+    measure = {"quantity": "steps_to", "reaches": 1.0}
+    experiment_id, plan = begun(house, measure=measure)
+    recorded(house, experiment_id, plan, {"pre": [None, 2.0]})
+    assert experiments.result(house[1], experiment_id, plan).values["pre"] == {1: 8.0, 2: 8.0}, "the budget, not the step of its end"
+
+
+def test_claims_against_one_number_have_their_own_seeds(house):
+    claims = [{"kind": "lower", "arm": arm, "than": 2.5, "delta": 0.0} for arm in ("pre", "post")]
+    experiment_id, plan = begun(house, claims=claims)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 1.9]})
+    found = experiments.result(house[1], experiment_id, plan)
+    assert [each.verdict for each in found.judged] == [verdict.SUPPORTED, verdict.UNDECIDED]
+    assert found.judged[1].difference is None and "no seed has been measured in this arm" in experiments.sentences(found)[1]
+
+
+def test_nothing_is_decided_before_the_last_run_has_ended(house):
+    experiment_id, plan = begun(house, seeds=4, prediction="lower")
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [3.0, 3.1, 3.07]})
+    found = experiments.result(house[1], experiment_id, plan)
+    assert experiments.overall(found) == experiments.as_json(experiment_id, plan, found)["verdict"] == verdict.UNDECIDED
+    assert experiments.sentences(found)[0].startswith("So far: ") and experiments.predicted(found) == "Your prediction is not decided yet."
+
+
+def test_rates_are_said_once_all_of_them_were_tried(house):
+    experiment_id, plan = begun(house, tuning=[1e-3, 1e-2])
+    train(house, experiment_id, plan, most=1)
+    assert experiments.result(house[1], experiment_id, plan).rates == {}
+
+
+@pytest.mark.parametrize(("measure", "path"), [
+    ({"quantity": "accuracy"}, "arm 'pre': data.source"), ({"quantity": "reads_token", "place": "growth"}, "measure.place"),
+])  # fmt: skip
+def test_what_can_have_no_value_is_refused(house, measure, path):
+    with pytest.raises(ConfigError) as caught:
+        begun(house, measure=measure)
+    assert caught.value.problems[0].path == path
 
 
 def test_what_is_not_measured_is_refused_with_what_is(house):

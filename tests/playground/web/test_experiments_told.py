@@ -90,3 +90,10 @@ def test_what_is_not_there_says_so(kept):
     _, client, _ = kept
     answer = client.get("/experiments/nowhere")
     assert answer.status_code == 404 and answer.json()["code"] == "no_such_experiment"
+
+
+def test_finished_ones_can_be_read_whatever_the_limits_are_now(kept, tmp_path):
+    db, _, experiment_id = kept
+    client = TestClient(Routes(Settings(tmp_path, max_params=10), db).app())
+    assert client.get(f"/experiments/{experiment_id}").json()["verdict"] == "supported"
+    assert all("problem" in each for each in client.get("/experiments/ready").json())

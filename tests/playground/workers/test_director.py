@@ -9,8 +9,8 @@ from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
 from playground.runs.experiments import Plans
 from playground.runs.store import Store
 from playground.training.outcome import Cause
-from playground.workers.admission import CannotDo, QueueFull
-from playground.workers.director import RUN, STOP, Director
+from playground.workers.admission import CannotDo, QueueFull, WrongState
+from playground.workers.director import DONE, RUN, STOP, Director
 from tests.conftest import TINY
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
@@ -37,7 +37,7 @@ def alone(tmp_path):
         return experiments.create_run(db, settings, config, visitor, state=store.QUEUED, member=member, **about)
 
     def resume(run_id, visitor):
-        assert db.change_state(run_id, store.QUEUED, [store.STOPPED], wanted="run")
+        assert db.change_state(run_id, store.QUEUED, store.RESUMABLE, wanted="run")
 
     return db, Director(db, submit, resume, Plans(db, lambda: settings), 1, clock=iter(range(0, 10_000, 10)).__next__), submitted
 
@@ -83,7 +83,36 @@ def test_what_was_stopped_with_its_experiment_goes_on_with_it_even_where_its_wor
     assert [run.id for run in db.runs_in([store.QUEUED])] == [run_id] and submitted == [("pre", 1)]
     db.change_state(run_id, store.STOPPED, [store.QUEUED], "stopped by its owner", Cause.OWNER)
     director.direct()
-    assert submitted == [("pre", 1), ("post", 1)] and db.run(run_id).state == store.STOPPED
+    assert submitted == [("pre", 1)] and db.run(run_id).state == store.STOPPED
+    assert "is stopped (stopped by its owner)" in director.held[experiment_id], "who stops or pauses a run halts its experiment"
+
+
+def test_a_run_whose_worker_has_died_goes_on_but_not_for_ever(alone):
+    db, director, _ = alone
+    experiment_id = experiments.add(db, document(), ALICE, RUN)
+    director.direct()
+    (run_id,) = db.members(experiment_id)
+    for turn in range(1, 5):
+        db.begin(run_id, step=0, threads=1, device="cpu", probe_text="")
+        db.change_state(run_id, store.INTERRUPTED, store.ACTIVE, "killed", Cause.KILLED)
+        director.direct()
+        assert db.run(run_id).state == (store.QUEUED if turn < 4 else store.INTERRUPTED)
+        db.change_state(run_id, store.STARTING, [store.QUEUED])
+    assert "is interrupted (killed)" in director.held[experiment_id]
+
+
+def test_one_that_is_complete_is_done_and_nothing_of_it_is_trained_again(alone):
+    db, director, submitted = alone
+    experiment_id = experiments.add(db, document(seeds=1), ALICE, RUN)
+    for _ in range(4):
+        director.direct()
+        end_the_waiting(db)
+    assert db.experiment(experiment_id).wanted == DONE and len(submitted) == 2
+    db.delete_run(next(iter(db.members(experiment_id))))
+    director.direct()
+    assert len(submitted) == 2
+    db.delete_experiment(experiment_id)
+    assert db.experiments() == [] and len(db.runs()) == 1, "its runs stay"
 
 
 def test_a_full_queue_is_said_and_tried_again(alone):
@@ -99,6 +128,32 @@ def test_a_full_queue_is_said_and_tried_again(alone):
     director.submit = submit
     director.direct()
     assert director.held == {} and submitted == [("pre", 1)]
+
+
+def test_a_person_has_three_experiments_under_way_and_deletes_what_is_over(house):
+    supervisor = house.supervisor
+    kept = [supervisor.submit_experiment(document(seeds=1), ALICE) for _ in range(3)]
+    with pytest.raises(QueueFull, match="3 of your experiments"):
+        supervisor.submit_experiment(document(seeds=1), ALICE)
+    other = supervisor.submit_experiment(document(seeds=1), BOB)
+    with pytest.raises(WrongState):
+        supervisor.delete_experiment(kept[0], ALICE)
+    for each in kept:
+        supervisor.steer_experiment(each, ALICE, STOP)
+    with pytest.raises(NotAllowed):
+        supervisor.delete_experiment(kept[0], BOB)
+    supervisor.delete_experiment(kept[0], ALICE)
+    supervisor.steer_experiment(other, HOST, STOP)
+    assert {each.id for each in house.db.experiments()} == {other, *kept[1:]}
+
+
+def test_a_run_of_an_experiment_cannot_be_hidden(house):
+    experiment_id = house.supervisor.submit_experiment(document(seeds=1), ALICE)
+    house.until(lambda: house.db.members(experiment_id), "the first run")
+    run_id = next(iter(house.db.members(experiment_id)))
+    with pytest.raises(CannotDo, match="everybody can see"):
+        house.supervisor.set_private(run_id, ALICE, True)
+    house.supervisor.steer_experiment(experiment_id, ALICE, STOP)
 
 
 def test_a_run_that_was_deleted_is_trained_again(alone):

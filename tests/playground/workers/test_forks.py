@@ -8,6 +8,7 @@ from models.knobs import ConfigError, flat, nested, parse
 from playground.config.run import RunConfig
 from playground.runs import store
 from playground.runs.access import HOST, Visitor, new_key
+from playground.runs.creation import create_run
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun
 from playground.training.checkpoints import Checkpoints
@@ -57,6 +58,23 @@ def test_a_fork_of_the_newest_step_goes_on_with_the_optimizer(house, parent):
     state, before = (Checkpoints(RunFolder(house.settings.root, run).checkpoints).state(at) for run, at in ((fork, 0), (parent, 12)))
     moments = [name for name in before if name.startswith("optim.")]
     assert moments and all(torch.equal(state[name], before[name]) for name in moments)
+
+
+def test_a_fork_with_another_seed_reads_the_data_in_another_order(house, parent):
+    forks = []
+    for seed in (7, 8):
+        changed = config_of(train__max_steps=3, train__data_seed=seed, model__dropout=0.0)
+        forks.append(house.supervisor.submit(changed, ALICE, parent=parent, parent_step=12))
+    for fork in forks:
+        house.wait(fork, store.FINISHED)
+    assert house.db.run(forks[0]).val_loss != house.db.run(forks[1]).val_loss
+
+
+def test_a_fork_whose_parent_was_deleted_before_it_began_fails_with_that_reason(house, parent):
+    blocked = create_run(house.db, house.settings, config_of(), ALICE, state=store.STOPPED, parent=parent, parent_step=3)
+    house.supervisor.delete(parent, ALICE)
+    house.supervisor.resume(blocked, ALICE)
+    assert "was deleted" in house.wait(blocked, store.FAILED).reason
 
 
 @pytest.mark.parametrize(("changes", "step", "path"), [
