@@ -92,7 +92,7 @@ export function trial(id, act, back, change) {
       claims.show(found);
       if (isFirst) about.replaceChildren(...aboutIt(found));
       await curves.show(found);
-      isOver = found.is_complete;
+      isOver = found.is_complete && found.wanted !== "run"; // the director says so a moment later
     } catch (error) {
       problem.textContent = whyNot(error);
     }

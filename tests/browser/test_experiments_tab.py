@@ -41,26 +41,31 @@ def until_it_ends(page, app, until) -> str:
 
 def test_three_clicks_lead_from_the_gallery_to_a_verdict(tab, app, until):
     page = tab()
-    page.click("[data-ready=residual]")
-    page.get_by_label("with residuals ends lower than without residuals").check()
+    page.click("[data-ready=near-zero]")
+    page.get_by_label("GPT 2 init ends lower than -2").check()
     page.click("#experiment-run")
-    page.wait_for_selector(".pg-experiment .scatterlayer .trace")
+    page.wait_for_selector(".pg-seeds .pg-cell-run")
     until_it_ends(page, app, until)
     said = page.locator(".pg-verdict").inner_text()
-    assert said.startswith("Supported") and "95% interval" in said and "Your prediction was right." in said
+    assert said.startswith("Refuted") and "“larger init” is lower than -2: refuted" in said and "Your prediction was right." in said
     low, high = map(float, re.search(r"95% interval ([0-9.]+) to ([0-9.]+), 3 seeds", said).groups())
-    assert 1 < low < high < 3, "nats per token, between a model that learns and one that knows only frequencies"
-    means = [float(each.split("±")[0]) for each in page.locator(".pg-seeds td:last-child").all_inner_texts()]
-    assert low < means[1] - means[0] < high
-    # A value leads to its run, and the address back to the experiment.
+    mean = float(page.locator(".pg-seeds td:last-child").first.inner_text().split("±")[0].replace("−", "-"))
+    assert 0 < low < -2 - mean < high, "doublings under a quarter of the stream"
+    # A value leads to its run, and the address to the run alone.
     page.locator(".pg-cell-run").first.click()
-    page.wait_for_selector("#loss .scatterlayer .trace")
-    assert "Residual connections: with residuals, seed 1" in page.locator("#status").inner_text()
+    page.wait_for_function("new URL(location.href).searchParams.get('run')")
+    assert "experiment" not in page.url
+    page.locator("#status", has_text="Sublayers at the start: GPT 2 init, seed 1").wait_for()
     page.get_by_role("tab", name="Experiments").click()
     with page.expect_download() as saved:
         page.get_by_role("button", name="Results (CSV)").click()
     rows = saved.value.path().read_text().splitlines()
-    assert rows[0].startswith("experiment,arm,seed") and len(rows) == 1 + 6
+    assert rows[0].startswith("experiment,arm,seed") and len(rows) == 1 + 9
+    # Who began it may delete it; its runs stay.
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#experiment-delete")
+    page.wait_for_selector(".pg-experiment-card")
+    assert len(Store(app.root).runs()) >= 9
 
 
 def test_compare_beside_a_setting_begins_an_experiment_on_it(visit, app):
