@@ -226,7 +226,7 @@ class Person:
         self.n_params = shown["n_params"]
 
     async def _train(self, tab: Tab) -> None:
-        opened, _ = await tab.press("train", self.chosen)
+        opened, *_ = await tab.press("train", self.chosen)
         self.diary.actions["train"] += 1
         self.own.append(opened["run"])
         tab.wire = opened
@@ -321,7 +321,7 @@ class Person:
             else:
                 self.diary.blame(f"{elem_id} of somebody else's run is not refused")
         with suppress(Told):
-            opened, _ = await stranger.press("run-open", table)
+            opened, *_ = await stranger.press("run-open", table)
             if opened.get("mine"):
                 self.diary.blame("somebody else's run is shown as one's own")
 

@@ -63,7 +63,7 @@ async def watch(house: App, page: Page, files: list[str], pages: int, workers: i
 
 async def _train(teacher: Tab) -> str:
     """Start a run of the default design without an end."""
-    opened, _ = await teacher.press("train", {"train-max_steps": "", "train-max_seconds": "100000"})
+    opened, *_ = await teacher.press("train", {"train-max_steps": "", "train-max_seconds": "100000"})
     return opened["run"]
 
 
