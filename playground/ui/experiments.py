@@ -100,6 +100,8 @@ class Experiments:
         except (ConfigError, CannotDo, StoreBusy, OSError) as error:
             problems = error.problems if isinstance(error, ConfigError) else [Problem("data", str(error))]
             return {"problems": [f"{each.path}: {each.message}" for each in problems], "asked": asked.get("asked")}
+        except ValueError:  # no arm can be named after such a value, as a number of thousands of digits
+            return {"problems": ["these values cannot be used; give numbers, words, on or off"], "asked": asked.get("asked")}
         finally:
             self._checking.release()
 

@@ -174,6 +174,8 @@ class Routes:
         """What an experiment has found so far, and its runs with their curves."""
         visitor, wanted = self.visitor(request), request.path_params["experiment_id"][:40]
         told = self._fresh.get(("experiment", wanted), lambda: self.experimenting.one(wanted))
+        for run in told["members"]:
+            self.audience.looked(run["id"])  # whoever watches an experiment watches its runs
         return _json(orjson.dumps(for_visitor(told, visitor)), request)
 
     # One run.

@@ -13,6 +13,7 @@ from playground.runs.access import Visitor
 from playground.runs.store import Buffer, Store
 from playground.training.events import Validation
 from playground.web.routes import KEY_HEADER, Routes
+from playground.workers.audience import Audience
 from tests.conftest import TINY
 
 KEY = access.new_key()
@@ -77,6 +78,16 @@ def test_the_list_names_who_began_one_without_their_id(kept):
     assert (stranger["mine"], owner["mine"]) == (False, True)
     answers = json.dumps([stranger, owner, client.get(f"/experiments/{experiment_id}", headers={KEY_HEADER: KEY}).json()])
     assert ALICE.id not in answers and db.experiments()[0].owner == ALICE.id
+
+
+def test_whoever_watches_an_experiment_watches_its_runs(kept, tmp_path):
+    db, _, experiment_id = kept
+    now = [0.0]
+    audience = Audience(lambda: now[0])
+    client = TestClient(Routes(Settings(tmp_path), db, audience=audience).app())
+    now[0] = 100.0
+    client.get(f"/experiments/{experiment_id}")
+    assert {audience.unseen_s(run_id) for run_id in db.members(experiment_id)} == {0.0} and audience.unseen_s("another") == 100.0
 
 
 def test_a_private_run_of_one_is_not_listed(kept):
