@@ -42,10 +42,24 @@ export async function savePng(name, place, picture = null) {
   else await saveText(file, place);
 }
 
-/** @param {PlotlyElement} plot */
-async function imageOf(plot) {
+/**
+ * The plot or drawing in `place` as a picture of lines, for papers.
+ * @param {string} name
+ * @param {HTMLElement} place
+ */
+export async function saveVector(name, place) {
+  const file = fileName(name, "svg");
+  const plot = /** @type {PlotlyElement | null} */ (place.querySelector(".js-plotly-plot"));
+  const drawing = place.querySelector("svg");
+  if (plot?.offsetParent) await saveUrl(file, await imageOf(plot, "svg"));
+  else if (drawing) save(file, new Blob([xmlOf(styled(drawing))], { type: "image/svg+xml" }));
+}
+
+/** @param {PlotlyElement} plot @param {"png" | "svg"} format */
+async function imageOf(plot, format = "png") {
   const Plotly = await plotly();
-  return Plotly.toImage(plot, { format: "png", width: plot.clientWidth, height: plot.clientHeight, scale: SCALE });
+  const scale = format === "png" ? SCALE : 1;
+  return Plotly.toImage(plot, { format, width: plot.clientWidth, height: plot.clientHeight, scale });
 }
 
 /** @param {string} file @param {string} url */
@@ -58,12 +72,17 @@ function saveCanvas(file, canvas) {
   canvas.toBlob((blob) => blob && save(file, blob));
 }
 
+/** @param {string} file @param {SVGSVGElement} drawing */
+function saveDrawing(file, drawing) {
+  const { width, height } = drawing.viewBox.baseVal;
+  return saveSvg(file, styled(drawing), width, height);
+}
+
 /**
  * A drawing takes its look from the page's style sheet: the copy gets it written into its elements.
- * @param {string} file
  * @param {SVGSVGElement} drawing
  */
-function saveDrawing(file, drawing) {
+function styled(drawing) {
   const copy = /** @type {SVGSVGElement} */ (drawing.cloneNode(true));
   const box = drawing.viewBox.baseVal;
   /** @type {NodeListOf<SVGElement>} */
@@ -76,8 +95,12 @@ function saveDrawing(file, drawing) {
   copy.setAttribute("width", String(box.width));
   copy.setAttribute("height", String(box.height));
   copy.removeAttribute("style");
-  return saveSvg(file, copy, box.width, box.height);
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  return copy;
 }
+
+/** @param {SVGSVGElement} svg */
+const xmlOf = (svg) => new XMLSerializer().serializeToString(svg);
 
 /**
  * Where there are only words and buttons: their lines as a picture.
@@ -104,7 +127,7 @@ async function saveSvg(file, svg, width, height) {
   const image = new Image();
   const canvas = h("canvas", { width: Math.round(width * SCALE), height: Math.round(height * SCALE) });
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(xmlOf(svg))}`;
   await image.decode();
   const to = pen(canvas);
   to.fillStyle = getComputedStyle(document.body).backgroundColor;

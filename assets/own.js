@@ -73,7 +73,6 @@ export function ownForm(knobs, draft, act, back) {
   );
   kind.value = given.claims?.[0]?.kind ?? "lower";
   const delta = numberBox("own-delta", given.claims?.[0]?.delta ?? 0.02, { min: 0, step: 0.01 });
-  const claimed = h("span");
   const outcome = h(
     "div",
     { class: "pg-own-outcome", role: "status" },
@@ -156,7 +155,14 @@ export function ownForm(knobs, draft, act, back) {
     field("each run may spend (empty: what its preset says)", amount, unit),
     field("sizes of the arms", match),
     field("learning rates tried for each arm", rates),
-    listed ? null : field("claim: each arm ends", kind, " the first by more (or less) than δ =", delta, claimed),
+    listed
+      ? null
+      : field(
+          "claim: each arm ends",
+          kind,
+          " the first, by more (or less) than",
+          h("span", { class: "pg-nowrap" }, "δ = ", delta),
+        ),
   );
   form.addEventListener("input", check);
   form.addEventListener("change", check);

@@ -69,14 +69,16 @@ export const backButton = (back) =>
  */
 export function prediction({ claims, unit, measured }) {
   const { arm, than } = claims[0];
+  const other = typeof than === "number" ? `${than} ${unit}` : `“${than}”`;
+  const which = claims.length > 1 ? " (the first of the claims below)" : "";
   let expected = "";
   const expect = (/** @type {string} */ value) => () => (expected = value);
   const element = chooser(
-    "What do you expect?",
+    `What do you expect?${which}`,
     [
-      ["lower", `${arm} ends lower than ${than}`, expect("lower")],
-      ["same", "they end the same", expect("same")],
-      ["higher", `${arm} ends higher than ${than}`, expect("higher")],
+      ["lower", `“${arm}” is lower than ${other}`, expect("lower")],
+      ["same", `“${arm}” and ${other} are about the same`, expect("same")],
+      ["higher", `“${arm}” is higher than ${other}`, expect("higher")],
       ["", "I would rather not say", expect("")],
     ],
     "",
@@ -112,6 +114,7 @@ export function described(given) {
   return h(
     "div",
     {},
+    ...given.warnings.map((words) => h("p", { class: "pg-warning" }, words)),
     h("h4", {}, "What is claimed"),
     h("ul", { class: "pg-verdicts" }, ...claims),
     h("h4", {}, "The arms"),

@@ -6,7 +6,7 @@
 
 import { deviation, differenceText, meanOf, reachOf, spread, valueText } from "./arms.js";
 import { button, css, h, head, onTheme, s, select, setText } from "./dom.js";
-import { exportButtons, saveCsv, savePng } from "./export.js";
+import { exportButton, exportButtons, saveCsv, savePng, saveVector } from "./export.js";
 import { fileName, number } from "./format.js";
 import { address, copy, get, save, whyNot } from "./net.js";
 import { armProperty, translucent } from "./palette.js";
@@ -16,11 +16,11 @@ import { arms as armFigures, backButton } from "./proposal.js";
 /**
  * @typedef {{name: string, changes: [label: string, value: string][], matched: string, n_params: number,
  *   steps: number | null, graph: Graph}} Arm
- * @typedef {{kind: string, arm: string, than: string, delta: number, words: string}} Claim
+ * @typedef {{kind: string, arm: string, than: string | number, delta: number, words: string}} Claim
  * @typedef {{
  *   title: string, question: string, said: string, prediction: string | null, arms: Arm[], seeds: number[],
  *   n_runs: number, seconds: number | null, unit: string, measure: string, measured: string, rates: number[], claims: Claim[],
- *   rule: string, methods: string, document: object,
+ *   rule: string, methods: string, document: object, warnings: string[],
  * }} Described what the server says of an experiment
  * @typedef {{
  *   id: string, name: string, arm: string, seed: number, role: "compared" | "tuning", state: string, reason: string,
@@ -79,7 +79,7 @@ export function trial(id, act, back, change) {
       all.hidden = false;
       const now = JSON.stringify(found);
       if (now === shown) return;
-      const isFirst = !shown;
+      const isFirst = !shown || found.is_complete;
       shown = now;
       setText(question, found.question);
       banner.replaceChildren(...verdictOf(found));
@@ -109,8 +109,14 @@ const VERDICTS = /** @type {Record<string, string>} */ ({
 });
 
 /** @param {Found} found */
-const headlineOf = (found) =>
-  found.is_complete ? VERDICTS[found.verdict] : `${found.runs_ended} of ${found.runs} runs have ended`;
+function headlineOf({ is_complete, runs_ended, runs, verdict, judged }) {
+  if (!is_complete) return `${runs_ended} of ${runs} runs have ended`;
+  const count = (/** @type {string} */ word) => judged.filter((each) => each.verdict === word).length;
+  const parts = ["supported", "refuted", "undecided"]
+    .filter((word) => count(word))
+    .map((word) => `${count(word)} ${word}`);
+  return judged.length > 1 ? `${VERDICTS[verdict]}: of ${judged.length} claims ${parts.join(", ")}` : VERDICTS[verdict];
+}
 
 /**
  * Redraw a place without taking the keyboard's focus from the run that has it.
@@ -227,6 +233,7 @@ function curvePlot(id) {
       h("label", {}, "band ", band),
       h("label", {}, "axes ", scale),
       h("label", {}, each, "each run"),
+      exportButton("SVG", () => saveVector(`experiment-${id}`, element), "save the picture as lines"),
       exportButtons(
         () => `experiment-${id}`,
         element,
@@ -241,6 +248,7 @@ function curvePlot(id) {
   /** @param {Found} found */
   async function show(found) {
     last = found;
+    element.hidden = found.is_complete && found.members.every(({ curve }) => curve[0].length < 2); // nothing to see
     const Plotly = await plotly();
     const traces = found.arms.flatMap((arm, i) => {
       const mine = found.members.filter((run) => run.arm === arm.name && run.role === "compared");
@@ -344,7 +352,8 @@ function differences() {
       h(
         "span",
         { class: "pg-exports" },
-        h("button", { type: "button", class: "pg-export", onclick: () => savePng("differences", place) }, "PNG"),
+        exportButton("SVG", () => saveVector("differences", place), "save the picture as lines"),
+        exportButton("PNG", () => savePng("differences", place), "save the picture"),
       ),
     ),
     place,
@@ -526,9 +535,7 @@ function aboutIt(found) {
       {},
       "Save the document, then ",
       h("code", {}, `python -m playground experiment ${fileName(found.title, "json")}`),
-      "; what is left of this one: ",
-      h("code", {}, command),
-      ".",
+      ...(found.is_complete ? ["."] : ["; what is left of this one: ", h("code", {}, command), "."]),
     ),
   ];
 }

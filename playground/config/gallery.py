@@ -117,8 +117,9 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "near-zero": {
         "title": "Sublayers at the start",
         "question": "Does each sublayer add next to nothing before training begins?",
-        "said": "f begins near zero, so that a fresh stack passes its input on unchanged. Measured at step 0: what a sublayer adds, "
-        "relative to the stream, where it adds most; -2 doublings are a quarter of it.",
+        "said": "What a sublayer adds to the stream, f(x) in x + f(x), is said to begin near zero, so that a fresh stack passes its input "
+        "on unchanged. Measured before the first step: how large that is beside the stream, where it is largest, as a power of 2: -1 is a "
+        "half of the stream, -2 a quarter, -3 an eighth.",
         "changes": DEEP, "arms": _arms(GPT_2_init={}, normal_init={"model.init": "normal"}, larger_init={"model.init_std": 0.08}),
         "budget": AT_ONCE, "measure": {"quantity": "sublayer_share", "place": "largest", "step": 0},
         "claims": [_lower("GPT 2 init", -2.0, 0.0), _lower("normal init", -2.0, 0.0), _lower("larger init", -2.0, 0.0)],

@@ -38,7 +38,7 @@ def build(services: Services) -> None:
     """Register every endpoint; call inside the page's Blocks."""
     endpoints = Endpoints(services)
     for name in (
-        "start_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
+        "start_run", "fork_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
         "upload_text", "texts", "delete_text", "probe", "ablate", "download",
         "ready_experiments", "start_experiment", "experiment", "list_experiments", "control_experiment",
     ):  # fmt: skip
@@ -53,29 +53,32 @@ class Endpoints:
         self.db, self.root = services.db, services.settings.root
         self.statuses = Statuses(services.db, services.limits)
 
-    def start_run(
-        self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False, parent: str = "",
-        parent_step: int | None = None,
-    ) -> dict:  # fmt: skip
+    def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False) -> dict:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
         from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given).
-        A `private` run is visible to its owner and the host only. With a `parent` it starts from the weights of that run's checkpoint of
-        `parent_step` (left out: the newest), with whatever these allow changed."""
+        A `private` run is visible to its owner and the host only."""
         with refusals_as_errors():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:
                 raise ConfigError([Problem("preset", f"there is no preset {preset[:60]!r}; use one of {', '.join(PRESETS)}")])
             key = _text(owner_key, "owner_key", 100) or new_key()
-            visitor, forked = self._visitor(key), {}
-            if parent:
-                run = self._run(parent, key)
-                step = sampler.parse_step(parent_step)
-                forked = {"parent": run.id, "parent_step": sampler.newest(self.root, run.id) if step is None else step}
             run_id = self.services.supervisor.submit(
-                merged(base.config.model_dump(), config), visitor, name=_text(name, "name", 200), preset=preset, private=private is True,
-                **forked,
+                merged(base.config.model_dump(), config), self._visitor(key), name=_text(name, "name", 200), preset=preset,
+                private=private is True,
             )  # fmt: skip
         return {"run_id": run_id, "owner_key": key}
+
+    def fork_run(self, run_id: str, config: dict, step: int | None = None, name: str = "", owner_key: str = "") -> dict:
+        """Queue a run that starts from the weights of another one's checkpoint of `step` (left out: the newest). `config` has what is
+        changed of that run's configuration: whatever the weights allow. Returns as `/start_run`."""
+        with refusals_as_errors():
+            key = _text(owner_key, "owner_key", 100) or new_key()
+            run, at = self._run(run_id, key), sampler.parse_step(step)
+            forked = self.services.supervisor.submit(
+                merged(run.config.model_dump(), config), self._visitor(key), name=_text(name, "name", 200), preset=run.preset,
+                parent=run.id, parent_step=sampler.newest(self.root, run.id) if at is None else at,
+            )  # fmt: skip
+        return {"run_id": forked, "owner_key": key}
 
     def run_status(self, run_id: str, owner_key: str = "") -> dict:
         """State, step, losses, speed and place in the queue of a run."""

@@ -15,7 +15,7 @@ from models.knobs import ConfigError
 from playground.config import estimate
 from playground.config.experiment import Experiment, Plan, arms_of
 from playground.config.gallery import ready
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import Visitor
@@ -142,9 +142,17 @@ def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
         "arms": arms, "seeds": list(experiment.compared_seeds), "n_runs": plan.n_runs, "seconds": seconds, "unit": unit,
         "measure": experiment.measure.quantity, "measured": words_of(experiment.measure), "rates": list(experiment.tuning),
         "claims": [claim.model_dump() | {"words": experiments.claimed(claim, unit)} for claim in experiment.claims],
+        "warnings": [said for each in configs.items() if experiment.measure.step is None and (said := _never_at_its_peak(*each))],
         "rule": experiments.RULE, "methods": experiments.methods(plan),
         "document": experiment.model_dump(mode="json", exclude_defaults=True),
     }  # fmt: skip
+
+
+def _never_at_its_peak(arm: str, config: CompleteRun) -> str:
+    warmup, steps = config.optim.warmup_steps, config.train.max_steps
+    if steps is None or warmup < steps:
+        return ""
+    return f"“{arm}”: a warm-up of {warmup:,} steps is longer than its {steps:,} steps, so its learning rate never reaches its peak."
 
 
 def _by_arm(result: experiments.Result) -> dict[str, Any]:

@@ -42,12 +42,16 @@ def until_it_ends(page, app, until) -> str:
 def test_three_clicks_lead_from_the_gallery_to_a_verdict(tab, app, until):
     page = tab()
     page.click("[data-ready=near-zero]")
-    page.get_by_label("GPT 2 init ends lower than -2").check()
+    page.get_by_label("“GPT 2 init” is lower than -2 doublings").check()
     page.click("#experiment-run")
     page.wait_for_selector(".pg-seeds .pg-cell-run")
     until_it_ends(page, app, until)
     said = page.locator(".pg-verdict").inner_text()
-    assert said.startswith("Refuted") and "“larger init” is lower than -2: refuted" in said and "Your prediction was right." in said
+    assert (
+        said.startswith("Refuted: of 3 claims 1 supported, 2 refuted")
+        and "“larger init” is lower than -2: refuted" in said
+        and "Your prediction was right." in said
+    )
     low, high = map(float, re.search(r"95% interval ([0-9.]+) to ([0-9.]+), 3 seeds", said).groups())
     mean = float(page.locator(".pg-seeds td:last-child").first.inner_text().split("±")[0].replace("−", "-"))
     assert 0 < low < -2 - mean < high, "doublings under a quarter of the stream"
@@ -61,6 +65,10 @@ def test_three_clicks_lead_from_the_gallery_to_a_verdict(tab, app, until):
         page.get_by_role("button", name="Results (CSV)").click()
     rows = saved.value.path().read_text().splitlines()
     assert rows[0].startswith("experiment,arm,seed") and len(rows) == 1 + 9
+    with page.expect_download() as saved:
+        page.locator(".pg-experiment section:has(.pg-differences)").get_by_role("button", name="SVG").click()
+    assert saved.value.suggested_filename.endswith(".svg") and "<svg" in saved.value.path().read_text()[:200]
+    assert not page.locator(".pg-experiment .pg-overlay").is_visible(), "a curve of one point shows nothing"
     # Who began it may delete it; its runs stay.
     page.once("dialog", lambda dialog: dialog.accept())
     page.click("#experiment-delete")
@@ -78,7 +86,9 @@ def test_compare_beside_a_setting_begins_an_experiment_on_it(visit, app):
     page.fill("#own-values-1", "pre, nonsense")
     page.locator(".pg-own-outcome .pg-problems", has_text="norm_placement").wait_for()
     assert page.locator("#experiment-run").count() == 0
+    page.fill("#own-amount", "50")
     page.fill("#own-values-1", "pre, post, none")
+    page.locator(".pg-own-outcome .pg-warning", has_text="“pre”: a warm-up of 100 steps is longer than its 50 steps").wait_for()
     page.locator(".pg-own-outcome", has_text="3 arms × 3 seeds: 9 runs").wait_for()
     assert page.locator(".pg-arm").count() == 3
 

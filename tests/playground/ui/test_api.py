@@ -17,7 +17,7 @@ from playground.system.files import REPOSITORY
 from tests.patience import LONGEST_S, still
 
 ENDPOINTS = {
-    "/start_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
+    "/start_run", "/fork_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
     "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/download",
     "/ready_experiments", "/start_experiment", "/experiment", "/list_experiments", "/control_experiment",
 }  # fmt: skip
@@ -134,6 +134,8 @@ def test_a_program_can_do_all_that_the_page_can(served, call):
     assert call("/rename_run", run_id, "another name", key)["name"] == "another name"
     child = call("/control_run", run_id, "continue", key)["run_id"]
     assert child != run_id and finished(call, child)["parent"] == run_id
+    fork = call("/fork_run", run_id, {"optim": {"lr": 0.01}, "train": {"max_steps": 5}}, 20, "", "")["run_id"]
+    assert (finished(call, fork)["parent"], call("/run_status", fork)["step"]) == (run_id, 5)
     assert {run["id"] for run in call("/list_runs")} >= {run_id, child}
     call("/delete_run", child, key)
     assert child not in {run["id"] for run in call("/list_runs")}

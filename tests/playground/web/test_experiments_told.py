@@ -12,6 +12,7 @@ from playground.runs import access, experiments, store
 from playground.runs.access import Visitor
 from playground.runs.store import Buffer, Store
 from playground.training.events import Validation
+from playground.web.experiments import of_plan
 from playground.web.routes import KEY_HEADER, Routes
 from playground.workers.audience import Audience
 from tests.conftest import TINY
@@ -57,6 +58,14 @@ def test_the_gallery_tells_each_ready_experiment_with_its_arms_and_rule(kept):
     assert [arm["graph"]["n_layer"] for arm in told["depth"]["quick"]["arms"]] == [4, 2, 1]
     sizes = [arm["n_params"] for arm in told["depth"]["quick"]["arms"]]
     assert max(sizes) < 1.02 * min(sizes) and told["depth"]["quick"]["arms"][1]["matched"]
+
+
+def test_a_warm_up_that_never_ends_is_said_where_training_matters(kept):
+    _, client, _ = kept
+    told = {each["name"]: each["quick"]["warnings"] for each in client.get("/experiments/ready").json()}
+    assert not any(told.values()), "near-zero and others look before the first step"
+    plan = experiments.planned(DOCUMENT, Settings(kept[0].root))  # six steps, a warm-up of a hundred
+    assert [words.split(":")[0] for words in of_plan(plan, Settings(kept[0].root))["warnings"]] == ["“pre”", "“post”"]
 
 
 def test_one_that_has_ended_says_its_verdict_and_shows_its_runs(kept):

@@ -41,7 +41,7 @@ def test_runs_get_their_causes_from_the_words(root):
     runs = {run.name: run for run in db.runs()}
     expected = {name: name.split(",")[0].removeprefix("none") for name in runs if not name.startswith("wanted by ")}
     assert {name: runs[name].cause for name in expected} == expected
-    assert set(expected.values()) == set(Cause) - {Cause.ROOM}, "every cause there was"
+    assert set(expected.values()) == set(Cause) - {Cause.ROOM, Cause.EXPERIMENT}, "every cause there was"
     wanted = {run.name: run.wanted_by for run in runs.values() if run.state == store.RUNNING}
     assert wanted == {"wanted by host_all": "host_all", "wanted by turn": "turn"}
     assert {run.wanted_by for run in runs.values()} == {"", "owner", "host", "host_all", "host_idle", "idle", "time", "turn"}
