@@ -17,9 +17,9 @@ from playground.system.files import REPOSITORY
 from tests.patience import LONGEST_S, still
 
 ENDPOINTS = {
-    "/start_run", "/fork_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints", "/sample",
-    "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/download",
-    "/ready_experiments", "/start_experiment", "/experiment", "/list_experiments", "/control_experiment",
+    "/start_run", "/fork_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints",
+    "/sample", "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/download", "/ready_experiments", "/start_experiment",
+    "/experiment", "/list_experiments", "/control_experiment",
 }  # fmt: skip
 TINY = {
     "model": {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16},
@@ -98,11 +98,11 @@ def test_a_program_trains_an_experiment(call, refused):
     document |= {"changes": shape, "budget": {"unit": "steps", "amount": 6}, "seeds": 1}
     begun = call("/start_experiment", document, "lower", "")
     began = time.monotonic()
-    while (found := call("/experiment", begun["experiment_id"]))["runs_ended"] < 2:
+    while (found := call("/experiment", begun["experiment_id"]))["wanted"] != "done":
         assert still(began), found
         time.sleep(0.2)
     assert found["verdict"] == "undecided" and found["sentences"][-1] == "Your prediction is not decided."
-    assert [list(arm["values"]) for arm in found["arms"]] == [["1"], ["1"]] and found["wanted"] == "run"
+    assert [list(arm["values"]) for arm in found["arms"]] == [["1"], ["1"]] and found["runs_ended"] == 2
     assert call("/list_experiments")[0]["title"] == "Residual connections"
     assert call("/control_experiment", begun["experiment_id"], "stop", begun["owner_key"]) == {"experiment_id": begun["experiment_id"]}
     assert "only who began" in refused("/control_experiment", begun["experiment_id"], "stop", "k" * 30, code="not_allowed")
