@@ -73,12 +73,16 @@ export function differenceText(value, unit) {
 
 /**
  * How much an experiment is, and how long it takes.
- * @param {{arms: unknown[], seeds: number[], rates: number[], n_runs: number, seconds: number | null}} described
+ * @param {{
+ *   arms: unknown[], seeds: number[], rates: number[], n_runs: number, seconds: number | null,
+ *   stops_early?: boolean,
+ * }} described
  */
-export function sizeText({ arms, seeds, rates, n_runs, seconds }) {
+export function sizeText({ arms, seeds, rates, n_runs, seconds, stops_early }) {
   const tuned = rates.length ? `, ${rates.length} rates tried for each` : "";
   const time = seconds === null ? "its time here is being measured" : `about ${duration(seconds)} here`;
-  return `${arms.length} arms × ${seeds.length} seed${seeds.length === 1 ? "" : "s"}${tuned}: ${n_runs} runs, ${time}`;
+  const most = stops_early ? "at most " : "";
+  return `${arms.length} arms × ${seeds.length} seed${seeds.length === 1 ? "" : "s"}${tuned}: ${most}${n_runs} runs, ${time}`;
 }
 
 /**

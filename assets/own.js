@@ -37,6 +37,7 @@ export function ownForm(knobs, draft, act, back) {
     .slice(0, 2)
     .forEach(([path, values], i) => factors[i].set(path, values));
   const seeds = numberBox("own-seeds", given.seeds ?? 3, { min: 1, max: 20 });
+  const early = h("input", { type: "checkbox", id: "own-early", checked: given.stop_when_decided ?? false });
   const amount = numberBox("own-amount", given.budget?.amount ?? "", { min: 1 });
   const unit = select(
     [
@@ -96,6 +97,7 @@ export function ownForm(knobs, draft, act, back) {
       seeds: Number(seeds.value),
       ...(amount.value ? { budget: { unit: unit.value, amount: Number(amount.value) } } : {}),
       match: match.value,
+      stop_when_decided: early.checked,
       tuning: valuesOf(rates.value, "float"),
     };
     return listed
@@ -151,7 +153,7 @@ export function ownForm(knobs, draft, act, back) {
       ? field("arms", h("span", {}, listed.map((/** @type {{name: string}} */ { name }) => name).join(" · ")))
       : field("arms: one for each value of", factors[0].element),
     listed ? null : field("and, if you like, for each value of", factors[1].element),
-    field("seeds of each arm", seeds),
+    field("seeds of each arm", seeds, h("label", {}, early, " stop once every claim is decided (intervals get wider)")),
     field("each run may spend (empty: what its preset says)", amount, unit),
     field("sizes of the arms", match),
     field("learning rates tried for each arm", rates),

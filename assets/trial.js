@@ -20,7 +20,7 @@ import { arms as armFigures, backButton } from "./proposal.js";
  * @typedef {{
  *   title: string, question: string, said: string, prediction: string | null, arms: Arm[], seeds: number[],
  *   n_runs: number, seconds: number | null, unit: string, measure: string, measured: string, rates: number[], claims: Claim[],
- *   rule: string, methods: string, document: object, warnings: string[],
+ *   rule: string, methods: string, document: object, warnings: string[], stops_early: boolean,
  * }} Described what the server says of an experiment
  * @typedef {{
  *   id: string, name: string, arm: string, seed: number, role: "compared" | "tuning", state: string, reason: string,

@@ -78,7 +78,8 @@ class Claim(Part):
 class Experiment(Part):
     """The whole document. Either `arms`, or `factors` whose full grid makes them; `match` makes all arms as large as the first (or as
     dear per token); `seeds_of` says what the seeds change: the first weights and the order of the data, or one of the two; `tuning` are
-    learning rates of which each arm gets its best, by the loss of a seed that is not compared."""
+    learning rates of which each arm gets its best, by the loss of a seed that is not compared. With `stop_when_decided` it ends after the
+    first seed from the third on by which every claim is decided, with intervals that are corrected for so many looks."""
 
     title: str = Field(min_length=1, max_length=80)
     question: str = Field(min_length=1, max_length=300)
@@ -89,6 +90,7 @@ class Experiment(Part):
     arms: tuple[Arm, ...] = Field(default=(), max_length=MOST_ARMS)
     seeds: int = Field(3, ge=1, le=MOST_SEEDS)
     seeds_of: Literal["both", "initialisation", "order"] = "both"
+    stop_when_decided: bool = False
     first_seed: int = Field(1, ge=0, le=2**31 - 1 - MOST_SEEDS)
     budget: Budget | None = None
     match: Literal["off", "parameters", "flops"] = "off"
@@ -143,14 +145,14 @@ class Plan:
         at = self.experiment.tuning_seed
         rates = [(arm, config, rate) for rate in self.experiment.tuning for arm, config in self.configs.items()]
         return [
-            Planned(arm, at, "tuning", _changed(config, self.experiment.with_seed(at) | {"optim.lr": rate})) for arm, config, rate in rates
+            Planned(arm, at, "tuning", changed(config, self.experiment.with_seed(at) | {"optim.lr": rate})) for arm, config, rate in rates
         ]
 
     def compared(self, rates: dict[str, float] | None = None) -> list[Planned]:
         """The runs that are compared, seed by seed with the arms taking turns; `rates`: the learning rate that was chosen for each arm."""
         chosen = {arm: {} if not rates else {"optim.lr": rates[arm]} for arm in self.configs}
         return [
-            Planned(arm, seed, "compared", _changed(config, self.experiment.with_seed(seed) | chosen[arm]))
+            Planned(arm, seed, "compared", changed(config, self.experiment.with_seed(seed) | chosen[arm]))
             for seed in self.experiment.compared_seeds
             for arm, config in self.configs.items()
         ]
@@ -185,7 +187,7 @@ def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
     problems: list[Problem] = []
     for arm in arms_of(experiment):
         try:
-            configs[arm.name] = _changed(base, arm.changes)
+            configs[arm.name] = changed(base, arm.changes)
         except ConfigError as error:
             problems += [Problem(f"arm {arm.name!r}: {problem.path}", problem.message) for problem in error.problems]
     if problems:
@@ -282,7 +284,8 @@ def _base(experiment: Experiment) -> RunConfig:
     return parse(RunConfig, nested(flat(base) | dict(experiment.changes)))
 
 
-def _changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+def changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+    """A config with other values by dotted path. Raises ConfigError."""
     return parse(RunConfig, nested(flat(config) | changes))
 
 
@@ -296,20 +299,20 @@ def _matched(experiment: Experiment, configs: dict[str, RunConfig], sizes: dict[
 
 
 def _with_model(config: RunConfig, matched: Matched) -> RunConfig:
-    return _changed(config, {f"model.{name}": value for name, value in matched.chosen.items()})
+    return changed(config, {f"model.{name}": value for name, value in matched.chosen.items()})
 
 
 def _spending(config: RunConfig, budget: Budget | None, model: CompleteModel) -> RunConfig:
     if budget is None:
         return config
     if budget.unit == "seconds":
-        return _changed(config, {"train.max_steps": None, "train.max_seconds": budget.amount})
+        return changed(config, {"train.max_steps": None, "train.max_seconds": budget.amount})
     per_step = {
         "steps": 1,
         "tokens": config.tokens_per_step,
         "flops": TRAINING_PASSES * flops_per_token(model) * config.tokens_per_step,
     }[budget.unit]
-    return _changed(config, {"train.max_steps": max(1, round(budget.amount / per_step)), "train.max_seconds": None})
+    return changed(config, {"train.max_steps": max(1, round(budget.amount / per_step)), "train.max_seconds": None})
 
 
 def _problem(loc: tuple, kind: str, message: str) -> Problem:

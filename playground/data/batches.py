@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from playground.data.sample import windows_scored
+
 UNSCORED = -100  # the target that cross-entropy leaves out
 
 
@@ -119,11 +121,8 @@ def windows(ids: np.ndarray, block_size: int, batch_size: int, device: torch.dev
 
     With `groups` (N,), only the windows that hold a token of a group, of which alone those tokens are scored.
     """
-    n_windows = max(0, len(ids) - 1) // block_size
-    starts = np.arange(n_windows) * block_size
-    if groups is not None:
-        scored = groups[1 : n_windows * block_size + 1].reshape(n_windows, block_size) >= 0
-        starts = starts[scored.any(1)]
+    every = np.arange(max(0, len(ids) - 1) // block_size) * block_size
+    starts = every if groups is None else windows_scored(groups, block_size)
     for first in range(0, len(starts), batch_size):
         places = starts[first : first + batch_size, None] + np.arange(block_size + 1)  # (B, T + 1)
         tokens = ids[places].astype(np.int64)

@@ -103,8 +103,15 @@ class TextData:
         """Those that hold a passage of the held-out sample (or every so many-th one), of which alone they are scored."""
         from playground.data.batches import windows
 
-        passages = sample.passages(self.tokenizer.n_bytes[self.held_out])
+        passages = self._passages()
         return windows(self.held_out, width, max(1, 8192 // width), device, np.where(passages % every == 0, passages, sample.NONE))
+
+    def n_validated(self, width: int, longest: int) -> int:
+        """Tokens that go through the model where it is judged while it trains."""
+        return len(sample.windows_scored(self._passages(), width)) * width
+
+    def _passages(self) -> np.ndarray:
+        return sample.passages(self.tokenizer.n_bytes[self.held_out])
 
     def n_scored(self, width: int) -> int:
         """Tokens by which the whole held-out part is judged."""
@@ -165,14 +172,22 @@ class TaskData:
             first += len(of)
             yield chunk._replace(groups=of)
 
+    def n_validated(self, width: int, longest: int) -> int:
+        """Tokens that go through the model where it is judged while it trains: the held-out sample, and unseen examples of each size that
+        `longest` tokens hold."""
+        sized = [(each, sample.FEW_EXAMPLES) for each in self._fitting(longest).values()]
+        return sum(len(part) * width for drawn, n in [(self.held_out, sample.EXAMPLES), *sized] for part, width in _parts(drawn, n))
+
     def n_scored(self, width: int) -> int:
         """Tokens by which the whole held-out part is judged."""
         return int(scored(self.held_out, self.stride, self.scored)[:, 1:].sum())
 
     def sized_chunks(self, width: int, device, at_most: int | None = None) -> dict[int, Iterator]:
         """Unseen examples of each size, as far as they fit into `width` tokens and the one after them."""
-        fits = {size: examples for size, examples in self.by_size.items() if examples.ends.max() - 1 <= width}
-        return {size: self._chunks(examples, device, at_most) for size, examples in fits.items()}
+        return {size: self._chunks(examples, device, at_most) for size, examples in self._fitting(width).items()}
+
+    def _fitting(self, width: int) -> dict[int, Examples]:
+        return {size: examples for size, examples in self.by_size.items() if examples.ends.max() - 1 <= width}
 
     def answers(self, count: int, width: int, choose: Choose) -> list[tuple[str, str, str]]:
         """(prompt, answer, what the model chose) of the first held-out examples; `choose` maps (N, L) tokens to the likeliest token
@@ -201,16 +216,21 @@ class TaskData:
 
         from playground.data.batches import Chunk
 
-        count = len(drawn) if at_most is None else min(at_most, len(drawn))
-        size = max(1, 16_384 // drawn.tokens.shape[1])
-        for first in range(0, count, size):
-            part = drawn[slice(first, min(first + size, count))]
-            width = int(part.ends.max()) - 1
+        for part, width in _parts(drawn, at_most):
             rows = (part.tokens[:, :width].astype(np.int64), self._targets(part).astype(np.int64), answered(part, self.stride)[:, 1:])
             yield Chunk(*(torch.from_numpy(np.ascontiguousarray(row[:, :width])).to(device) for row in rows))
 
 
 Data = TextData | TaskData
+
+
+def _parts(drawn: Examples, at_most: int | None = None) -> Iterator[tuple[Examples, int]]:
+    """(`at_most` so many) examples in parts that go through a model at once, each with the tokens of its longest but the last."""
+    count = len(drawn) if at_most is None else min(at_most, len(drawn))
+    size = max(1, 16_384 // drawn.tokens.shape[1])
+    for first in range(0, count, size):
+        part = drawn[slice(first, min(first + size, count))]
+        yield part, int(part.ends.max()) - 1
 
 
 def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Data:

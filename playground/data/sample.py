@@ -13,6 +13,7 @@ import numpy as np
 
 PASSAGES, PASSAGE_BYTES = 32, 512
 EXAMPLES = 256  # of a task
+FEW_EXAMPLES = 32  # of a task, of each size, by which a run is judged too
 NONE = -1
 
 
@@ -28,6 +29,13 @@ def passages(n_bytes: np.ndarray) -> np.ndarray:  # (N,) -> (N,)
     found = np.searchsorted(begins, ends, side="left") - 1  # the last passage that begins before the token ends
     inside = (found >= 0) & (ends <= begins[found] + length)
     return np.where(inside, found, NONE)
+
+
+def windows_scored(groups: np.ndarray, width: int) -> np.ndarray:  # (N,) -> (W,)
+    """Where the windows of so many tokens begin that predict a token of a group; a rest shorter than a window is left out."""
+    n_windows = max(0, len(groups) - 1) // width
+    inside = groups[1 : n_windows * width + 1].reshape(n_windows, width) != NONE
+    return np.flatnonzero(inside.any(1)) * width
 
 
 def standard_error(nats: np.ndarray, counts: np.ndarray, n_whole: int) -> float:

@@ -10,13 +10,14 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground.config import experiment as documents
 from playground.config.experiment import Claim, Experiment, Plan, Planned
+from playground.config.looks import looks
 from playground.config.run import CompleteRun, RunConfig, complete
 from playground.config.settings import Settings
 from playground.data import dataset
@@ -50,7 +51,8 @@ class Judged:
 @dataclass(frozen=True)
 class Result:
     """What an experiment has found so far. By arm: `values` by seed in the measure's unit, the seeds that diverged, and those that have
-    `ended`; `rates`: the learning rate chosen for each arm, where one was."""
+    `ended`; `rates`: the learning rate chosen for each arm, where one was. `decided_after`: by how many seeds every claim was decided, of
+    an experiment that then stops; only these are in it."""
 
     experiment: Experiment
     values: dict[str, dict[int, float]]
@@ -60,10 +62,11 @@ class Result:
     judged: list[Judged]
     n_ended: int
     n_runs: int
+    decided_after: int | None
 
     @property
     def is_complete(self) -> bool:
-        return self.n_ended == self.n_runs
+        return self.n_ended == self.n_runs or self.decided_after is not None
 
 
 def planned(experiment: Experiment, settings: Settings) -> Plan:
@@ -90,7 +93,21 @@ def unchecked(experiment: Experiment, settings: Settings) -> Plan:
         return dataset.about(config.data, settings.root).vocab_size
 
     check(experiment.measure)
-    return documents.plan(experiment, vocab_size)
+    return _judged_alike(documents.plan(experiment, vocab_size), settings.root)
+
+
+def _judged_alike(plan: Plan, root: Path) -> Plan:
+    """The plan with one interval between points of the held-out curve: the largest to which any of its runs would stretch its own."""
+    every = {arm: _judged_every(config, root) for arm, config in completed(plan, root).items()}
+    if len(set(every.values())) == 1:
+        return plan
+    alike = {"train.eval_interval": max(every.values())}
+    return replace(plan, configs={arm: documents.changed(config, alike) for arm, config in plan.configs.items()})
+
+
+def _judged_every(config: CompleteRun, root: Path) -> int:
+    n_validated = dataset.load(config.data, root).n_validated(config.width, config.model.block_size)
+    return looks(config, n_validated).judged_every
 
 
 def completed(plan: Plan, root: Path) -> dict[str, CompleteRun]:
@@ -129,7 +146,7 @@ def read(db: Store, experiment_id: str) -> Experiment:
 def next_run(db: Store, settings: Settings, experiment_id: str, plan: Plan, visitor: Visitor) -> tuple[str, Planned] | None:
     """The id of the run to be trained next, `starting`, and what it is; None where all have ended. One that was cut off goes on."""
     runs = _runs(db, experiment_id)
-    for wanted in _wanted(plan, runs):
+    for wanted in _wanted(db, plan, runs):
         found = runs.get(_key(wanted))
         if found is None:
             about = about_run(experiment_id, wanted, plan)
@@ -142,7 +159,12 @@ def next_run(db: Store, settings: Settings, experiment_id: str, plan: Plan, visi
 def missing(db: Store, experiment_id: str, plan: Plan) -> list[Planned]:
     """The runs that are to be trained and were never begun, the next first; none of the compared ones while rates are being chosen."""
     runs = _runs(db, experiment_id)
-    return [wanted for wanted in _wanted(plan, runs) if _key(wanted) not in runs]
+    return [wanted for wanted in _wanted(db, plan, runs) if _key(wanted) not in runs]
+
+
+def is_decided(db: Store, experiment_id: str, plan: Plan) -> bool:
+    """Whether an experiment that stops when it is decided is, before its last seed."""
+    return bool(_early_looks(plan.experiment)) and result(db, experiment_id, plan).decided_after is not None
 
 
 def about_run(experiment_id: str, planned: Planned, plan: Plan) -> dict[str, Any]:
@@ -168,12 +190,14 @@ def _runs(db: Store, experiment_id: str) -> dict[Key, Run]:
     return found
 
 
-def _wanted(plan: Plan, runs: dict[Key, Run]) -> list[Planned]:
-    """Those that have not ended: first the tuning runs, and once they all have, the runs that are compared."""
+def _wanted(db: Store, plan: Plan, runs: dict[Key, Run]) -> list[Planned]:
+    """Those that have not ended: first the tuning runs, and once they all have, the runs that are compared, unless those that have ended
+    are enough."""
     tuning = [each for each in plan.tuning() if not _has_ended(runs.get(_key(each)))]
     if tuning:
         return tuning
-    return [each for each in plan.compared(chosen_rates(plan, runs)) if not _has_ended(runs.get(_key(each)))]
+    left = [each for each in plan.compared(chosen_rates(plan, runs)) if not _has_ended(runs.get(_key(each)))]
+    return [] if left and _early_looks(plan.experiment) and _result(db, plan, runs).decided_after is not None else left
 
 
 def _has_ended(run: Run | None) -> bool:
@@ -198,7 +222,11 @@ def _finite(value: float | None) -> float:
 
 def result(db: Store, experiment_id: str, plan: Plan) -> Result:
     """What the runs that have ended say."""
-    runs, experiment = _runs(db, experiment_id), plan.experiment
+    return _result(db, plan, _runs(db, experiment_id))
+
+
+def _result(db: Store, plan: Plan, runs: dict[Key, Run]) -> Result:
+    experiment = plan.experiment
     ended = {key: run for key, run in runs.items() if run.state in ENDED}
     values: dict[str, dict[int, float]] = {arm: {} for arm in plan.configs}
     diverged: dict[str, list[int]] = {arm: [] for arm in plan.configs}
@@ -211,9 +239,28 @@ def result(db: Store, experiment_id: str, plan: Plan) -> Result:
                 values[arm][seed] = value
             if run.state == store.DIVERGED:
                 diverged[arm].append(seed)
-    ordered = {arm: dict(sorted(by_seed.items())) for arm, by_seed in values.items()}
     rates = chosen_rates(plan, runs) if experiment.tuning else {}
-    return Result(experiment, ordered, diverged, seeds, rates, _judge(experiment, ordered), len(ended), plan.n_runs)
+    decided_after = _decided_after(experiment, values, seeds)
+    seen = experiment.compared_seeds[:decided_after]
+    ordered = {arm: {seed: by_seed[seed] for seed in seen if seed in by_seed} for arm, by_seed in values.items()}
+    gone, known = ({arm: [seed for seed in seen if seed in of_arm] for arm, of_arm in by_arm.items()} for by_arm in (diverged, seeds))
+    return Result(experiment, ordered, gone, known, rates, _judge(experiment, ordered), len(ended), plan.n_runs, decided_after)
+
+
+def _decided_after(experiment: Experiment, values: dict[str, dict[int, float]], ended: dict[str, list[int]]) -> int | None:
+    """The first number of seeds, each of them ended in all arms, by which every claim of an experiment that may stop early is decided."""
+    for n in _early_looks(experiment):
+        seen = set(experiment.compared_seeds[:n])
+        if all(seen <= set(seeds) for seeds in ended.values()):
+            known = {arm: {seed: value for seed, value in by_seed.items() if seed in seen} for arm, by_seed in values.items()}
+            if all(each.verdict != verdict.UNDECIDED for each in _judge(experiment, known)):
+                return n
+    return None
+
+
+def _early_looks(experiment: Experiment) -> range:
+    """After how many seeds an experiment that stops when it is decided may do so, before its last one."""
+    return range(verdict.FEWEST_SEEDS, experiment.seeds) if experiment.stop_when_decided else range(0)
 
 
 def _judge(experiment: Experiment, values: dict[str, dict[int, float]]) -> list[Judged]:
@@ -224,15 +271,17 @@ def _judge(experiment: Experiment, values: dict[str, dict[int, float]]) -> list[
         pairs.append((claim.arm, other))
         if is_number(claim.than):
             numbers[other] = dict.fromkeys(values[claim.arm], claim.than)
-    found = {(each.arm, each.than): each for each in verdict.differences(values | numbers, pairs)}
-    return [_judged(claim, found.get(pair), len(pairs)) for claim, pair in zip(experiment.claims, pairs, strict=True)]
+    n_looks = 1 + len(_early_looks(experiment))
+    found = {(each.arm, each.than): each for each in verdict.differences(values | numbers, pairs, n_looks=n_looks)}
+    alpha = verdict.error_each(len(pairs), n_looks)
+    return [_judged(claim, found.get(pair), alpha) for claim, pair in zip(experiment.claims, pairs, strict=True)]
 
 
-def _judged(claim: Claim, found: Difference | None, n_pairs: int) -> Judged:
+def _judged(claim: Claim, found: Difference | None, alpha: float) -> Judged:
     if found is None:
         return Judged(claim, None, verdict.UNDECIDED, None)
     decided = verdict.verdict(claim.kind, claim.delta, found)
-    needed = verdict.seeds_needed(claim.kind, claim.delta, found, n_pairs) if decided == verdict.UNDECIDED else None
+    needed = verdict.seeds_needed(claim.kind, claim.delta, found, alpha) if decided == verdict.UNDECIDED else None
     return Judged(claim, found, decided, needed)
 
 
@@ -250,6 +299,8 @@ def sentences(found: Result) -> list[str]:
     """The result in words: each claim with its numbers and verdict, what diverged, and whether the prediction was right."""
     so_far = "" if found.is_complete else "So far: "
     said = [so_far + _claimed(each, found.experiment) for each in found.judged]
+    if found.decided_after is not None:
+        said.append(f"It ended after {found.decided_after} of {found.experiment.seeds} seeds, because every claim was decided.")
     said += [f"“{arm}”: {len(seeds)} of {len(found.ended[arm])} runs diverged." for arm, seeds in found.diverged.items() if seeds]
     empty = {arm: len(seeds) - len(found.values[arm]) for arm, seeds in found.ended.items()}
     said += [f"“{arm}”: nothing was measured in {n} of {len(found.ended[arm])} runs." for arm, n in empty.items() if n]
@@ -363,6 +414,11 @@ def methods(plan: Plan) -> str:
     said.append(f"Compared was {words_of(experiment.measure)}{diverging}.")
     several = f", simultaneous over {n_claims} comparisons (Bonferroni), p values by Holm's correction" if n_claims > 1 else ""
     said.append(f"Differences are paired by seed, with 95% intervals by Student's t (exact ones of shares){several}.")
+    if looks := len(_early_looks(experiment)):
+        said.append(
+            f"After each seed from the {verdict.FEWEST_SEEDS}rd on it was to end if every claim was decided; intervals and p values are "
+            f"corrected for {looks + 1} such looks (Bonferroni)."
+        )
     claims = "; ".join(
         f"{each.arm} {each.kind} {'as' if each.kind == 'same' else 'than'} {each.than}, δ = {each.delta:g}" for each in experiment.claims
     )

@@ -54,13 +54,16 @@ class Difference:
         return len(self.seeds)
 
 
-def differences(values: Values, pairs: Sequence[tuple[str, str]], level: float = LEVEL) -> list[Difference]:
+def differences(values: Values, pairs: Sequence[tuple[str, str]], level: float = LEVEL, n_looks: int = 1) -> list[Difference]:
     """The paired differences of these pairs of arms. Intervals by Student's t over seeds, Bonferroni-corrected for so many pairs; p by
     Holm 1979, Scand. J. Statist. 6. The bootstrap is BCa (Efron 1987, J. Am. Stat. Assoc. 82). Pairs without a common seed are left out.
 
+    Where the values are looked at up to `n_looks` times, each time with more seeds, and may be believed each time, both are corrected for
+    that too (Bonferroni): together the intervals of all looks hold with the level.
+
     Where every value is 0 or 1, as of runs that diverge or not, t would be sure after three that agree: then the interval is exact (see
     `share_interval`) and p is McNemar's exact one."""
-    alpha = (1 - level) / max(1, len(pairs))
+    alpha = error_each(len(pairs), n_looks, level)
     samples = {}
     for arm, than in pairs:
         seeds = tuple(sorted(values.get(arm, {}).keys() & values.get(than, {}).keys()))
@@ -68,8 +71,13 @@ def differences(values: Values, pairs: Sequence[tuple[str, str]], level: float =
             samples[arm, than] = seeds, np.array([values[arm][seed] - values[than][seed] for seed in seeds])
     shares = all(value in (0, 1) for by_seed in values.values() for value in by_seed.values())
     raw = {pair: _p_of_shares(apart) if shares else _p(apart) for pair, (_, apart) in samples.items() if len(apart) > 1}
-    adjusted = dict(zip(raw, holm(list(raw.values()), len(pairs)), strict=True))
+    adjusted = {pair: min(1.0, n_looks * p) for pair, p in zip(raw, holm(list(raw.values()), len(pairs)), strict=True)}
     return [_difference(pair, seeds, apart, alpha, adjusted.get(pair), shares) for pair, (seeds, apart) in samples.items()]
+
+
+def error_each(n_pairs: int, n_looks: int = 1, level: float = LEVEL) -> float:
+    """How often each interval may miss, so that all of so many pairs and looks together hold with the level."""
+    return (1 - level) / (max(1, n_pairs) * n_looks)
 
 
 def _difference(
@@ -171,12 +179,12 @@ def verdict(kind: str, delta: float, found: Difference) -> str:
     return SUPPORTED if below == (kind == LOWER) else REFUTED
 
 
-def seeds_needed(kind: str, delta: float, found: Difference, n_pairs: int = 1, level: float = LEVEL) -> int | None:
-    """How many seeds would decide with a power of 0.8, were the true difference and its spread those seen; None where more than a
-    thousand would be needed, or where nothing is known of the spread."""
+def seeds_needed(kind: str, delta: float, found: Difference, alpha: float = 1 - LEVEL) -> int | None:
+    """How many seeds would decide with a power of 0.8, were the true difference and its spread those seen, and each interval might miss
+    with probability `alpha`; None where more than a thousand would be needed, or where nothing is known of the spread."""
     if found.sd is None:
         return None
-    alpha, margin = (1 - level) / max(1, n_pairs), abs(abs(found.mean) - delta)
+    margin = abs(abs(found.mean) - delta)
     if kind != SAME and abs(found.mean) <= delta:
         return None  # no number of seeds puts an interval beyond delta
     within = kind == SAME and abs(found.mean) < delta

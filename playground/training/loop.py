@@ -19,6 +19,7 @@ import torch
 
 from models.decoding import generate
 from playground.config.looks import MAX_PROBE_TOKENS, VALIDATION_SHARE, looks
+from playground.data.sample import FEW_EXAMPLES
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
 from playground.inside import measures, reading
 from playground.inside.quantities import Values
@@ -40,7 +41,7 @@ from playground.training.events import (
 )
 from playground.training.outcome import Cause, Outcome
 from playground.training.pacing import Cost, Pacer
-from playground.training.state import FEW_EXAMPLES, Score, Step, TrainState
+from playground.training.state import Score, Step, TrainState
 
 SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
 SAMPLE_SHARE = 0.01

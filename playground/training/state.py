@@ -39,8 +39,6 @@ from playground.training.devices import autocast, choose_dtype, seed_draws, set_
 from playground.training.optim import Schedule, build_optimizer, set_rate
 from playground.training.optimizers import Averaging
 
-FEW_EXAMPLES = 32  # of each size, in the validations of a task while it trains
-
 
 @dataclass(frozen=True)
 class Score:
@@ -162,8 +160,7 @@ class TrainState:
     @property
     def n_validated(self) -> int:
         """Tokens that go through the model in each validation while it trains."""
-        sized = self.data.sized_chunks(self.config.model.block_size, self.device, FEW_EXAMPLES)
-        return sum(chunk.inputs.numel() for chunks in (self.sample, *sized.values()) for chunk in chunks)
+        return self.data.n_validated(self.config.width, self.config.model.block_size)
 
     def by_size(self, at_most: int | None = None) -> dict[int, Score]:
         """Of a task: the score on (`at_most` so many) unseen examples of each size that the context holds, also beyond those trained on."""

@@ -34,7 +34,7 @@ class Experimenting:
     def __init__(self, db: Store, limits: Callable[[], Settings], plans: Plans, points: Points, held: Mapping[str, str]):
         self.db, self.limits, self.plans, self.points, self.held = db, limits, plans, points, held
         self._described: dict[str, dict[str, Any]] = {}  # of those that are kept, once the speed of this machine is known
-        self._verdicts: dict[str, str] = {}  # of those that are complete
+        self._verdicts: dict[str, tuple[int, str]] = {}  # by experiment: after how many runs, and what it was
         self._gallery: tuple[object, list[dict[str, Any]]] | None = None  # with what it depends on
 
     def gallery(self) -> list[dict[str, Any]]:
@@ -68,12 +68,18 @@ class Experimenting:
             plan = self.plans.of(kept.id)
         except (ConfigError, OSError) as error:
             return about | {"title": kept.id, "question": str(error), "n_runs": None, "verdict": ""}
-        if ended < plan.n_runs:
-            self._verdicts.pop(kept.id, None)  # a run of it was deleted
-        elif kept.id not in self._verdicts:
-            self._verdicts[kept.id] = experiments.overall(experiments.result(self.db, kept.id, plan))
-        verdict = self._verdicts.get(kept.id, "")
-        return about | {"title": plan.experiment.title, "question": plan.experiment.question, "n_runs": plan.n_runs, "verdict": verdict}
+        told = {"title": plan.experiment.title, "question": plan.experiment.question, "verdict": self._verdict(kept.id, plan, ended)}
+        return about | told | {"n_runs": plan.n_runs}
+
+    def _verdict(self, experiment_id: str, plan: Plan, ended: int) -> str:
+        """Empty before all runs have ended, or enough of them."""
+        if ended < plan.n_runs and not plan.experiment.stop_when_decided:
+            return ""
+        known = self._verdicts.get(experiment_id)
+        if known is None or known[0] != ended:
+            found = experiments.result(self.db, experiment_id, plan)
+            known = self._verdicts[experiment_id] = ended, experiments.overall(found) if found.is_complete else ""
+        return known[1]
 
     def one(self, experiment_id: str) -> dict[str, Any]:
         """What an experiment has found so far: as `described`, the result, and its runs with their held-out curves. Raises
@@ -141,6 +147,7 @@ def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
         "title": experiment.title, "question": experiment.question, "said": experiment.said, "prediction": experiment.prediction,
         "arms": arms, "seeds": list(experiment.compared_seeds), "n_runs": plan.n_runs, "seconds": seconds, "unit": unit,
         "measure": experiment.measure.quantity, "measured": words_of(experiment.measure), "rates": list(experiment.tuning),
+        "stops_early": experiment.stop_when_decided,
         "claims": [claim.model_dump() | {"words": experiments.claimed(claim, unit)} for claim in experiment.claims],
         "warnings": [said for each in configs.items() if experiment.measure.step is None and (said := _never_at_its_peak(*each))],
         "rule": experiments.RULE, "methods": experiments.methods(plan),

@@ -24,6 +24,7 @@ MOST_TURNS = 4  # how many times a run whose worker dies is begun
 
 Submit = Callable[..., str]  # `Supervisor.submit`
 Resume = Callable[[str, Visitor], None]  # `Supervisor.resume`
+Halt = Callable[[str, Visitor], None]  # `Supervisor.halt_runs`
 
 
 class Director:
@@ -31,9 +32,11 @@ class Director:
     tried again each time."""
 
     def __init__(
-        self, db: Store, submit: Submit, resume: Resume, plans: Plans, threads: int, clock: Callable[[], float] = time.monotonic
+        self, db: Store, submit: Submit, resume: Resume, halt: Halt, plans: Plans, threads: int,
+        clock: Callable[[], float] = time.monotonic,
     ):  # fmt: skip
-        self.db, self.submit, self.resume, self.plans, self.threads, self.clock = db, submit, resume, plans, threads, clock
+        self.db, self.submit, self.resume, self.halt = db, submit, resume, halt
+        self.plans, self.threads, self.clock = plans, threads, clock
         self.held: dict[str, str] = {}
         self._asked_at = float("-inf")
 
@@ -56,7 +59,12 @@ class Director:
             self.held[experiment.id] = str(error)
 
     def _go_on(self, experiment: Experiment, plan: Plan) -> None:
-        """Queue a run that was cut off, or else the next one. Raises CannotDo where one was halted by somebody, or has failed."""
+        """Queue a run that was cut off, or else the next one; end what is decided. Raises CannotDo where a run was halted by somebody, or
+        has failed."""
+        if experiments.is_decided(self.db, experiment.id, plan):
+            self.db.want_experiment(experiment.id, DONE)
+            self.halt(experiment.id, Visitor(experiment.owner))
+            return
         runs = self.db.runs_of(experiment.id)
         cut_off = [run for run in runs if _goes_on(run)]
         halted = [run for run in runs if run.state in store.RESUMABLE and not _goes_on(run)]

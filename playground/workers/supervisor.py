@@ -38,6 +38,8 @@ TICK_S = 0.2
 MOST_AT_ONCE, MOST_KEPT = 3, 50  # experiments of one person, under way and in all
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
+# A run has ended or was deleted, or the queue is full: the director tries it again. One that a terminal trained is the host's.
+NOT_NOW = (CannotDo, NotAllowed, NoSuchRun)
 LOCKED_S = 2.0  # after which a database that stays locked is taken as a reason to look for a worker that hangs
 
 
@@ -60,7 +62,7 @@ class Supervisor:
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self.admission, self._admitting = Admission(db, self.enforcer.scale), threading.Lock()
         self.plans = Plans(db, self.limits)
-        self.director = Director(db, self.submit, self.resume, self.plans, threads_each(settings))
+        self.director = Director(db, self.submit, self.resume, self.halt_runs, self.plans, threads_each(settings))
         self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
         self._hung: dict[str, Death] = {}  # ended here, and not recorded yet
@@ -186,13 +188,18 @@ class Supervisor:
         with it are queued again by the director, also where their workers only stop later."""
         self._own_experiment(experiment_id, visitor)
         self.db.want_experiment(experiment_id, wanted)
+        if wanted == STOP:
+            self.halt_runs(experiment_id, visitor)
+            return
         for run_id in self.db.members(experiment_id):
-            # It has ended or was deleted, or the queue is full: the director tries it again. One that a terminal trained is the host's.
-            with contextlib.suppress(CannotDo, NotAllowed, NoSuchRun):
-                if wanted == STOP:
-                    self._ask(run_id, visitor, "stop", store.STOPPED, "stopped with its experiment", Cause.EXPERIMENT)
-                else:
-                    self.resume(run_id, visitor)
+            with contextlib.suppress(*NOT_NOW):
+                self.resume(run_id, visitor)
+
+    def halt_runs(self, experiment_id: str, visitor: Visitor) -> None:
+        """Stop those of an experiment's runs that wait or train."""
+        for run_id in self.db.members(experiment_id):
+            with contextlib.suppress(*NOT_NOW):
+                self._ask(run_id, visitor, "stop", store.STOPPED, "stopped with its experiment", Cause.EXPERIMENT)
 
     def rename(self, run_id: str, visitor: Visitor, name: str) -> None:
         self._own(run_id, visitor)

@@ -55,5 +55,6 @@ test("values that are typed become those of their setting", () => {
 test("how much an experiment is", () => {
   const described = { arms: [1, 2], seeds: [1, 2, 3], rates: [], n_runs: 6, seconds: 61 };
   assert.equal(sizeText(described), "2 arms × 3 seeds: 6 runs, about 1 min 01 s here");
+  assert.match(sizeText({ ...described, stops_early: true }), /: at most 6 runs/);
   assert.match(sizeText({ ...described, rates: [1, 2], seconds: null }), /2 rates tried for each.*measured/);
 });

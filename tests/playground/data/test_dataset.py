@@ -446,6 +446,8 @@ def test_every_size_is_tested_on_unseen_examples_of_that_size(shared):
         assert sum(len(chunk.inputs) for chunk in data.sized_chunks(17, CPU)[size]) == len(examples)
         assert trained.isdisjoint(tuple(row[: 2 * size + 2].tolist()) for row in examples.tokens)
     assert list(data.sized_chunks(16, CPU)) == [1, 2, 3, 4, 5, 6, 7]
+    judged = [data.sample(16, CPU), *data.sized_chunks(16, CPU, sample.FEW_EXAMPLES).values()]
+    assert data.n_validated(16, 16) == sum(chunk.inputs.numel() for chunks in judged for chunk in chunks)
 
 
 def test_prompts_are_the_first_held_out_examples_as_people_read_them(shared):

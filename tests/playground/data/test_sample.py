@@ -54,6 +54,8 @@ def test_only_windows_with_a_passage_are_read_and_only_its_tokens_scored():
             assert torch.equal(inputs[1:][scored[:-1]], targets[:-1][scored[:-1]])
             seen += int(scored.sum())
     n = (len(ids) - 1) // width * width
+    chunks = TextData(ids, ids, tokenizer).sample(width, torch.device("cpu"))
+    assert TextData(ids, ids, tokenizer).n_validated(width, width) == sum(chunk.inputs.numel() for chunk in chunks)
     assert seen == (of[1 : n + 1] >= 0).sum() == sample.PASSAGES * sample.PASSAGE_BYTES
 
 

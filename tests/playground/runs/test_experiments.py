@@ -8,8 +8,10 @@ import torch
 from models.graph import stream_nodes
 from models.knobs import ConfigError
 from playground.config import experiment as documents
+from playground.config.looks import looks
 from playground.config.settings import Settings
-from playground.runs import experiments, store, verdict
+from playground.data import dataset
+from playground.runs import creation, experiments, store, verdict
 from playground.runs.access import HOST
 from playground.runs.store import Member, Store
 from playground.training.events import Accuracy, Probed, Validation
@@ -216,6 +218,45 @@ def test_nothing_is_decided_before_the_last_run_has_ended(house):
     found = experiments.result(house[1], experiment_id, plan)
     assert experiments.overall(found) == experiments.as_json(experiment_id, plan, found)["verdict"] == verdict.UNDECIDED
     assert experiments.sentences(found)[0].startswith("So far: ") and experiments.predicted(found) == "Your prediction is not decided yet."
+
+
+def test_one_that_stops_when_it_is_decided_judges_by_the_seeds_it_took(house):
+    experiment_id, plan = begun(house, seeds=6, stop_when_decided=True)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1], "post": [3.0, 3.12]})
+    assert not experiments.is_decided(house[1], experiment_id, plan), "two seeds decide nothing"
+    experiment_id, plan = begun(house, seeds=6, stop_when_decided=True)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05, 9.0], "post": [3.0, 3.12, 3.06]})
+    found = experiments.result(house[1], experiment_id, plan)
+    assert found.is_complete and found.decided_after == 3 and list(found.values["pre"]) == [1, 2, 3]
+    apart = verdict.differences(found.values, [("pre", "post")], 1 - 0.05 / 4)[0]
+    assert found.judged[0].difference.high == pytest.approx(apart.high) and found.judged[0].verdict == verdict.SUPPORTED
+    assert experiments.next_run(house[1], house[0], experiment_id, plan, HOST) is None
+    assert "It ended after 3 of 6 seeds, because every claim was decided." in experiments.sentences(found)
+    assert "corrected for 4 such looks" in experiments.methods(plan)
+    experiment_id, plan = begun(house, seeds=4, stop_when_decided=True)
+    recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.0, 2.06]})
+    assert [each.name for each in experiments.missing(house[1], experiment_id, plan)] == ["pre, seed 4", "post, seed 4"]
+
+
+def test_all_arms_are_judged_at_the_same_steps(house):
+    """Each by itself would be as often as it can afford."""
+    document = DOCUMENT | {
+        "changes": DOCUMENT["changes"] | {"train.eval_interval": 5}, "factors": {"train.batch_size": [4, 64]},
+        "budget": {"unit": "steps", "amount": 2000},
+        "claims": [{"kind": "lower", "arm": "batch 64", "than": "batch 4", "delta": 0.0}],
+    }  # fmt: skip
+    plan = experiments.planned(documents.read(document), house[0])
+    apart = documents.plan(plan.experiment, lambda _: 28)
+    each = {arm: judged_every(house[0].root, config) for arm, config in apart.configs.items()}
+    assert each["batch 64"] < each["batch 4"] == plan.configs["batch 64"].train.eval_interval
+    assert {judged_every(house[0].root, config) for config in plan.configs.values()} == {each["batch 4"]}
+
+
+def judged_every(root, config) -> int:
+    """By what is really scored in a run."""
+    complete = creation.complete(config, root)
+    data = dataset.load(complete.data, root)
+    return looks(complete, sum(chunk.inputs.numel() for chunk in data.sample(complete.width, torch.device("cpu")))).judged_every
 
 
 def test_rates_are_said_once_all_of_them_were_tried(house):

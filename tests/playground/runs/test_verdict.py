@@ -154,3 +154,18 @@ def test_as_many_seeds_as_are_needed_show_that_nothing_differs(mean):
         return float((np.abs(draws.mean(1)) + half < 0.04).mean())
 
     assert share(n) > 0.79 and share(n - 1) < 0.81
+
+
+def test_who_looks_after_each_seed_is_not_wrong_more_often():
+    """Under no difference: ending at the first look that decides, in at most 5 of a hundred, and in far more without the correction."""
+    experiments = simulated(7, {"a": 0.0, "b": 0.0})[:1000]
+
+    def wrong(n_looks: int) -> float:
+        found = ([differences(_first(values, n), [("a", "b")], n_looks=n_looks)[0] for n in range(3, 8)] for values in experiments)
+        return np.mean([any(verdict.verdict(LOWER, 0.0, each) != UNDECIDED for each in looks) for looks in found])
+
+    assert wrong(5) <= 0.05 and wrong(1) > 0.08
+
+
+def _first(values, n):
+    return {arm: {seed: value for seed, value in by_seed.items() if seed < n} for arm, by_seed in values.items()}

@@ -39,7 +39,12 @@ def alone(tmp_path):
     def resume(run_id, visitor):
         assert db.change_state(run_id, store.QUEUED, store.RESUMABLE, wanted="run")
 
-    return db, Director(db, submit, resume, Plans(db, lambda: settings), 1, clock=iter(range(0, 10_000, 10)).__next__), submitted
+    def halt(experiment_id, visitor):
+        for run_id in db.members(experiment_id):
+            db.change_state(run_id, store.STOPPED, [store.QUEUED, *store.ACTIVE], "stopped with its experiment", Cause.EXPERIMENT)
+
+    clock = iter(range(0, 10_000, 10)).__next__
+    return db, Director(db, submit, resume, halt, Plans(db, lambda: settings), 1, clock=clock), submitted
 
 
 def end_the_waiting(db) -> None:
@@ -113,6 +118,22 @@ def test_one_that_is_complete_is_done_and_nothing_of_it_is_trained_again(alone):
     assert len(submitted) == 2
     db.delete_experiment(experiment_id)
     assert db.experiments() == [] and len(db.runs()) == 1, "its runs stay"
+
+
+def test_one_that_stops_when_it_is_decided_trains_no_more_seeds_than_it_takes(alone):
+    db, director, submitted = alone
+    experiment_id = experiments.add(db, document(seeds=6, stop_when_decided=True), ALICE, RUN)
+    losses = {("pre", 1): 2.0, ("post", 1): 3.0, ("pre", 2): 2.1, ("post", 2): 3.12, ("pre", 3): 2.05, ("post", 3): 3.06}
+    for _ in range(12):
+        director.direct()
+        members = db.members(experiment_id)
+        for run in db.runs_in([store.QUEUED]):
+            loss = losses.get((members[run.id].arm, members[run.id].seed))
+            if loss is not None:
+                db.change_state(run.id, store.FINISHED, [store.QUEUED], val_loss=loss)
+    assert db.experiment(experiment_id).wanted == DONE
+    assert submitted[:6] == list(losses) and len(submitted) <= 7
+    assert not db.runs_in([store.QUEUED, *store.ACTIVE]), "what trained in vain was stopped"
 
 
 def test_a_full_queue_is_said_and_tried_again(alone):
