@@ -1,28 +1,23 @@
 /* The Host tab: everyone's runs on one wall, the queue, the machine, the limits, and what only the host may do. */
 /** @import { Mount } from "./open_run.js" */
-/** @import { Status } from "./series.js" */
+/** @import { Card } from "./wall.js" */
 
-import { button, css, h, head, onTheme, pen, s, setChildren, setText, slot, visible } from "./dom.js";
-import { compact, duration, number } from "./format.js";
+import { button, h, head, s, slot, visible } from "./dom.js";
+import { compact, number } from "./format.js";
 import { address, copy, download, get, statusOf } from "./net.js";
-import { stateText } from "./status.js";
+import { cardWall } from "./wall.js";
 
 const REFRESH_MS = 1500;
 
 /**
- * @typedef {[step: number, loss: number | null]} Point
- * @typedef {Status & {train: Point[], val: Point[], generation: number, address: string}} Carded
  * @typedef {{name: string, label: string, unit: string, help: string, value: number | null, optional: boolean}} Limit
  * @typedef {{
- *   pages: number, load: number, cores: number, memory: {available: number, total: number} | null, disk_bytes: number,
+ *   training: number, waiting: number, pages: number, load: number, cores: number, memory: {available: number, total: number} | null, disk_bytes: number,
  *   free_bytes: number,
  * }} Machine
- * @typedef {{runs: Carded[], machine: Machine, places: number, limits: Limit[], link: string, code: string[]}} Seen
+ * @typedef {{cards: Card[], machine: Machine, places: number, limits: Limit[], link: string, code: string[]}} Seen
  * @typedef {(what: string, more?: object) => void} Act
  */
-
-/** @param {{state: string}} run */
-const isGoing = ({ state }) => state === "starting" || state === "running";
 
 /** @type {Mount} */
 export function host(root, { trigger }) {
@@ -37,7 +32,7 @@ export function host(root, { trigger }) {
   root.append(
     head(
       "The room",
-      "Everyone's runs: what trains first, then what waits, then what has ended. Curves share their vertical axis, so the lowest is the best; thin: training, thick: held out.",
+      "Everyone's runs, those of an experiment on one card: what trains first, then what waits, then what has ended. Curves share their vertical axis, so the lowest is the best; thin: training, thick: held out.",
       ...actions(act, () => results.click()),
     ),
     results,
@@ -117,9 +112,9 @@ function machineFacts() {
   const memory = slot(element, "memory free");
   const disk = slot(element, "disk used, and left");
   /** @param {Seen} seen */
-  function draw({ runs, places, machine }) {
-    training.textContent = `${number(runs.filter(isGoing).length)} of ${number(places)}`;
-    waiting.textContent = number(runs.filter((run) => run.state === "queued").length);
+  function draw({ places, machine }) {
+    training.textContent = `${number(machine.training)} of ${number(places)}`;
+    waiting.textContent = number(machine.waiting);
     pages.textContent = number(machine.pages);
     load.textContent = `${number((100 * machine.load) / machine.cores)}% of ${number(machine.cores)}`;
     const free = machine.memory;
@@ -127,169 +122,6 @@ function machineFacts() {
     disk.textContent = `${compact(machine.disk_bytes)}B, ${compact(machine.free_bytes)}B`;
   }
   return { element, draw };
-}
-
-/* ---- the wall ---- */
-
-/**
- * Cards are kept and only what they show changes, so that nothing jumps under the pointer.
- * @param {Act} act
- */
-function cardWall(act) {
-  const wall = h("div", { class: "pg-wall" });
-  const empty = h("p", { class: "pg-empty" }, "Nobody has trained anything yet. Give out the address of the room.");
-  /** @type {Map<string, ReturnType<typeof card>>} */
-  const cards = new Map();
-  /** @param {string} id */
-  function cardOf(id) {
-    const made = cards.get(id) ?? card(id, act);
-    cards.set(id, made);
-    return made;
-  }
-  /** @param {Seen} seen */
-  function draw({ runs }) {
-    empty.hidden = runs.length > 0;
-    for (const id of cards.keys()) if (!runs.some((run) => run.id === id)) cards.delete(id);
-    for (const run of runs) cardOf(run.id).say(run);
-    setChildren(
-      wall,
-      runs.map(({ id }) => cardOf(id).element),
-    );
-    const range = lossRange(runs);
-    for (const run of runs) cardOf(run.id).paint(run, range);
-  }
-  onTheme(() => cards.forEach((made) => made.forget()));
-  return { elements: [empty, wall], draw };
-}
-
-/**
- * The losses of all curves, outliers left out, rounded outwards.
- * @param {Carded[]} runs
- * @returns {[low: number, high: number]}
- */
-function lossRange(runs) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const [, loss] of runs.flatMap(({ train, val }) => [...train, ...val])) {
-    if (loss === null || loss >= 50) continue;
-    low = Math.min(low, loss);
-    high = Math.max(high, loss);
-  }
-  return [Math.floor(low * 10) / 10, Math.ceil(high * 10) / 10];
-}
-
-/** @param {string} id @param {Act} act */
-function card(id, act) {
-  const name = h("strong");
-  const by = h("span", { class: "pg-faint" });
-  const state = h("span", { class: "pg-state" });
-  const figure = h("span", { class: "pg-now" });
-  const canvas = h("canvas", { role: "img" });
-  const does = (/** @type {string} */ text, /** @type {string} */ what) => button(text, () => act(what, { run: id }));
-  const pause = does("Pause", "pause");
-  const resume = does("Resume", "resume");
-  const stop = does("Stop", "stop");
-  const remove = button("Remove", () => {
-    const words = `Remove “${name.textContent}” with all its checkpoints? This cannot be undone.`;
-    if (window.confirm(words)) act("remove", { run: id });
-  });
-  let from = "";
-  const clear = button("Stop all from there", () => {
-    if (window.confirm(`Stop everything that trains or waits from ${from}?`)) act("clear_address", { address: from });
-  });
-  const element = h(
-    "article",
-    { class: "pg-card", "data-run": id },
-    h("div", { class: "pg-card-head" }, h("span", { class: "pg-dot" }), name, by),
-    canvas,
-    h("div", { class: "pg-card-line" }, state, figure),
-    h("div", { class: "pg-tools" }, does("Open", "open"), pause, resume, stop, remove, clear),
-  );
-  let painted = "";
-
-  /** @param {Carded} run */
-  function say(run) {
-    const loss = run.val_loss ?? run.eval_loss;
-    setText(name, run.name);
-    from = run.address;
-    const words = [run.by ? `by ${run.by}` : "", from ? `from ${from}` : "", run.private ? "private" : ""];
-    setText(by, words.filter(Boolean).join(", "));
-    clear.hidden = !from || (!isGoing(run) && run.state !== "queued");
-    setText(state, cardState(run));
-    setText(figure, loss === null ? "" : `${number(loss, 3)} nats per token`);
-    canvas.setAttribute("aria-label", `losses of ${run.name}, now ${number(loss, 3)} nats per token held out`);
-    element.dataset.state = run.state;
-    element.title = run.reason || "";
-    const [going, queued] = [isGoing(run), run.state === "queued"];
-    pause.hidden = !going && !queued;
-    stop.hidden = !going && !queued && run.state !== "paused";
-    resume.hidden = !["paused", "stopped", "interrupted", "failed"].includes(run.state);
-    remove.hidden = going;
-  }
-  /**
-   * Only where something of it has changed.
-   * @param {Carded} run
-   * @param {[low: number, high: number]} range
-   */
-  function paint(run, range) {
-    const size = [canvas.clientWidth, canvas.clientHeight];
-    const lengths = [run.train.length, run.val.length, run.step, run.generation];
-    const key = [...size, ...range, ...lengths, document.body.className].join();
-    if (!size[0] || key === painted) return;
-    painted = key;
-    paintLosses(canvas, run, range);
-  }
-  const forget = () => (painted = "");
-  return { element, say, paint, forget };
-}
-
-/** @param {Carded} run */
-function cardState(run) {
-  if (run.state === "queued" && typeof run.starts_in_s === "number") {
-    return `${stateText(run)}, in about ${duration(run.starts_in_s)}`;
-  }
-  return `${stateText(run)}, step ${number(run.step)}${run.max_steps ? ` of ${number(run.max_steps)}` : ""}`;
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Carded} run
- * @param {[low: number, high: number]} range
- */
-function paintLosses(canvas, { train, val, max_steps }, [low, high]) {
-  const [wide, tall] = [canvas.clientWidth, canvas.clientHeight];
-  const density = window.devicePixelRatio || 1;
-  canvas.width = wide * density;
-  canvas.height = tall * density;
-  const to = pen(canvas);
-  to.scale(density, density);
-  const last = Math.max(1, max_steps || 0, train.at(-1)?.[0] || 0);
-  const x = (/** @type {number} */ step) => 34 + (step / last) * (wide - 40);
-  const y = (/** @type {number} */ loss) => 6 + (1 - (loss - low) / (high - low || 1)) * (tall - 12);
-
-  to.font = "11px system-ui, sans-serif";
-  to.fillStyle = css("--body-text-color-subdued");
-  to.textAlign = "right";
-  to.textBaseline = "top";
-  to.fillText(number(high, 1), 29, 2);
-  to.textBaseline = "bottom";
-  to.fillText(number(low, 1), 29, tall - 2);
-  to.strokeStyle = css("--border-color-primary");
-  to.strokeRect(33.5, 3.5, wide - 38, tall - 7);
-
-  /** @param {Point[]} points @param {string} colour @param {number} width */
-  function curve(points, colour, width) {
-    to.strokeStyle = colour;
-    to.lineWidth = width;
-    to.beginPath();
-    points.forEach(([step, loss], i) => {
-      if (loss === null) return;
-      if (i) to.lineTo(x(step), y(loss));
-      else to.moveTo(x(step), y(loss));
-    });
-    to.stroke();
-  }
-  curve(train, css("--pg-train"), 1);
-  curve(val, css("--pg-val"), 2.4);
 }
 
 /* ---- the address of the room ---- */

@@ -58,6 +58,19 @@ const VIEWS = {
 
 /** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
 let box = { lookAt: () => {}, lookAgain: () => {} };
+/** Which run is to be shown beside another one, once that is open. @type {{run: string, other: string} | null} */
+let pair = null;
+let showPair = () => {};
+
+/**
+ * Show a run beside another one, at once or when that is opened.
+ * @param {string} run
+ * @param {string} other
+ */
+export function lookBeside(run, other) {
+  pair = { run, other };
+  showPair();
+}
 
 /**
  * Gradio's probe box: look at another text, here at once and then, by its own inputs, on the server.
@@ -233,12 +246,13 @@ export function inside(root) {
       const runs = await get("live/runs");
       const others = runs.filter(({ id }) => id !== mine);
       const names = JSON.stringify(others.map(({ id, name }) => [id, name]));
-      if (names === listed) return;
-      listed = names;
-      other.replaceChildren(
-        h("option", { value: "" }, "no other run"),
-        ...others.map(({ id, name }) => h("option", { value: id }, name)),
-      );
+      if (names !== listed) {
+        listed = names;
+        other.replaceChildren(
+          h("option", { value: "" }, "no other run"),
+          ...others.map(({ id, name }) => h("option", { value: id }, name)),
+        );
+      }
       other.value = b?.run.id ?? "";
     } catch {
       /* tried again when the list is opened */
@@ -447,6 +461,12 @@ export function inside(root) {
       }
     },
   };
+  showPair = () => {
+    if (!pair || pair.run !== a?.run.id) return;
+    beside(pair.other);
+    pair = null;
+    offer();
+  };
   onTheme(() => both().forEach(drawSide));
 
   /** No run is open. @param {Run} run */
@@ -476,6 +496,7 @@ export function inside(root) {
     arrange();
     offer();
     if (b) refresh(b);
+    showPair();
     return side;
   }
   /** @param {Run} run @param {Change} change */

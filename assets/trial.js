@@ -8,6 +8,7 @@ import { deviation, differenceText, meanOf, reachOf, spread, valueText } from ".
 import { button, css, h, head, onTheme, s, select, setText } from "./dom.js";
 import { exportButton, exportButtons, saveCsv, savePng, saveVector } from "./export.js";
 import { fileName, number } from "./format.js";
+import { lookBeside } from "./inside.js";
 import { address, copy, get, save, whyNot } from "./net.js";
 import { armProperty, translucent } from "./palette.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
@@ -53,6 +54,7 @@ export function trial(id, act, back, change) {
   const curves = curvePlot(id);
   const claims = differences();
   const table = h("div", { class: "pg-table-wrap pg-seeds" });
+  const pair = twoArms(act);
   const about = h("div");
   const problem = h("p", { class: "pg-faint", role: "status" }, "One moment.");
   const all = h(
@@ -65,6 +67,7 @@ export function trial(id, act, back, change) {
     claims.element,
     h("h4", {}, "Each run"),
     table,
+    pair.element,
     about,
   );
   const element = h("div", { class: "pg-experiment" }, backButton(back), problem, all);
@@ -89,6 +92,7 @@ export function trial(id, act, back, change) {
       if (buttons.dataset.for !== steered) buttons.replaceChildren(...actions(found, act, change));
       buttons.dataset.for = steered;
       withFocusKept(table, () => table.replaceChildren(runTable(found, (run) => act({ do: "look", run }))));
+      pair.show(found);
       claims.show(found);
       if (isFirst) about.replaceChildren(...aboutIt(found));
       await curves.show(found);
@@ -498,6 +502,50 @@ function runTable(found, look) {
     `Compared: ${found.measured}, in ${found.unit}. Click a value to look inside its run.${tuning.length ? ` ${tuning.filter(({ state }) => state === "finished" || state === "diverged").length} of ${found.arms.length * found.rates.length} tuning runs have ended.` : ""}`,
   );
   return h("table", { class: "pg-table" }, caption, h("thead", {}, top), h("tbody", {}, ...rows));
+}
+
+/**
+ * Two arms with the same seed, side by side in Inside.
+ * @param {(asked: object) => void} act
+ */
+function twoArms(act) {
+  const places = ["experiment-one", "experiment-other"].map((id, i) =>
+    select([], { id, "aria-label": `${["one", "the other"][i]} arm` }),
+  );
+  const seed = select([], { id: "experiment-seed", "aria-label": "seed" });
+  const look = button("Look inside both", press, { id: "experiment-beside" });
+  const element = h("div", { class: "pg-line pg-wrap" }, "Side by side: ", ...places, " with seed ", seed, look);
+  /** @type {Member[]} */
+  let members = [];
+  /** @param {string} arm */
+  const runOf = (arm) =>
+    members.find((run) => run.role === "compared" && run.arm === arm && run.seed === Number(seed.value));
+  const chosen = () => places.map(({ value }) => runOf(value));
+  function check() {
+    const [one, other] = chosen();
+    look.disabled = !one || !other || one === other;
+  }
+  function press() {
+    const [one, other] = chosen();
+    if (!one || !other) return;
+    lookBeside(one.id, other.id);
+    act({ do: "look", run: one.id, tab: "inside" });
+  }
+  for (const control of [...places, seed]) control.addEventListener("change", check);
+  /** @param {Found} found */
+  function show(found) {
+    members = found.members;
+    if (!seed.childElementCount) {
+      const options = found.arms.map(({ name }) => name);
+      for (const [i, place] of places.entries()) {
+        place.replaceChildren(...options.map((name) => h("option", { value: name }, name)));
+        place.value = options[Math.min(i, options.length - 1)];
+      }
+      seed.replaceChildren(...found.seeds.map((each) => h("option", { value: each }, String(each))));
+    }
+    check();
+  }
+  return { element, show };
 }
 
 /** @param {string} text */

@@ -109,6 +109,11 @@ class Experiment(Part):
         return of[self.seeds_of]
 
     @property
+    def n_runs(self) -> int:
+        """Those of all arms and seeds, and those by which rates are chosen."""
+        return len(arms_of(self)) * (self.seeds + len(self.tuning))
+
+    @property
     def compared_seeds(self) -> range:
         return range(self.first_seed, self.first_seed + self.seeds)
 
@@ -159,7 +164,7 @@ class Plan:
 
     @property
     def n_runs(self) -> int:
-        return len(self.configs) * (self.experiment.seeds + len(self.experiment.tuning))
+        return self.experiment.n_runs
 
 
 def read(data: Any) -> Experiment:
@@ -242,7 +247,7 @@ def _wrong(experiment: Experiment) -> Iterator[Problem]:
     if not 2 <= n_arms <= MOST_ARMS:
         yield Problem("arms", f"{n_arms} arms cannot be compared; use 2 to {MOST_ARMS}")
         return
-    runs = n_arms * (experiment.seeds + len(experiment.tuning))
+    runs = experiment.n_runs
     if runs > MOST_RUNS:
         yield Problem(
             "seeds",

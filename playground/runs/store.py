@@ -443,10 +443,11 @@ class Store:
             rows = db.execute("SELECT id, owner, document, created_at, wanted FROM experiments ORDER BY created_at DESC, rowid DESC")
             return [Experiment(*row) for row in rows]
 
-    def members(self, experiment_id: str) -> dict[str, Member]:
-        """The runs of an experiment by their ids, in the order in which they were added."""
+    def members(self, experiment_id: str | None = None) -> dict[str, Member]:
+        """The runs of an experiment (of all) by their ids, in the order in which they were added."""
+        which, of = ("", ()) if experiment_id is None else ("WHERE experiment=?", (experiment_id,))
         with self._reading() as db:
-            rows = db.execute("SELECT run_id, experiment, arm, seed, role FROM members WHERE experiment=? ORDER BY rowid", (experiment_id,))
+            rows = db.execute(f"SELECT run_id, experiment, arm, seed, role FROM members {which} ORDER BY rowid", of)
             return {run_id: Member(*row) for run_id, *row in rows}
 
     def uploads(self) -> dict[str, dict[str, int]]:

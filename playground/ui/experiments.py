@@ -43,7 +43,7 @@ class Experiments:
 
     def act(self, kept: object, event: gr.EventData) -> list:
         """Do what a button of the panel asks for: `do` is start or check (with a `document`), steer (`id`,
-        `wanted`), delete (`id`) or look (`run`)."""
+        `wanted`), delete (`id`) or look (`run`, in the `tab` train or inside)."""
         asked = event._data if isinstance(event._data, dict) else {}
         what = asked.get("do")
         if what == "check":
@@ -60,7 +60,7 @@ class Experiments:
                 self.services.supervisor.steer_experiment(str(asked.get("id"))[:100], who, asked["wanted"])
                 return [gr.skip(), gr.skip(), gr.skip()]
             if what == "look":
-                return [gr.skip(), opened(self.services.access.run(run_of(asked), who), who), gr.Tabs(selected="train")]
+                return [gr.skip(), opened(self.services.access.run(run_of(asked), who), who), gr.Tabs(selected=_tab(asked))]
             raise CannotDo("there is no such action")
 
     def say(self, **told: Any) -> dict[str, Any]:
@@ -117,6 +117,10 @@ def _document(asked: dict) -> Any:
     if math.prod(map(len, factors.values())) > documents.MOST_ARMS:
         raise ConfigError([Problem("factors", f"these are more than {documents.MOST_ARMS} arms; leave out some values")])
     return document | {"claims": documents.against_the_first(documents.grid(factors), str(claims.get("kind")), claims.get("delta") or 0)}
+
+
+def _tab(asked: dict) -> str:
+    return "inside" if asked.get("tab") == "inside" else "train"
 
 
 def _knobs() -> list[dict[str, Any]]:

@@ -30,10 +30,10 @@ def build(services: Services) -> gr.Blocks:
         api.build(services)  # first, so that the endpoints get their documented names, also where a handler of the page has the same
         visitor = gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_SECRET)
         wire = Panel("wire", {"run": None, "mine": False}, visible="hidden", elem_id="wire")
-        you, host = You(services), HostTab(services)
+        you, experiments = You(services), Experiments(services)
+        host = HostTab(services, experiments)
         buttons = _bar(you)
         design, inside, sample, runs = Design(services), Inside(services), Sample(services), Runs(services)
-        experiments = Experiments(services)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Design", id="design"):
                 design.build()

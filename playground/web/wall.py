@@ -1,6 +1,6 @@
-"""The Host tab's data: everyone's runs with their curves, the queue, the machine and the limits; and all results as one table.
+"""The Host tab's data: everyone's runs with their curves, those of an experiment on one card, the queue, the machine and the limits.
 
-Two GET routes beside those of `routes`; they answer only the host.
+And all results as one table. Two GET routes beside those of `routes`; they answer only the host.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,14 +19,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from models.knobs import ConfigError
+from playground.config.experiment import Experiment, arms_of
 from playground.config.settings import LIMITS
 from playground.runs import frames, store
-from playground.runs.store import Run, Store
+from playground.runs.experiments import ENDED, read
+from playground.runs.store import Member, Run, Store
 from playground.system import memory
 from playground.web.routes import Routes
 from playground.workers.admission import Addresses
 
-MOST_RUNS, MOST_POINTS = 60, 240
+MOST_CARDS, MOST_POINTS = 60, 240
 MOST_ADDRESS = 300
 
 
@@ -69,6 +73,7 @@ class Wall:
 
     def __init__(self, live: Routes, link: str | None = None, addresses: Addresses | None = None):
         self.live, self.db, self.link, self.curves = live, live.db, link, Curves(live.db)
+        self._documents: dict[str, Experiment | None] = {}  # of experiments, which do not change; None where one cannot be read
         self.addresses = addresses or Addresses()
 
     def routes(self) -> list[Route]:
@@ -89,11 +94,17 @@ class Wall:
         return Response(data, media_type="text/csv", headers=headers)
 
     def _seen(self) -> dict:
-        runs = sorted(self.db.runs(), key=_importance)[:MOST_RUNS]
-        curves = self.curves.of(runs)
-        shown = [
-            self.live.statuses.of(run) | {"train": curves[run.id].train, "val": curves[run.id].val, "address": self.addresses.of(run.owner)}
-            for run in runs
+        members, runs = self.db.members(), self.db.runs()
+        known = {each.id: each for each in self.db.experiments()}
+        groups: dict[str, list[Run]] = {}
+        for run in sorted(runs, key=_importance):
+            member = members.get(run.id)
+            groups.setdefault(run.id if member is None else member.experiment, []).append(run)
+        shown = dict(list(groups.items())[:MOST_CARDS])
+        curves = self.curves.of([run for group in shown.values() for run in group])
+        cards = [
+            self._experiment(known[id], group, members, curves) if id in known else self._run(group[0], curves[id])
+            for id, group in shown.items()
         ]
         settings = self.live.limits()
         limits = [
@@ -101,11 +112,42 @@ class Wall:
             | {"value": getattr(settings, name)}
             for name, each in LIMITS.items()
         ]
-        return {"runs": shown, "machine": self._machine(), "limits": limits, "places": settings.max_running}
+        return {"cards": cards, "machine": self._machine(runs), "limits": limits, "places": settings.max_running}
 
-    def _machine(self) -> dict:
-        usage = self.live.scale.usage()
+    def _run(self, run: Run, curve: Curve) -> dict:
+        return self.live.statuses.of(run) | {"train": curve.train, "val": curve.val, "address": self.addresses.of(run.owner)}
+
+    def _experiment(self, kept: store.Experiment, runs: list[Run], members: dict[str, Member], curves: dict[str, Curve]) -> dict:
+        """One card for all runs of an experiment: how many of them have ended, train and wait, and the held-out curve of each."""
+        document = self._document(kept.id)
+        arms = [] if document is None else [arm.name for arm in arms_of(document)]
+        states = Counter(run.state for run in runs)
         return {
+            "experiment": kept.id, "id": kept.id, "title": kept.id if document is None else document.title,
+            "n_runs": len(runs) if document is None else document.n_runs, "wanted": kept.wanted,
+            "by": self.live.statuses.names().get(kept.owner, ""), "address": self.addresses.of(kept.owner), "arms": arms,
+            "ended": sum(states[state] for state in ENDED), "training": sum(states[state] for state in store.ACTIVE),
+            "waiting": states[store.QUEUED],
+            "curves": [
+                {"arm": arms.index(members[run.id].arm), "val": curves[run.id].val}
+                for run in runs
+                if members[run.id].role == "compared" and members[run.id].arm in arms
+            ],
+        }  # fmt: skip
+
+    def _document(self, experiment_id: str) -> Experiment | None:
+        if experiment_id not in self._documents:
+            try:
+                self._documents[experiment_id] = read(self.db, experiment_id)
+            except (ConfigError, store.NoSuchExperiment):
+                self._documents[experiment_id] = None
+        return self._documents[experiment_id]
+
+    def _machine(self, runs: Sequence[Run]) -> dict:
+        usage = self.live.scale.usage()
+        states = Counter(run.state for run in runs)
+        return {
+            "training": sum(states[state] for state in store.ACTIVE), "waiting": states[store.QUEUED],
             "load": os.getloadavg()[0], "cores": self.live.settings.n_cpus, "pages": self.live.audience.n_pages(),
             "disk_bytes": usage.total, "free_bytes": usage.free, "memory": memory.of_machine(),
         }  # fmt: skip

@@ -69,6 +69,15 @@ def test_three_clicks_lead_from_the_gallery_to_a_verdict(tab, app, until):
         page.locator(".pg-experiment section:has(.pg-differences)").get_by_role("button", name="SVG").click()
     assert saved.value.suggested_filename.endswith(".svg") and "<svg" in saved.value.path().read_text()[:200]
     assert not page.locator(".pg-experiment .pg-overlay").is_visible(), "a curve of one point shows nothing"
+    # Two arms lie side by side, with the same seed.
+    page.select_option("#experiment-other", "larger init")
+    page.select_option("#experiment-seed", "2")
+    page.click("#experiment-beside")
+    page.wait_for_selector(".pg-inside-side[data-side=b]")
+    for side, arm in (("a", "GPT 2 init"), ("b", "larger init")):
+        page.locator(f".pg-inside-side[data-side={side}] .pg-side-title", has_text=f"{arm}, seed 2").wait_for()
+    page.select_option("#inside-other", "")
+    page.get_by_role("tab", name="Experiments").click()
     # Who began it may delete it; its runs stay.
     page.once("dialog", lambda dialog: dialog.accept())
     page.click("#experiment-delete")

@@ -7,10 +7,13 @@ from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
 from models.knobs import ConfigError
+from playground.config.experiment import read
 from playground.config.settings import LIMITS, Settings
-from playground.runs import access, disk, store
+from playground.runs import access, disk, experiments, store
 from playground.runs.access import Access, NotAllowed, Visitor
-from playground.runs.store import Store
+from playground.runs.creation import create_run
+from playground.runs.store import Member, Store
+from playground.training.events import Validation
 from playground.training.outcome import Cause
 from playground.web import hosting
 from playground.web.hosting import Host
@@ -19,6 +22,7 @@ from playground.web.wall import Curves, Wall, address_in_the_room
 from playground.workers import enforcing
 from playground.workers.admission import CannotDo
 from playground.workers.audience import Audience
+from tests.conftest import TINY
 
 KEYS = [access.new_key() for _ in range(3)]
 ALICE, BOB, TEACHER = (Visitor.from_key(key) for key in KEYS)
@@ -284,11 +288,36 @@ def test_the_wall_is_for_the_host(wall):
 def test_the_wall_shows_curves_machine_limits_and_the_way_in(wall):
     client, run_id = wall
     seen = client.get("/host", headers={"x-playground-host": TOKEN, "x-playground-key": KEYS[0], "x-playground-page": "p1"}).json()
-    (run,) = seen["runs"]
+    (run,) = seen["cards"]
     assert run["id"] == run_id and run["train"][0][0] == 1 and run["train"][-1][0] == 60 and run["val"]
     assert {limit["name"] for limit in seen["limits"]} == set(LIMITS)
     assert seen["machine"]["pages"] == 1 and seen["machine"]["free_bytes"] > 0 and seen["machine"]["disk_bytes"] > 1000
     assert seen["link"] == "http://192.0.2.7:7860/" and len(seen["code"]) == len(seen["code"][0]) >= 21
+
+
+def test_an_experiment_is_one_card_of_the_wall(tmp_path, tiny):
+    db, settings = Store(tmp_path), Settings(tmp_path)
+    db.create()
+    document = {
+        "title": "Norms", "question": "Is pre-norm lower?", "budget": {"unit": "steps", "amount": 9}, "tuning": [0.1, 0.2],
+        "arms": [{"name": "pre"}, {"name": "post", "changes": {"model.norm_placement": "post"}}],
+        "claims": [{"kind": "lower", "arm": "pre", "than": "post", "delta": 0.0}],
+    }  # fmt: skip
+    document["changes"] = {path: value for path, value in TINY.items() if path != "train.max_steps"}
+    owner = Visitor.from_key(KEYS[0])
+    kept = experiments.add(db, read(document), owner, "run")
+    states = {("post", 1): store.FINISHED, ("post", 2): store.STARTING, ("pre", 1): store.QUEUED}
+    for (arm, seed), state in states.items():
+        member = Member(kept, arm, seed, "compared")
+        run_id = create_run(db, settings, tiny(), owner, state=state, member=member)
+        db.append(run_id, [Validation(step=3, loss=seed + 0.5, n_tokens=9, whole=False, seconds=0.1)], {"step": 3})
+    alone = create_run(db, settings, tiny(), owner, state=store.FINISHED)
+    live = Routes(settings, db, access=Access(db, TOKEN))
+    client = TestClient(live.app(*Wall(live).routes()))
+    first, second = client.get("/host", headers={"x-playground-key": TOKEN}).json()["cards"]
+    assert (first["experiment"], first["title"], first["arms"], second["id"]) == (kept, "Norms", ["pre", "post"], alone)
+    assert (first["n_runs"], first["ended"], first["training"], first["waiting"]) == (2 * (3 + 2), 1, 1, 1)
+    assert sorted((each["arm"], each["val"]) for each in first["curves"]) == [(0, [[3, 1.5]]), (1, [[3, 1.5]]), (1, [[3, 2.5]])]
 
 
 def test_results_are_one_line_per_run_and_no_formula(wall, trained):
