@@ -21,10 +21,10 @@ import { arms as armFigures, backButton } from "./proposal.js";
  * @typedef {{
  *   title: string, question: string, said: string, prediction: string | null, arms: Arm[], seeds: number[],
  *   n_runs: number, seconds: number | null, unit: string, measure: string, measured: string, rates: number[], claims: Claim[],
- *   rule: string, methods: string, document: object, warnings: string[], stops_early: boolean,
+ *   rule: string, methods: string, document: object, warnings: string[], stops_early: boolean, common_steps: number | null,
  * }} Described what the server says of an experiment
  * @typedef {{
- *   id: string, name: string, arm: string, seed: number, role: "compared" | "tuning", state: string, reason: string,
+ *   id: string, name: string, arm: string, seed: number, role: "compared" | "tuning" | "common", state: string, reason: string,
  *   step: number, max_steps: number | null, rate: number | null, curve: Curve,
  * }} Member a run of an experiment
  * @typedef {{
@@ -495,13 +495,26 @@ function runTable(found, look) {
       h("td", { class: "pg-right" }, mean + gone),
     );
   });
-  const tuning = found.members.filter(({ role }) => role === "tuning");
+  const tuning = countOf(found, "tuning", found.arms.length * found.rates.length, "tuning runs");
+  const common = countOf(found, "common", found.common_steps ? found.seeds.length : 0, "runs of the steps in common");
   const caption = h(
     "caption",
     {},
-    `Compared: ${found.measured}, in ${found.unit}. Click a value to look inside its run.${tuning.length ? ` ${tuning.filter(({ state }) => state === "finished" || state === "diverged").length} of ${found.arms.length * found.rates.length} tuning runs have ended.` : ""}`,
+    `Compared: ${found.measured}, in ${found.unit}. Click a value to look inside its run.${tuning}${common}`,
   );
   return h("table", { class: "pg-table" }, caption, h("thead", {}, top), h("tbody", {}, ...rows));
+}
+
+/**
+ * How many runs of a role have ended, as a sentence; empty where there are none.
+ * @param {Found} found
+ * @param {Member["role"]} role
+ * @param {number} all
+ * @param {string} words
+ */
+function countOf({ members }, role, all, words) {
+  const ended = members.filter((run) => run.role === role && ["finished", "diverged"].includes(run.state));
+  return all ? ` ${ended.length} of ${all} ${words} have ended.` : "";
 }
 
 /**

@@ -30,7 +30,7 @@ def page_patience_s() -> float:
     return max(PAGE_FLOOR_S, patience_s())
 
 
-def still(began: float) -> bool:
+def still(began: float, floor_s: float = FLOOR_S) -> bool:
     """Whether what began then, by `time.monotonic`, is still within patience. Measures only where the floor is not enough."""
     waited_s = time.monotonic() - began
-    return waited_s < FLOOR_S or waited_s < patience_s()
+    return waited_s < floor_s or waited_s < patience_s()

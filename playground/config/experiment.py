@@ -21,6 +21,7 @@ from playground.config.presets import PRESETS, with_source
 from playground.config.run import RunConfig
 
 MOST_ARMS, MOST_RUNS, MOST_SEEDS, MOST_FACTORS, MOST_CLAIMS, MOST_CHANGES = 16, 64, 20, 4, 32, 100
+NO_ARM = ""  # of a run that belongs to all
 SEED, DATA_SEED = "train.seed", "train.data_seed"
 OF_THE_EXPERIMENT = {
     SEED: "the seeds of an experiment are its own: set seeds and first_seed",
@@ -79,7 +80,8 @@ class Experiment(Part):
     """The whole document. Either `arms`, or `factors` whose full grid makes them; `match` makes all arms as large as the first (or as
     dear per token); `seeds_of` says what the seeds change: the first weights and the order of the data, or one of the two; `tuning` are
     learning rates of which each arm gets its best, by the loss of a seed that is not compared. With `stop_when_decided` it ends after the
-    first seed from the third on by which every claim is decided, with intervals that are corrected for so many looks."""
+    first seed from the third on by which every claim is decided, with intervals that are corrected for so many looks. With
+    `common_steps` the base is trained for so many steps once for each seed, and each arm starts from its weights."""
 
     title: str = Field(min_length=1, max_length=80)
     question: str = Field(min_length=1, max_length=300)
@@ -91,6 +93,7 @@ class Experiment(Part):
     seeds: int = Field(3, ge=1, le=MOST_SEEDS)
     seeds_of: Literal["both", "initialisation", "order"] = "both"
     stop_when_decided: bool = False
+    common_steps: int | None = Field(None, ge=1, le=1_000_000)
     first_seed: int = Field(1, ge=0, le=2**31 - 1 - MOST_SEEDS)
     budget: Budget | None = None
     match: Literal["off", "parameters", "flops"] = "off"
@@ -110,8 +113,8 @@ class Experiment(Part):
 
     @property
     def n_runs(self) -> int:
-        """Those of all arms and seeds, and those by which rates are chosen."""
-        return len(arms_of(self)) * (self.seeds + len(self.tuning))
+        """Those of all arms and seeds, those by which rates are chosen, and the first steps that the arms of a seed have in common."""
+        return len(arms_of(self)) * (self.seeds + len(self.tuning)) + (self.seeds if self.common_steps else 0)
 
     @property
     def compared_seeds(self) -> range:
@@ -124,26 +127,39 @@ class Experiment(Part):
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of an experiment before it starts. `role` is compared or tuning."""
+    """A run of an experiment before it starts. `role` is compared, tuning, or common: the first steps of all arms, which has no arm."""
 
     arm: str
     seed: int
-    role: Literal["compared", "tuning"]
+    role: Literal["compared", "tuning", "common"]
     config: RunConfig
 
     @property
     def name(self) -> str:
+        if self.role == "common":
+            return f"the first {self.config.train.max_steps:,} steps, seed {self.seed}"
         rate = f", rate {self.config.optim.lr:g}" if self.role == "tuning" else ""
         return f"{self.arm}{rate}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Configs by arm, with the first seed; `matched`: what was chosen to make each as large as the first."""
+    """Configs by arm, with the first seed; `matched`: what was chosen to make each as large as the first; `start`: of the steps that all
+    arms have in common, None where they have none."""
 
     experiment: Experiment
     configs: dict[str, RunConfig]
     matched: dict[str, Matched]
+    start: RunConfig | None = None
+
+    def common(self) -> dict[int, Planned]:
+        """By seed, the runs from which all arms start."""
+        if self.start is None:
+            return {}
+        return {
+            seed: Planned(NO_ARM, seed, "common", changed(self.start, self.experiment.with_seed(seed)))
+            for seed in self.experiment.compared_seeds
+        }
 
     def tuning(self) -> list[Planned]:
         """The runs from which each arm's learning rate is chosen."""
@@ -208,7 +224,7 @@ def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
             problems.append(Problem(f"arm {other!r}", f"is the same run as {one!r}; give each arm a setting of its own"))
     if problems:
         raise ConfigError(problems)
-    return Plan(experiment, ready, matched)
+    return Plan(experiment, ready, matched, _start(base, experiment.common_steps))
 
 
 def arms_of(experiment: Experiment) -> list[Arm]:
@@ -277,6 +293,8 @@ def _wrong(experiment: Experiment) -> Iterator[Problem]:
     rated = [arm.name for arm in arms_of(experiment) if "optim.lr" in arm.changes]
     if experiment.tuning and rated:
         yield Problem("tuning", f"every arm gets its own learning rate, but {rated[0]!r} sets one; leave out one of the two")
+    if experiment.common_steps and (experiment.tuning or experiment.match != "off"):
+        yield Problem("common_steps", "arms that start from the same weights cannot have rates or sizes of their own chosen; leave out one")
     if (experiment.measure.reaches is None) != (experiment.measure.quantity != "steps_to"):
         yield Problem("measure.reaches", "is the loss for `steps_to` to reach, in nats per token, and belongs to no other quantity")
     if any(rate <= 0 for rate in experiment.tuning) or len(set(experiment.tuning)) != len(experiment.tuning) or len(experiment.tuning) == 1:
@@ -292,6 +310,10 @@ def _base(experiment: Experiment) -> RunConfig:
 def changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
     """A config with other values by dotted path. Raises ConfigError."""
     return parse(RunConfig, nested(flat(config) | changes))
+
+
+def _start(base: RunConfig, steps: int | None) -> RunConfig | None:
+    return None if steps is None else changed(base, {"train.max_steps": steps, "train.max_seconds": None})
 
 
 def _matched(experiment: Experiment, configs: dict[str, RunConfig], sizes: dict[str, int]) -> dict[str, Matched]:

@@ -17,6 +17,7 @@ from playground.config.settings import Settings
 from playground.data import corpora, dataset, tokenizers
 from playground.data.config import UPLOAD
 from playground.data.errors import CorpusError
+from playground.data.tokenizers import Tokenizer
 from playground.runs import store
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder, clean_name
@@ -79,16 +80,18 @@ def check_fork(root: Path, parent: Run, step: int, child: CompleteRun) -> None:
     problems, own = [], RunFolder(root, parent.id)
     if step not in own.checkpoint_steps():
         problems.append(Problem("parent_step", f"run {parent.id} has no checkpoint of step {step:,}"))
-    if _weights(child.model) != _weights(parent.config.model):
-        problems.append(
-            Problem(
-                "model", f"the weights of {parent.name!r} do not fit this architecture; change only what has no weights, such as dropout"
-            )
-        )
-    elif tokenizers.load_file(own.tokenizer).to_json() != dataset.tokenizer(child.data, root).to_json():
-        problems.append(Problem("data", f"the tokens of {parent.name!r} mean something else with these data; keep its text and tokenizer"))
+    problems += misfits(repr(parent.name), parent.config.model, tokenizers.load_file(own.tokenizer), child, root)
     if problems:
         raise ConfigError(problems)
+
+
+def misfits(name: str, model: CompleteModel, tokenizer: Tokenizer, child: CompleteRun, root: Path) -> list[Problem]:
+    """Why a run cannot start from the weights of a model that reads these tokens; empty where it can. `name`: of the model, in words."""
+    if _weights(child.model) != _weights(model):
+        return [Problem("model", f"the weights of {name} do not fit this architecture; change only what has no weights, such as dropout")]
+    if tokenizer.to_json() != dataset.tokenizer(child.data, root).to_json():
+        return [Problem("data", f"the tokens of {name} mean something else with these data; keep its text and tokenizer")]
+    return []
 
 
 def _weights(model: CompleteModel) -> tuple[int, list[tuple[str, int]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,28 @@ def planned(experiment: Experiment, settings: Settings) -> Plan:
         try:
             creation.ready(config, settings)
         except ConfigError as error:
-            problems += [Problem(f"arm {arm!r}: {problem.path}", problem.message) for problem in error.problems]
+            problems += _of_arm(arm, error.problems)
+    if not problems and plan.start is not None:
+        problems = _do_not_start_alike(plan, settings)
     if problems:
         raise ConfigError(problems)
     return plan
+
+
+def _of_arm(arm: str, problems: Sequence[Problem]) -> list[Problem]:
+    return [Problem(f"arm {arm!r}: {each.path}", each.message) for each in problems]
+
+
+def _do_not_start_alike(plan: Plan, settings: Settings) -> list[Problem]:
+    """Why the arms cannot all start from the weights of the base."""
+    assert plan.start is not None
+    try:
+        start, root = creation.ready(plan.start, settings), settings.root
+    except ConfigError as error:
+        return [Problem(f"common_steps: {each.path}", each.message) for each in error.problems]
+    tokenizer = dataset.tokenizer(start.data, root)
+    arms = completed(plan, root).items()
+    return [each for arm, config in arms for each in _of_arm(arm, creation.misfits("the base", start.model, tokenizer, config, root))]
 
 
 def unchecked(experiment: Experiment, settings: Settings) -> Plan:
@@ -112,8 +130,19 @@ def _judged_every(config: CompleteRun, root: Path) -> int:
 
 def completed(plan: Plan, root: Path) -> dict[str, CompleteRun]:
     """Each arm's config, complete; its data are prepared."""
-    about = {arm: dataset.about(config.data, root) for arm, config in plan.configs.items()}
-    return {arm: complete(config, about[arm].vocab_size, about[arm].fingerprint) for arm, config in plan.configs.items()}
+    return {arm: _completed(config, root) for arm, config in plan.configs.items()}
+
+
+def _completed(config: RunConfig, root: Path) -> CompleteRun:
+    about = dataset.about(config.data, root)
+    return complete(config, about.vocab_size, about.fingerprint)
+
+
+def all_runs(plan: Plan, root: Path) -> list[tuple[int, CompleteRun]]:
+    """How many runs there are of each config."""
+    experiment = plan.experiment
+    arms = [(experiment.seeds + len(experiment.tuning), config) for config in completed(plan, root).values()]
+    return arms if plan.start is None else [*arms, (experiment.seeds, _completed(plan.start, root))]
 
 
 class Plans:
@@ -149,7 +178,7 @@ def next_run(db: Store, settings: Settings, experiment_id: str, plan: Plan, visi
     for wanted in _wanted(db, plan, runs):
         found = runs.get(_key(wanted))
         if found is None:
-            about = about_run(experiment_id, wanted, plan)
+            about = about_run(db, experiment_id, wanted, plan)
             return create_run(db, settings, wanted.config, visitor, state=store.STARTING, **about), wanted
         if found.state in store.RESUMABLE and db.change_state(found.id, store.STARTING, store.RESUMABLE, wanted="run", ended_at=None):
             return found.id, wanted
@@ -167,10 +196,14 @@ def is_decided(db: Store, experiment_id: str, plan: Plan) -> bool:
     return bool(_early_looks(plan.experiment)) and result(db, experiment_id, plan).decided_after is not None
 
 
-def about_run(experiment_id: str, planned: Planned, plan: Plan) -> dict[str, Any]:
+def about_run(db: Store, experiment_id: str, planned: Planned, plan: Plan) -> dict[str, Any]:
     """What a run of an experiment is created with beside its config."""
     member = Member(experiment_id, planned.arm, planned.seed, planned.role)
-    return {"name": f"{plan.experiment.title}: {planned.name}", "preset": plan.experiment.preset, "member": member}
+    about = {"name": f"{plan.experiment.title}: {planned.name}", "preset": plan.experiment.preset, "member": member}
+    if plan.start is None or planned.role == "common":
+        return about
+    start = _runs(db, experiment_id)[_key(plan.common()[planned.seed])]
+    return about | {"parent": start.id, "parent_step": plan.start.train.max_steps}
 
 
 Key = tuple[str, int, str, float | None]  # arm, seed, role, and of a tuning run its rate
@@ -197,7 +230,13 @@ def _wanted(db: Store, plan: Plan, runs: dict[Key, Run]) -> list[Planned]:
     if tuning:
         return tuning
     left = [each for each in plan.compared(chosen_rates(plan, runs)) if not _has_ended(runs.get(_key(each)))]
-    return [] if left and _early_looks(plan.experiment) and _result(db, plan, runs).decided_after is not None else left
+    starts = {seed: each for seed, each in plan.common().items() if not _has_ended(runs.get(_key(each)))}
+    wanted: list[Planned] = []
+    for each in left:
+        first = starts.get(each.seed, each)  # instead of the arms of its seed, which can only start when it has ended
+        if first not in wanted:
+            wanted.append(first)
+    return [] if wanted and _early_looks(plan.experiment) and _result(db, plan, runs).decided_after is not None else wanted
 
 
 def _has_ended(run: Run | None) -> bool:
@@ -414,6 +453,8 @@ def methods(plan: Plan) -> str:
     said.append(f"Compared was {words_of(experiment.measure)}{diverging}.")
     several = f", simultaneous over {n_claims} comparisons (Bonferroni), p values by Holm's correction" if n_claims > 1 else ""
     said.append(f"Differences are paired by seed, with 95% intervals by Student's t (exact ones of shares){several}.")
+    if experiment.common_steps is not None:
+        said.append(f"The arms of a seed started from the weights of one run of the base after {experiment.common_steps:,} steps.")
     if looks := len(_early_looks(experiment)):
         said.append(
             f"After each seed from the {verdict.FEWEST_SEEDS}rd on it was to end if every claim was decided; intervals and p values are "

@@ -130,8 +130,8 @@ def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
     """As `described`, of an experiment that is planned already."""
     experiment, configs = plan.experiment, experiments.completed(plan, settings.root)
     machine, unit = estimate.load(settings.root), unit_of(plan.experiment.measure)
-    runs = experiment.seeds + len(experiment.tuning)
-    seconds = None if machine is None else sum(runs * (START_S + estimate.run_seconds(each, machine)) for each in configs.values())
+    runs = experiments.all_runs(plan, settings.root)
+    seconds = None if machine is None else sum(n * (START_S + estimate.run_seconds(each, machine)) for n, each in runs)
     arms = [
         {
             "name": arm.name,
@@ -147,7 +147,7 @@ def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
         "title": experiment.title, "question": experiment.question, "said": experiment.said, "prediction": experiment.prediction,
         "arms": arms, "seeds": list(experiment.compared_seeds), "n_runs": plan.n_runs, "seconds": seconds, "unit": unit,
         "measure": experiment.measure.quantity, "measured": words_of(experiment.measure), "rates": list(experiment.tuning),
-        "stops_early": experiment.stop_when_decided,
+        "stops_early": experiment.stop_when_decided, "common_steps": experiment.common_steps,
         "claims": [claim.model_dump() | {"words": experiments.claimed(claim, unit)} for claim in experiment.claims],
         "warnings": [said for each in configs.items() if experiment.measure.step is None and (said := _never_at_its_peak(*each))],
         "rule": experiments.RULE, "methods": experiments.methods(plan),

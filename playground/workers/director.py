@@ -75,7 +75,7 @@ class Director:
             raise CannotDo(f"{halted[0].name!r} is {halted[0].state} ({halted[0].reason}); stop the experiment and let it go on")
         following = next(iter(experiments.missing(self.db, experiment.id, plan)), None)
         if following is not None and self.db.experiment(experiment.id).wanted == RUN:  # perhaps it was stopped a moment ago
-            about = experiments.about_run(experiment.id, following, plan)
+            about = experiments.about_run(self.db, experiment.id, following, plan)
             self.submit(following.config, Visitor(experiment.owner), threads=self.threads, **about)
         elif following is None and all(run.state in experiments.ENDED for run in runs):
             self.db.want_experiment(experiment.id, DONE)

@@ -34,6 +34,7 @@ from playground.system.files import REPOSITORY
 from playground.training.outcome import Cause
 from playground.workers import worker
 from playground.workers.supervisor import Supervisor
+from tests.patience import still
 from tests.soak import evidence
 
 TINY = {
@@ -101,9 +102,9 @@ class Ground:
         must_be_none([f"left behind: {path}" for path in evidence.leftovers(self.folder(run_id).path)])
 
     def until(self, condition: Callable[[], object], what: str):
-        deadline = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
         while not (found := condition()):
-            must(time.monotonic() < deadline, f"{what} has not come true within {PATIENCE_S:g} s: {self.db.runs()}")
+            must(still(began, PATIENCE_S), f"{what} has not come true within {time.monotonic() - began:.0f} s: {self.db.runs()}")
             time.sleep(0.03)
         return found
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from playground.runs import store
+from tests.patience import still
 from tests.soak.client import Client, NoAnswer
 from tests.soak.figures import percentile
 from tests.soak.house import App
@@ -68,9 +69,9 @@ async def _train(teacher: Tab) -> str:
 
 
 async def _until_training(house: App, runs: list[str]) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
+    began = time.monotonic()
     while not all(house.db.run(run_id).step >= 20 for run_id in runs):
-        if time.monotonic() > deadline:
+        if not still(began, READY_WITHIN_S):
             raise OSError("the runs to be watched did not begin to train")
         await asyncio.sleep(0.2)
     await asyncio.sleep(5.0)  # the standby process imports torch first, which must not disturb the measurement

@@ -1,6 +1,7 @@
 """An experiment over real runs: what is still to be trained, what was measured, and what it says."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from playground.config.settings import Settings
 from playground.data import dataset
 from playground.runs import creation, experiments, store, verdict
 from playground.runs.access import HOST
+from playground.runs.folder import RunFolder
 from playground.runs.store import Member, Store
+from playground.training.checkpoints import Checkpoints
 from playground.training.events import Accuracy, Probed, Validation
 from playground.workers import worker
 from tests.conftest import TINY
@@ -236,6 +239,43 @@ def test_one_that_stops_when_it_is_decided_judges_by_the_seeds_it_took(house):
     experiment_id, plan = begun(house, seeds=4, stop_when_decided=True)
     recorded(house, experiment_id, plan, {"pre": [2.0, 2.1, 2.05], "post": [2.1, 2.0, 2.06]})
     assert [each.name for each in experiments.missing(house[1], experiment_id, plan)] == ["pre, seed 4", "post, seed 4"]
+
+
+def test_arms_start_from_the_weights_that_they_have_in_common(house):
+    settings, db = house
+    experiment_id, plan = begun(house, factors={"model.dropout": [0.0, 0.2]}, seeds=2, common_steps=5, claims=[
+        {"kind": "lower", "arm": "dropout 0.0", "than": "dropout 0.2", "delta": 0.0}])  # fmt: skip
+    assert [each.name for each in experiments.missing(db, experiment_id, plan)] == [
+        "the first 5 steps, seed 1",
+        "the first 5 steps, seed 2",
+    ]
+    assert train(house, experiment_id, plan, most=3) == ["the first 5 steps, seed 1", "dropout 0.0, seed 1", "dropout 0.2, seed 1"]
+    assert [each.name for each in experiments.missing(db, experiment_id, plan)] == ["the first 5 steps, seed 2"]
+    assert len(train(house, experiment_id, plan)) == 3
+    found = experiments.result(db, experiment_id, plan)
+    assert found.is_complete and found.n_runs == 6 and all(list(values) == [1, 2] for values in found.values.values())
+    members = {(each.arm, each.seed): run_id for run_id, each in db.members(experiment_id).items()}
+    for arm in ("dropout 0.0", "dropout 0.2"):
+        run = db.run(members[arm, 2])
+        assert (run.parent, run.parent_step, run.step) == (members["", 2], 5, 8)
+        start, begun_with = (Checkpoints(RunFolder(settings.root, id).checkpoints).weights(at) for id, at in ((run.parent, 5), (run.id, 0)))
+        assert all(torch.equal(start[name], begun_with[name]) for name in start)
+    assert "after 5 steps" in experiments.methods(plan)
+
+
+@pytest.mark.parametrize(("path", "values", "changes", "problem"), [
+    ("model.n_layer", [1, 2], {}, "arm '2': model"),
+    ("data.tokenizer", ["char", "byte"], {}, "arm '2': model"),
+    ("model.dropout", [0.0, 0.1], {"tuning": [0.1, 0.2]}, "common_steps"),
+    ("model.dropout", [0.0, 0.1], {"common_steps": 0}, "common_steps"),
+    ("model.dropout", [0.0, 0.1], {"common_steps": 10_000}, "common_steps: train.max_steps"),
+])  # fmt: skip
+def test_what_cannot_start_from_the_same_weights_is_refused(house, path, values, changes, problem):
+    arms = [{"name": str(i), "changes": {path: value}} for i, value in enumerate(values, start=1)]
+    about = {"factors": {}, "arms": arms, "claims": [{"kind": "lower", "arm": "1", "than": "2", "delta": 0.0}], "common_steps": 5}
+    with pytest.raises(ConfigError) as caught:
+        experiments.planned(documents.read(DOCUMENT | about | changes), replace(house[0], max_steps=1000))
+    assert [each.path for each in caught.value.problems] == [problem]
 
 
 def test_all_arms_are_judged_at_the_same_steps(house):
