@@ -67,6 +67,21 @@ function howFar(status) {
 /** Where a person is asked for a name, above the facts. */
 export const askPlace = h("div");
 
+/**
+ * Which run's weights a run began with, as a link to it.
+ * @param {HTMLElement} place
+ * @param {Status["began_from"]} origin
+ */
+function showOrigin(place, origin) {
+  const fact = /** @type {HTMLElement} */ (place.parentElement);
+  fact.hidden = !origin;
+  const key = JSON.stringify(origin);
+  if (!origin || place.dataset.shown === key) return;
+  place.dataset.shown = key;
+  const at = origin.step === null ? "the end" : `step ${number(origin.step)}`;
+  place.replaceChildren(`${at} of `, h("a", { href: `?run=${encodeURIComponent(origin.id)}` }, origin.name));
+}
+
 /** @type {Mount} */
 export function progress(root) {
   const empty = h(
@@ -87,6 +102,7 @@ export function progress(root) {
     bits: slot(facts, "the same, bits per byte"),
     speed: slot(facts, "speed, tokens per second"),
     params: slot(facts, "parameters"),
+    from: slot(facts, "started from"),
   };
   root.append(askPlace, empty, facts, reason, log);
 
@@ -108,6 +124,7 @@ export function progress(root) {
     parts.bits.textContent = number(newest(run, "validation", "bits_per_byte"), 3);
     parts.speed.textContent = number(status.tokens_per_s);
     parts.params.textContent = number(status.n_params);
+    showOrigin(parts.from, status.began_from);
     const notice = newest(run, "notice", "text");
     const goesWell = status.state === "running" || status.state === "finished";
     const words = [goesWell ? null : status.reason, notice].filter((each) => typeof each === "string" && each);

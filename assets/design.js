@@ -8,7 +8,9 @@ import { compact, duration, number } from "./format.js";
 
 /**
  * @typedef {{id: string, message: string}} Note beside the control with this id
- * @typedef {{problems: (Note & {path: string})[], idle: Note[]}} Notes what is wrong, and what has no effect now
+ * @typedef {{
+ *   problems: (Note & {path: string, label: string})[], idle: Note[], cautions: Note[],
+ * }} Notes what is wrong, what has no effect now, and what is probably not meant
  * @typedef {{
  *   title: string, graph: Graph, formulas: string[], differs: [path: string, mine: string, theirs: string][],
  * }} Other
@@ -22,19 +24,22 @@ import { compact, duration, number } from "./format.js";
 /* ---- notes beside the controls ---- */
 
 /** @type {Notes} */
-let notes = { problems: [], idle: [] };
+let notes = { problems: [], idle: [], cautions: [] };
 
 /** Take all notes away and put these in their places. */
 function note() {
-  document.querySelectorAll(".pg-problem, .pg-idle-note").forEach((element) => element.remove());
+  document.querySelectorAll(".pg-problem, .pg-idle-note, .pg-caution").forEach((element) => element.remove());
   /** @type {NodeListOf<HTMLElement>} */
-  const marked = document.querySelectorAll(".pg-wrong, .pg-idle");
+  const marked = document.querySelectorAll(".pg-wrong, .pg-idle, .pg-doubtful");
   for (const element of marked) {
-    element.classList.remove("pg-wrong", "pg-idle");
+    element.classList.remove("pg-wrong", "pg-idle", "pg-doubtful");
     element.inert = false;
   }
   for (const { id, message } of notes.problems) {
     attach(id, "pg-wrong", h("div", { class: "pg-problem", role: "alert" }, message));
+  }
+  for (const { id, message } of notes.cautions) {
+    attach(id, "pg-doubtful", h("div", { class: "pg-caution", role: "status" }, message));
   }
   for (const { id, message } of notes.idle) attach(id, "pg-idle", h("div", { class: "pg-idle-note" }, message));
 }
@@ -198,7 +203,7 @@ export function design(root, { props, watch, trigger }) {
 
   function showWaiting() {
     root.classList.add("pg-stale");
-    notes = { problems: [], idle: notes.idle };
+    notes = { ...notes, problems: [] };
     note();
     problems.hidden = true;
   }
@@ -206,10 +211,12 @@ export function design(root, { props, watch, trigger }) {
   /** @param {Notes} value */
   function showNotes(value) {
     const wrong = value.problems.length > 0;
-    notes = { problems: value.problems, idle: value.idle || notes.idle };
+    notes = { problems: value.problems, idle: value.idle || notes.idle, cautions: wrong ? [] : value.cautions };
     note();
     problems.replaceChildren(
-      ...value.problems.map(({ path, message }) => h("li", {}, h("code", {}, path), " ", message)),
+      ...value.problems.map(({ path, label, message }) =>
+        h("li", { title: path }, h("strong", {}, label), ": ", message),
+      ),
     );
     problems.hidden = !wrong;
     document.body.dataset.design = wrong ? "wrong" : "right";

@@ -38,7 +38,7 @@ export function ownForm(knobs, draft, act, back) {
     .forEach(([path, values], i) => factors[i].set(path, values));
   const seeds = numberBox("own-seeds", given.seeds ?? 3, { min: 1, max: 20 });
   const early = h("input", { type: "checkbox", id: "own-early", checked: given.stop_when_decided ?? false });
-  const common = numberBox("own-common", given.common_steps ?? "", { min: 1 });
+  const shared = numberBox("own-common", given.common_steps ?? "", { min: 1 });
   const amount = numberBox("own-amount", given.budget?.amount ?? "", { min: 1 });
   const unit = select(
     [
@@ -99,7 +99,7 @@ export function ownForm(knobs, draft, act, back) {
       ...(amount.value ? { budget: { unit: unit.value, amount: Number(amount.value) } } : {}),
       match: match.value,
       stop_when_decided: early.checked,
-      common_steps: common.value ? Number(common.value) : null,
+      common_steps: shared.value ? Number(shared.value) : null,
       tuning: valuesOf(rates.value, "float"),
     };
     return listed
@@ -157,7 +157,7 @@ export function ownForm(knobs, draft, act, back) {
     listed ? null : field("and, if you like, for each value of", factors[1].element),
     field("seeds of each arm", seeds, h("label", {}, early, " stop once every claim is decided (intervals get wider)")),
     field("each run may spend (empty: what its preset says)", amount, unit),
-    field("first steps that the arms of a seed have in common (empty: none)", common),
+    field("first steps that the arms of a seed have in common (empty: none)", shared),
     field("sizes of the arms", match),
     field("learning rates tried for each arm", rates),
     listed

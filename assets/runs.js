@@ -31,13 +31,17 @@ const steps = (run) => (run.max_steps ? `${number(run.step)} of ${number(run.max
 /** @param {Listed} run */
 const begun = (run) => new Date(run.created_at * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
 
+/** @param {Listed} run */
+const originText = ({ began_from: from }) =>
+  from ? `← ${from.name}${from.step === null ? "" : `, step ${number(from.step)}`}` : "";
+
 /** @type {Column[]} */
 const COLUMNS = [
   {
     key: "name",
     label: "run",
     value: (r) => r.name.toLowerCase(),
-    show: (r) => (r.private ? `${r.name} (private)` : r.name),
+    show: (r) => [r.name, r.private ? "(private)" : "", originText(r)].filter(Boolean).join(" "),
   },
   {
     key: "by",

@@ -10,6 +10,7 @@
  *   max_steps: number | null, max_seconds: number | null, left_s: number | null, train_loss: number | null,
  *   eval_loss: number | null, best_eval_loss: number | null, val_loss: number | null,
  *   tokens_per_s: number | null, n_params: number, vocab_size: number | null, flops_per_token: number | null,
+ *   began_from: {id: string, name: string, step: number | null} | null,
  *   next_look?: number | null, place?: number | null, starts_in_s?: number | null, log?: string,
  * }} Status
  */

@@ -145,6 +145,11 @@ class RunConfig(Knobs, frozen=True):
         return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
     @property
+    def warms_up_to_the_end(self) -> bool:
+        """Whether its learning rate never reaches its peak, because the warm-up has as many steps as the run or more."""
+        return self.train.max_steps is not None and self.optim.warmup_steps >= self.train.max_steps
+
+    @property
     def summary(self) -> str:
         """A short human name, such as `4L 4H 128 pre-norm`."""
         model = self.model

@@ -124,7 +124,7 @@ def _stuck(history: History) -> str | None:
 
 def _endless_warmup(history: History) -> str | None:
     steps, warmup = history.config.train.max_steps, history.config.optim.warmup_steps
-    if steps is None or warmup < steps:
+    if steps is None or not history.config.warms_up_to_the_end:
         return None
     share = percent(steps / max(1, warmup))
     return f"The warm-up ({warmup:,} steps) is as long as the run ({steps:,}) or longer: the learning rate gets to {share} of its peak."

@@ -74,13 +74,13 @@ def continuation(root: Path, run: Run, steps: int | None = None) -> RunConfig:
     return parse(RunConfig, tree)
 
 
-def check_fork(root: Path, parent: Run, step: int, child: CompleteRun) -> None:
+def check_fork(root: Path, parent: Run, step: int, child: CompleteRun, name: str | None = None) -> None:
     """Raises ConfigError where a run cannot start from the weights of another one at this step: they must fit the model, and its tokens
-    must mean the same."""
+    must mean the same. `name`: of the other one, where not its own may be said."""
     problems, own = [], RunFolder(root, parent.id)
     if step not in own.checkpoint_steps():
         problems.append(Problem("parent_step", f"run {parent.id} has no checkpoint of step {step:,}"))
-    problems += misfits(repr(parent.name), parent.config.model, tokenizers.load_file(own.tokenizer), child, root)
+    problems += misfits(name or repr(parent.name), parent.config.model, tokenizers.load_file(own.tokenizer), child, root)
     if problems:
         raise ConfigError(problems)
 

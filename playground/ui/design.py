@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import gradio as gr
 
 from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config.presets import PRESETS
-from playground.config.run import RunConfig
+from playground.config.run import CompleteRun, RunConfig
 from playground.data.config import TASK
-from playground.runs.creation import check_early, checked
-from playground.runs.store import Run
+from playground.runs.creation import check_early, check_fork, checked
+from playground.runs.store import NoSuchRun, Run
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices
@@ -25,6 +23,7 @@ OPEN_ORDER = (
 
 
 FRESH = "new weights", ""
+ORIGIN = "origin"
 
 
 class Design:
@@ -64,7 +63,7 @@ class Design:
             with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
                 self.picture = Panel("design", events=("again", "vary"), elem_id="picture")
                 self.origin = gr.Dropdown(
-                    [FRESH], value="", label="starts from", visible=False, elem_id="origin",
+                    [FRESH], value="", label="starts from", visible=False, elem_id=ORIGIN,
                     info="The weights of a checkpoint are taken over. Change what they allow: rate, schedule, optimizer, dropout, looks.",
                 )  # fmt: skip
                 self.train = gr.Button("Train", variant="primary", elem_id="train")
@@ -73,8 +72,8 @@ class Design:
                     info="Draws a second architecture beside this one and marks what differs.", elem_id="compare",
                 )  # fmt: skip
         self.controls = [controls[spec.path] for spec in form.SPECS]
-        self.picture.value, self.data.panel.value = self.review("default", "", *(values[path] for path in PATHS))[:2]
-        self.reviewed = [self.preset, self.compare, *self.controls]
+        self.picture.value, self.data.panel.value = self.review("default", "", "", *(values[path] for path in PATHS))[:2]
+        self.reviewed = [self.preset, self.compare, self.origin, *self.controls]
         self.seen = [self.picture, self.data.panel, *self.sections.values(), self.data.cutting]
 
     def wire(self, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs) -> None:
@@ -87,7 +86,7 @@ class Design:
             "trigger_mode": "always_last",
             **EVENT,
         }
-        gr.on([_edited(control) for control in [self.compare, *self.controls] if control is not self.source], **review)
+        gr.on([_edited(control) for control in [self.compare, self.origin, *self.controls] if control is not self.source], **review)
         self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
         self.preset.select(self.fresh, None, self.origin, queue=False, **EVENT)
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
@@ -96,7 +95,7 @@ class Design:
 
     # Handlers.
 
-    def review(self, preset: str, compare: str, *values) -> list:
+    def review(self, preset: str, compare: str, origin: object, *values) -> list:
         """Evaluate the form: problems or facts for the picture and the data panel, and the section labels. Never raises."""
         base, labels = PRESETS[preset_of(preset)].config, [gr.skip() for _ in (*self.sections, self.data.cutting)]
         data = gr.skip()
@@ -108,10 +107,11 @@ class Design:
             if waiting is not None:
                 return [waiting, waiting, *labels]
             config = checked(config, limits)
+            self._check_origin(origin, config)
         except (ConfigError, OSError) as error:
             full = [Problem("data.source", f"the data could not be prepared: {error}")]  # a full disk, for example
             problems = error.problems if isinstance(error, ConfigError) else full
-            return [{"problems": [asdict(problem) | {"id": problem.path.replace(".", "-")} for problem in problems]}, data, *labels]
+            return [{"problems": [_shown(problem) for problem in problems]}, data, *labels]
         known = facts(config, self.services.settings.root, compare)
         return [known, known.pop("data"), *self._section_updates(config, differences(config, base))]
 
@@ -134,8 +134,8 @@ class Design:
 
     def start(self, kept: object, preset: str, origin: object, *values) -> list:
         """Queue the run and open it in the Train tab. `origin`: the checkpoint it starts from, RUN:STEP, or empty."""
-        parent, _, step = origin.partition(":") if isinstance(origin, str) else ("", "", "")
-        forked = {"parent": parent, "parent_step": int(step)} if step.isascii() and step.isdigit() and len(step) < 16 else {}
+        parent, step = _origin(origin)
+        forked = {} if step is None else {"parent": parent, "parent_step": step}
         with refusals_as_toasts():
             visitor = self.services.visitor(kept)
             run_id = self.services.supervisor.submit(nested(form.read(values)), visitor, preset=preset_of(preset), **forked)
@@ -147,6 +147,20 @@ class Design:
 
     # What the handlers use.
 
+    def _check_origin(self, origin: object, config: CompleteRun) -> None:
+        """Raises ConfigError where the chosen checkpoint does not fit. Names nothing of its run, which may be private."""
+        parent, step = _origin(origin)
+        if step is None:
+            return
+        try:
+            run = self.services.db.run(parent)
+        except NoSuchRun:
+            raise ConfigError([Problem(ORIGIN, "this run is gone; choose new weights")]) from None
+        try:
+            check_fork(self.services.settings.root, run, step, config, "this checkpoint")
+        except ConfigError as error:
+            raise ConfigError(Problem(ORIGIN, problem.message) for problem in error.problems) from None
+
     def _section_updates(self, config: RunConfig, changed: dict) -> list:
         """Label each section with its number of changed settings; show the task section for a task only, the tokenizers for a text only."""
         counts = {name: sum(spec.path in changed for spec in form.groups()[name]) for name in self.sections}
@@ -154,6 +168,16 @@ class Design:
         is_task = config.data.is_task
         updates = [gr.update(label=label, visible=is_task or name != TASK) for name, label in labels.items()]
         return [*updates, gr.update(visible=not is_task)]
+
+
+def _origin(chosen: object) -> tuple[str, int | None]:
+    """The run and the step of RUN:STEP; no step where it is something else."""
+    run, _, step = chosen.partition(":") if isinstance(chosen, str) else ("", "", "")
+    return run, int(step) if step.isascii() and step.isdigit() and len(step) < 16 else None
+
+
+def _shown(problem: Problem) -> dict[str, str]:
+    return form.shown_problem(problem) | ({"label": "starts from"} if problem.path == ORIGIN else {})
 
 
 def _edited(control: form.Control):

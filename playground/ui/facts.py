@@ -32,6 +32,7 @@ def facts(config: CompleteRun, root: Path, compare: object = "") -> dict:
     return {
         "problems": [],
         "idle": idle(config),
+        "cautions": cautions(config),
         "n_params": n_params(config.model),
         "flops": 3 * flops_per_token(config.model),
         "memory_bytes": estimate.memory_bytes(config),
@@ -172,6 +173,14 @@ def idle(config: RunConfig) -> list[dict]:
             label = labels[f"{section}.{missing.field}"]
             found.append({"id": spec.elem_id, "message": f"No effect now: it needs {label} to be {words}."})
     return found
+
+
+def cautions(config: CompleteRun) -> list[dict]:
+    """The controls whose values are possible and probably not meant, each with a message that says why."""
+    if not config.warms_up_to_the_end:
+        return []
+    peak = f"This is as long as the run ({config.train.max_steps:,} steps) or longer: the learning rate never reaches its peak."
+    return [{"id": "optim-warmup_steps", "message": peak}]
 
 
 def by_part(drawn: Graph) -> list[tuple[str, int, int]]:

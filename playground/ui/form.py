@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
 
-from models.knobs import Spec
+from models.knobs import Problem, Spec
 from playground.config.run import RunConfig
 
 SPECS: list[Spec] = RunConfig.specs()
 AUTOMATIC = "none"
+_BY_PATH = {spec.path: spec for spec in SPECS}
+# Names that no sentence has by chance, such as n_embd.
+_LABELS = {name: spec.knob.label for spec in SPECS if "_" in (name := spec.path.rpartition(".")[2])}
+_NAMES = re.compile(rf"\b({'|'.join(map(re.escape, _LABELS))})\b")
 Control = gr.Dropdown | gr.Radio | gr.Checkbox | gr.Textbox | gr.Slider | gr.Number
 
 
@@ -72,6 +77,14 @@ def shown_value(spec: Spec, value: Any) -> Any:
     if spec.kind == "text" or spec.optional:
         return "" if value is None else str(value)
     return value
+
+
+def shown_problem(problem: Problem) -> dict[str, str]:
+    """A problem as the page shows it: beside which control, and with the names that the controls have."""
+    spec = _BY_PATH.get(problem.path)
+    message = _NAMES.sub(lambda found: _LABELS[found[0]], problem.message)
+    label = problem.path if spec is None else spec.knob.label
+    return {"id": problem.path.replace(".", "-"), "path": problem.path, "label": label, "message": message}
 
 
 def read(values: Iterable[Any]) -> dict[str, Any]:

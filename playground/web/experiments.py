@@ -157,7 +157,7 @@ def of_plan(plan: Plan, settings: Settings) -> dict[str, Any]:
 
 def _never_at_its_peak(arm: str, config: CompleteRun) -> str:
     warmup, steps = config.optim.warmup_steps, config.train.max_steps
-    if steps is None or warmup < steps:
+    if steps is None or not config.warms_up_to_the_end:
         return ""
     return f"“{arm}”: a warm-up of {warmup:,} steps is longer than its {steps:,} steps, so its learning rate never reaches its peak."
 

@@ -20,7 +20,7 @@ from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.runs import export, store
 from playground.runs.folder import RunFolder
-from playground.runs.store import Run, Store
+from playground.runs.store import NoSuchRun, Run, Store
 from playground.web.cache import Cache
 from playground.workers import queueing
 from playground.workers.supervisor import queue_of
@@ -80,6 +80,7 @@ class Statuses:
     def __init__(self, db: Store, limits: Callable[[], Settings]):
         self.db, self.limits = db, limits
         self._names, self._queue = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
+        self._parents = Cache(NAMES_FRESH_S)
 
     def names(self) -> dict[str, str]:
         """The names of people, by owner."""
@@ -89,7 +90,20 @@ class Statuses:
         return self._queue.get((), lambda: places(self.db, self.limits()))
 
     def of(self, run: Run) -> dict:
-        return of_run(run, self.db.root, self.names(), self.queue)
+        return of_run(run, self.db.root, self.names(), self.queue) | {"began_from": self._began_from(run)}
+
+    def _began_from(self, run: Run) -> dict | None:
+        """The run and the step (None for its last one) that a run started from; None for new weights, and for a run that is gone or that
+        not everybody may see."""
+        parent = run.parent and self._parents.get((run.parent,), lambda: self._public_name(run.parent))
+        return {"id": run.parent, "name": parent, "step": run.parent_step} if parent else None
+
+    def _public_name(self, run_id: str | None) -> str:
+        try:
+            run = self.db.run(run_id or "")
+        except NoSuchRun:
+            return ""
+        return "" if run.private else run.name
 
 
 def in_list(run: Run, status: dict) -> dict:

@@ -5,7 +5,7 @@ import threading
 import gradio as gr
 import pytest
 
-from models.knobs import flat, nested, parse
+from models.knobs import ConfigError, Problem, flat, nested, parse
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
@@ -47,6 +47,15 @@ def test_an_emptied_number_is_a_problem_of_its_control():
         parse(RunConfig, nested(form.read(shown)))
 
 
+def test_a_problem_names_controls_as_the_page_does():
+    with pytest.raises(ConfigError) as caught:
+        parse(RunConfig, nested({"model.n_head": 3}))
+    told = form.shown_problem(caught.value.problems[0])
+    assert (told["id"], told["label"]) == ("model-n_head", "heads")
+    assert told["message"].startswith("width=128 is not divisible by heads=3")
+    assert form.shown_problem(Problem("data", "the n_embd of my_n_embd"))["message"] == "the width of my_n_embd"
+
+
 def test_a_download_that_failed_leaves_the_button_to_try_again(tmp_path, until):
     db, settings = Store(tmp_path), Settings(tmp_path)
     db.create()
@@ -62,7 +71,7 @@ def test_a_download_that_failed_leaves_the_button_to_try_again(tmp_path, until):
         going_on.wait(LONGEST_S)
         raise CorpusError("the Hub could not be reached")
 
-    going_on, review = threading.Event(), lambda: design.review("default", "", *values)[:2]
+    going_on, review = threading.Event(), lambda: design.review("default", "", "", *values)[:2]
     design.services.errands.go(("fetch", source), fail, patience_s=0.0)
     until(lambda: review()[1].get("share") == 0.5)
     going_on.set()
