@@ -139,7 +139,9 @@ export function arms({ arms: all }) {
         "figcaption",
         {},
         h("strong", {}, arm.name),
-        ...arm.changes.map(([label, value]) => h("span", {}, `${label}: ${value}`)),
+        ...arm.changes
+          .filter(([label, value]) => !arm.name.includes(`${label} ${value}`)) // which its name says
+          .map(([label, value]) => h("span", {}, `${label}: ${value}`)),
       ),
       arm.matched ? h("span", { class: "pg-faint" }, `made as large as the first: ${arm.matched}`) : null,
       h(

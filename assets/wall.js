@@ -239,6 +239,7 @@ function axes(canvas, last, [low, high]) {
     to.strokeStyle = colour;
     to.lineWidth = width;
     to.beginPath();
+    if (points.length === 1 && points[0][1] !== null) to.arc(x(points[0][0]), y(points[0][1]), width, 0, 2 * Math.PI);
     points.forEach(([step, loss], i) => {
       if (loss === null) return;
       if (i) to.lineTo(x(step), y(loss));
