@@ -39,6 +39,31 @@ export function hasWords(text, search) {
     .every((word) => found.includes(word));
 }
 
+/**
+ * The rows of a table: runs by themselves, and those of an experiment under one row, where the first of them stands; they follow it
+ * where the experiment is open.
+ * @template {{id: string, experiment: {id: string, title: string} | null}} R
+ * @param {R[]} runs
+ * @param {Set<string>} open experiments
+ * @returns {(R | {group: string, title: string, runs: R[]})[]}
+ */
+export function folded(runs, open) {
+  /** @type {Map<string, {group: string, title: string, runs: R[]}>} */
+  const groups = new Map();
+  /** @type {(R | {group: string, title: string, runs: R[]})[]} */
+  const heads = [];
+  for (const run of runs) {
+    const known = run.experiment && groups.get(run.experiment.id);
+    if (known) known.runs.push(run);
+    else if (run.experiment) {
+      const made = { group: run.experiment.id, title: run.experiment.title, runs: [run] };
+      groups.set(made.group, made);
+      heads.push(made);
+    } else heads.push(run);
+  }
+  return heads.flatMap((head) => ("group" in head && open.has(head.group) ? [head, ...head.runs] : [head]));
+}
+
 export const A_PAGE = 50;
 
 /**

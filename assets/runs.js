@@ -5,8 +5,8 @@
 import { button, h, head, onTheme, select, setChildren, setText, visible } from "./dom.js";
 import { exportButtons } from "./export.js";
 import { compact, duration, number } from "./format.js";
-import { A_PAGE, freshList, hasWords, mergeList, pageOf } from "./listing.js";
-import { download, get, getAtLength, messageOf, who } from "./net.js";
+import { A_PAGE, folded, freshList, hasWords, mergeList, pageOf } from "./listing.js";
+import { address, download, get, getAtLength, messageOf, who } from "./net.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { AXIS_OPTIONS } from "./series.js";
 import { stateText } from "./status.js";
@@ -16,7 +16,12 @@ const MOST_DRAWN = 12; // by the server
 const MOST_GROUPED = 32;
 const ROOM_MS = 10_000;
 
-/** @typedef {Status & {mine: boolean, created_at: number, differs: string[], no_family: string}} Listed */
+/**
+ * @typedef {Status & {
+ *   mine: boolean, created_at: number, differs: string[], no_family: string, experiment: {id: string, title: string} | null,
+ * }} Listed
+ * @typedef {{group: string, title: string, runs: Listed[]}} Group the runs of an experiment
+ */
 /**
  * @typedef {{
  *   key: string, label: string, value: (run: Listed) => string | number, show: (run: Listed) => string,
@@ -136,6 +141,8 @@ export function runs(root, { props, trigger }) {
   let chosen = null;
   /** @type {Set<string>} */
   const ticked = new Set();
+  /** Experiments whose runs are shown. @type {Set<string>} */
+  const unfolded = new Set();
 
   /* ---- the table ---- */
 
@@ -176,7 +183,7 @@ export function runs(root, { props, trigger }) {
   }
   /** @param {string} id */
   function newRow(id) {
-    const tick = h("input", { type: "checkbox", "aria-label": `compare run ${id}` });
+    const tick = h("input", { type: "checkbox", "aria-label": `compare run ${id}`, checked: ticked.has(id) });
     tick.addEventListener("click", (event) => event.stopPropagation());
     tick.addEventListener("change", () => {
       if (tick.checked) ticked.add(id);
@@ -199,12 +206,65 @@ export function runs(root, { props, trigger }) {
     return made;
   }
 
+  /**
+   * The row that stands for the runs of an experiment.
+   * @type {Map<string, {tr: HTMLTableRowElement, show: (group: Group) => void}>}
+   */
+  const groups = new Map();
+  /** @param {Group} group */
+  function groupRow(group) {
+    const made = groups.get(group.group) ?? newGroupRow(group.group);
+    groups.set(group.group, made);
+    made.show(group);
+    return made.tr;
+  }
+  /** @param {string} id */
+  function newGroupRow(id) {
+    const tick = h("input", { type: "checkbox", "aria-label": "compare all runs of this experiment" });
+    const toggle = button("", () => {
+      if (!unfolded.delete(id)) unfolded.add(id);
+      showRows();
+    });
+    const link = h("a", { href: address(`?experiment=${id}`).href }, "open the experiment");
+    const by = h("td", { class: "pg-cell-by" });
+    const state = h("td", { class: "pg-cell-state", colspan: String(COLUMNS.length - 2) });
+    const name = h("td", { class: "pg-cell-name" }, toggle, " ", link);
+    const tr = h("tr", { class: "pg-group", "data-experiment": id }, h("td", {}, tick), name, by, state);
+    /** @type {Listed[]} */
+    let runs = [];
+    tick.addEventListener("change", () => {
+      for (const run of runs) {
+        if (tick.checked) ticked.add(run.id);
+        else ticked.delete(run.id);
+        const box = kept.get(run.id)?.tr.querySelector("input");
+        if (box) box.checked = tick.checked;
+      }
+      compare();
+    });
+    /** @param {Group} group */
+    function show(group) {
+      runs = group.runs;
+      const isOpen = unfolded.has(id);
+      setText(toggle, `${isOpen ? "▾" : "▸"} ${group.title}`);
+      toggle.setAttribute("aria-expanded", String(isOpen));
+      setText(by, /** @type {Column} */ (COLUMNS.find(({ key }) => key === "by")).show(runs[0]));
+      const ended = runs.filter((run) => ["finished", "diverged"].includes(run.state)).length;
+      setText(state, `experiment: ${number(ended)} of its ${number(runs.length)} runs so far have ended`);
+    }
+    return { tr, show };
+  }
+
   function showRows() {
     const found = all.filter((run) => hasWords(wordsOf(run), search.value));
-    const shown = pageOf(sorted(found, sort), page);
+    // What is searched for is shown by itself.
+    const rows = search.value ? sorted(found, sort) : folded(sorted(found, sort), unfolded);
+    const shown = pageOf(rows, page);
     page = shown.page;
-    setChildren(body, shown.rows.map(row));
-    pages.show(shown, found.length);
+    setChildren(
+      body,
+      shown.rows.map((each) => ("group" in each ? groupRow(each) : row(each))),
+    );
+    pages.show(shown, rows.length);
     empty.hidden = all.length > 0;
     search.hidden = all.length === 0;
     none.hidden = all.length === 0 || found.length > 0;

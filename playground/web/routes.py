@@ -129,7 +129,8 @@ class Routes:
         return _json(orjson.dumps(told), request)
 
     def _list(self) -> Iterator[tuple[Run, dict]]:
-        return ((run, status.in_list(run, self.statuses.of(run))) for run in self.db.runs())
+        of = self.statuses.experiments()
+        return ((run, status.in_list(run, self.statuses.of(run)) | {"experiment": of.get(run.id)}) for run in self.db.runs())
 
     def me(self, request: Request) -> Response:
         """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""

@@ -5,6 +5,7 @@ What follows from a config alone is cached for good; the names of people and the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -81,6 +82,7 @@ class Statuses:
         self.db, self.limits = db, limits
         self._names, self._queue = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
         self._parents = Cache(NAMES_FRESH_S)
+        self._titles: dict[str, dict] = {}
 
     def names(self) -> dict[str, str]:
         """The names of people, by owner."""
@@ -91,6 +93,13 @@ class Statuses:
 
     def of(self, run: Run) -> dict:
         return of_run(run, self.db.root, self.names(), self.queue) | {"began_from": self._began_from(run)}
+
+    def experiments(self) -> dict[str, dict]:
+        """By run, the experiment that it belongs to: its id and title."""
+        for each in self.db.experiments():
+            if each.id not in self._titles:  # a document does not change
+                self._titles[each.id] = {"id": each.id, "title": str(json.loads(each.document).get("title", each.id))}
+        return {run_id: self._titles[each.experiment] for run_id, each in self.db.members().items() if each.experiment in self._titles}
 
     def _began_from(self, run: Run) -> dict | None:
         """The run and the step (None for its last one) that a run started from; None for new weights, and for a run that is gone or that

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { A_PAGE, freshList, hasWords, mergeList, pageOf } from "../../assets/listing.js";
+import { A_PAGE, folded, freshList, hasWords, mergeList, pageOf } from "../../assets/listing.js";
 
 test("what has changed is merged, and what is gone removed", () => {
   const list = freshList();
@@ -29,4 +29,17 @@ test("pages hold every row once, and one beyond the end is the last", () => {
   assert.deepEqual(pages[2], { page: 2, last: 2, first: 2 * A_PAGE, rows: rows.slice(-3) });
   assert.equal(pageOf(rows, 9).page, 2);
   assert.deepEqual(pageOf([], 4), { page: 0, last: 0, first: 0, rows: [] });
+});
+
+test("runs of an experiment stand under one row, where the first of them does", () => {
+  const norms = { id: "n", title: "Norms" };
+  const run = (/** @type {string} */ id, experiment = /** @type {typeof norms | null} */ (null)) => ({
+    id,
+    experiment,
+  });
+  const runs = [run("a"), run("b", norms), run("c"), run("d", norms)];
+  const ids = (/** @type {string[]} */ ...open) =>
+    folded(runs, new Set(open)).map((row) => ("group" in row ? row.title + row.runs.length : row.id));
+  assert.deepEqual(ids(), ["a", "Norms2", "c"]);
+  assert.deepEqual(ids("n", "other"), ["a", "Norms2", "b", "d", "c"]);
 });

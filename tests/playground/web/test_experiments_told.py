@@ -30,13 +30,11 @@ DOCUMENT = documents.read(
 LOSSES = {"pre": {1: 2.0, 2: 2.1, 3: 1.9}, "post": {1: 3.0, 2: 3.2, 3: 2.8}}
 
 
-@pytest.fixture
-def kept(tmp_path):
-    """(database, client, id of an experiment whose runs have ended as LOSSES say, without having been trained)."""
-    db, settings = Store(tmp_path), Settings(tmp_path)
-    db.create()
-    plan = experiments.planned(DOCUMENT, settings)
-    experiment_id = experiments.add(db, DOCUMENT, ALICE, "run")
+def begun(db, document: documents.Experiment) -> str:
+    """The id of an experiment whose runs have ended as LOSSES say, without having been trained."""
+    settings = Settings(db.root)
+    plan = experiments.planned(document, settings)
+    experiment_id = experiments.add(db, document, ALICE, "run")
     while (following := experiments.next_run(db, settings, experiment_id, plan, ALICE)) is not None:
         run_id, planned = following
         buffer, loss = Buffer(db, run_id), LOSSES[planned.arm][planned.seed]
@@ -44,7 +42,15 @@ def kept(tmp_path):
         buffer.add(Validation(6, loss, 40, whole=True, seconds=0.2), step=6)
         assert buffer.flush()
         db.change_state(run_id, store.FINISHED, [store.STARTING], val_loss=loss)
-    return db, TestClient(Routes(settings, db).app()), experiment_id
+    return experiment_id
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """(database, client, id of an experiment that has ended)."""
+    db = Store(tmp_path)
+    db.create()
+    return db, TestClient(Routes(Settings(tmp_path), db).app()), begun(db, DOCUMENT)
 
 
 def test_the_gallery_tells_each_ready_experiment_with_its_arms_and_rule(kept):
@@ -117,3 +123,17 @@ def test_finished_ones_can_be_read_whatever_the_limits_are_now(kept, tmp_path):
     client = TestClient(Routes(Settings(tmp_path, max_params=10), db).app())
     assert client.get(f"/experiments/{experiment_id}").json()["verdict"] == "supported"
     assert all("problem" in each for each in client.get("/experiments/ready").json())
+
+
+def test_the_list_of_runs_says_of_which_experiment_each_is(kept):
+    _, client, experiment_id = kept
+    assert [run["experiment"] for run in client.get("/runs").json()] == [{"id": experiment_id, "title": "Norms"}] * 6
+
+
+def test_one_that_stops_when_it_is_decided_has_a_verdict_before_its_last_seed(kept):
+    db, client, _ = kept
+    experiment_id = begun(db, DOCUMENT.model_copy(update={"seeds": 5, "stop_when_decided": True}))
+    listed = next(each for each in client.get("/experiments").json() if each["id"] == experiment_id)
+    assert (listed["verdict"], listed["ended"], listed["n_runs"]) == ("supported", 6, 10)
+    told = client.get(f"/experiments/{experiment_id}").json()
+    assert told["is_complete"] and told["stops_early"] and "after 3 of 5 seeds" in " ".join(told["sentences"])

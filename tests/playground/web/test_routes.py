@@ -463,6 +463,7 @@ def test_the_list_tells_what_has_changed_without_probe_texts_and_compressed(trai
     root, db, run_id = trained
     client = TestClient(Routes(Settings(root), db).app())
     whole = client.get("/runs?since=").json()
+    assert whole["runs"][0]["experiment"] is None
     assert whole["whole"] and whole["runs"] == client.get("/runs").json() and "probe_text" not in whole["runs"][0]
     assert client.get(f"/runs?since={whole['version']}").json()["runs"] == []
     many = Routes(Settings(root), db)
