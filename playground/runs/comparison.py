@@ -14,6 +14,10 @@ from playground.data.sample import paired_difference
 from playground.runs.store import Row, Run
 
 SPECS = RunConfig.specs()
+ONE_SEED = (
+    "± is the error of the held-out sample alone: another seed would move each of these runs too. Whether a setting is better, an "
+    "experiment with several seeds says."
+)
 ERRORS = 2.0  # standard errors from which on two runs are told apart
 
 
@@ -26,9 +30,11 @@ class Judged(NamedTuple):
 
 
 def compared(runs: Sequence[Judged]) -> list[str]:
-    """A sentence on each run but the first, against the first. Those that were not judged on the same sample are left out."""
+    """A sentence on each run but the first, against the first, and one on what they can't say. Those that were not judged on the same
+    sample are left out."""
     names, (first, *others) = distinct([each.run for each in runs]), runs
-    return [said for other in others if (said := _against(first, other, names)) is not None]
+    found = [said for other in others if (said := _against(first, other, names)) is not None]
+    return [*found, ONE_SEED] if found else []
 
 
 def distinct(runs: Sequence[Run]) -> dict[str, str]:
@@ -66,7 +72,7 @@ def _against(one: Judged, other: Judged, names: Mapping[str, str]) -> str | None
     difference, error = paired_difference(groups[0], groups[1], size)
     if not math.isfinite(error):
         return None
-    verdict = "not told apart" if abs(difference) < ERRORS * error else "better" if difference < 0 else "worse"
+    verdict = "not told apart" if abs(difference) < ERRORS * error else "this run is better" if difference < 0 else "this run is worse"
     steps = f"step {other.point.step:,}" if other.point.step == one.point.step else f"step {other.point.step:,} against {one.point.step:,}"
     return (
         f"{names[other.run.id]}: {difference:+.3f} ± {error:.3f} {unit} against {names[one.run.id]} on the same {len(groups[0])} "

@@ -23,23 +23,23 @@ HARD = [100.0 + 7 * i for i in range(32)]
 
 def test_a_small_difference_on_the_same_passages_is_told():
     better = [nats - 3.2 - (0.2 if i % 2 else -0.2) for i, nats in enumerate(HARD)]
-    (said,) = compared([judged("aaaa111111", HARD, name="A"), judged("bbbb111111", better, name="B")])
+    (said, _) = compared([judged("aaaa111111", HARD, name="A"), judged("bbbb111111", better, name="B")])
     error = 0.2 * math.sqrt(32 / 31) * math.sqrt(32) / 3200
-    assert said == f"B: -0.032 ± {error:.3f} nats per token against A on the same 32 held-out passages (step 500): better."
-    (said,) = compared([judged("bbbb111111", better, name="B"), judged("aaaa111111", HARD, name="A", step=700)])
-    assert said.startswith("A: +0.032 ±") and said.endswith("(step 700 against 500): worse.")
+    assert said == f"B: -0.032 ± {error:.3f} nats per token against A on the same 32 held-out passages (step 500): this run is better."
+    (said, _) = compared([judged("bbbb111111", better, name="B"), judged("aaaa111111", HARD, name="A", step=700)])
+    assert said.startswith("A: +0.032 ±") and said.endswith("(step 700 against 500): this run is worse.")
 
 
 def test_what_could_be_chance_is_not_told_apart():
     other = [nats + (9.0 if i % 2 else -8.0) for i, nats in enumerate(HARD)]
-    (said,) = compared([judged("aaaa111111", HARD, name="A"), judged("bbbb111111", other, name="B")])
+    (said, _) = compared([judged("aaaa111111", HARD, name="A"), judged("bbbb111111", other, name="B")])
     assert said.endswith("not told apart.")
 
 
 def test_other_tokens_of_one_text_are_compared_by_its_bytes():
     other = [nats - 16.4 + i % 2 for i, nats in enumerate(HARD)]
     one = judged("aaaa111111", HARD, name="A", **{"data.tokenizer": "char"})
-    (said,) = compared([one, judged("bbbb111111", other, name="B", n_tokens=5000, **{"data.tokenizer": "bpe"})])
+    (said, _) = compared([one, judged("bbbb111111", other, name="B", n_tokens=5000, **{"data.tokenizer": "bpe"})])
     difference = (sum(other) - sum(HARD)) / math.log(2) / 16_384
     assert said.startswith(f"B: {difference:+.3f} ± ") and "bits per byte" in said
 
