@@ -15,6 +15,7 @@ import { backButton, described, prediction } from "./proposal.js";
 
 const CHECK_MS = 400;
 const AGAIN_MS = 3000;
+const WAIT_MS = 700; // until data that are being prepared are asked about again
 
 /**
  * @param {Knob[]} knobs
@@ -109,20 +110,24 @@ export function ownForm(knobs, draft, act, back) {
   function check() {
     clearTimeout(timer);
     run.disabled = true;
-    timer = setTimeout(
-      () =>
-        act({
-          do: "check",
-          asked: ++asked,
-          document: typed(),
-          claims: listed ? null : { kind: kind.value, delta: Number(delta.value) },
-        }),
-      CHECK_MS,
-    );
+    timer = setTimeout(ask, CHECK_MS);
   }
-  /** @param {Described & {problems?: string[], asked: number}} checked */
+  function ask() {
+    act({
+      do: "check",
+      asked: ++asked,
+      document: typed(),
+      claims: listed ? null : { kind: kind.value, delta: Number(delta.value) },
+    });
+  }
+  /** @param {Described & {problems?: string[], waiting?: string, asked: number}} checked */
   function told(checked) {
     if (checked.asked !== asked) return;
+    if (checked.waiting) {
+      outcome.replaceChildren(h("p", { class: "pg-faint" }, `Its data are being prepared: ${checked.waiting}`));
+      timer = setTimeout(() => outcome.isConnected && ask(), WAIT_MS);
+      return;
+    }
     if (checked.problems) {
       outcome.replaceChildren(h("ul", { class: "pg-problems" }, ...checked.problems.map((each) => h("li", {}, each))));
       return;

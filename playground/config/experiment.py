@@ -203,16 +203,8 @@ def read(data: Any) -> Experiment:
 def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
     """Every arm as a config, made equally large where that is asked for. `vocab_size` says how many kinds of tokens a config's data
     have. Raises ConfigError with the problems of all arms, each with its arm's name."""
-    base = _base(experiment)
-    configs: dict[str, RunConfig] = {}
+    base, configs = _base(experiment), configs_of(experiment)
     problems: list[Problem] = []
-    for arm in arms_of(experiment):
-        try:
-            configs[arm.name] = changed(base, arm.changes)
-        except ConfigError as error:
-            problems += [Problem(f"arm {arm.name!r}: {problem.path}", problem.message) for problem in error.problems]
-    if problems:
-        raise ConfigError(problems)
     sizes = {name: vocab_size(config) for name, config in configs.items()}
     matched: dict[str, Matched] = {}
     if experiment.match != "off":
@@ -225,6 +217,21 @@ def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
     if problems:
         raise ConfigError(problems)
     return Plan(experiment, ready, matched, _start(base, experiment.common_steps))
+
+
+def configs_of(experiment: Experiment) -> dict[str, RunConfig]:
+    """By arm, its config as it is written, before sizes are matched and the budget is set. Raises ConfigError as `plan`."""
+    base = _base(experiment)
+    configs: dict[str, RunConfig] = {}
+    problems: list[Problem] = []
+    for arm in arms_of(experiment):
+        try:
+            configs[arm.name] = changed(base, arm.changes)
+        except ConfigError as error:
+            problems += [Problem(f"arm {arm.name!r}: {problem.path}", problem.message) for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return configs
 
 
 def arms_of(experiment: Experiment) -> list[Arm]:

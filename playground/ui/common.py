@@ -13,6 +13,9 @@ from gradio.context import LocalContext
 
 from playground.config.presets import PRESETS
 from playground.config.settings import Settings
+from playground.data import corpora, dataset
+from playground.data.config import DataConfig
+from playground.data.errors import CorpusError
 from playground.runs import uploads
 from playground.runs.access import Access, Visitor
 from playground.runs.points import Points
@@ -55,6 +58,20 @@ class Services:
         visitor.must_be_known()
         self.supervisor.admission.check_upload(visitor, limits, sum(len(data) for _, data in files))
         return uploads.keep(self.db, self.settings.root, visitor, files, limits.max_upload_bytes)
+
+    def preparing(self, data: DataConfig) -> str | None:
+        """Prepare data in the background; returns what is being done, or None once they are ready. Raises CorpusError and what made it
+        fail."""
+        root = self.settings.root
+        if not corpora.is_here(data.source, root):
+            raise CorpusError(f"{corpora.title(data.source)} is not on this machine yet; fetch it first")
+        if dataset.is_prepared(data, root):
+            return None
+        key = ("prepare", data.model_copy(update={"fingerprint": None}).model_dump_json())
+        errand = self.errands.go(key, lambda report: dataset.prepare(data, root, report))
+        if errand is None:
+            return None
+        return errand.words + ("" if errand.share is None else f", {errand.share:.0%}")
 
     def limits(self) -> Settings:
         """The settings with the limits that the host has set meanwhile."""

@@ -10,7 +10,7 @@ import gradio as gr
 from models.knobs import ConfigError, nested, parse
 from playground.config.presets import data_for
 from playground.config.run import RunConfig
-from playground.data import corpora, dataset, hub, tasks
+from playground.data import corpora, hub, tasks
 from playground.data.config import DATA, SOURCES, TASK, DataConfig, source_is_known
 from playground.data.hub import HUB
 from playground.runs import uploads
@@ -156,7 +156,7 @@ class DataForm:
             config = parse(RunConfig, nested(form.read(values)))
             waiting = {}
             for kind, data in facts.variants(config).items():
-                errand = self.preparing(data)
+                errand = self.services.preparing(data)
                 if errand is not None:
                     waiting[kind] = errand
             return facts.tokens(str(sentence or "")[:400], config, self.services.settings.root, waiting)
@@ -173,26 +173,13 @@ class DataForm:
             return {"waiting": f"Fetching {corpora.title(source)}: {errand.words}", "share": errand.share}
         if missing := self.missing(source):
             return missing
-        words = self.preparing(config.data)
+        words = self.services.preparing(config.data)
         return None if words is None else {"waiting": words}
 
     def missing(self, source: str) -> dict | None:
         """For the panel: the text is not on this machine; None where it is."""
         here = corpora.is_here(source, self.services.settings.root)
         return None if here else {"missing": corpora.title(source), "allowed": self.services.settings.hub}
-
-    def preparing(self, data) -> str | None:
-        """Prepare data in the background; returns what is being done, or None once it is finished."""
-        root = self.services.settings.root
-        if not corpora.is_here(data.source, root):
-            raise corpora.CorpusError(f"{corpora.title(data.source)} is not on this machine yet; fetch it first")
-        if dataset.is_prepared(data, root):
-            return None
-        key = ("prepare", data.model_copy(update={"fingerprint": None}).model_dump_json())
-        errand = self.services.errands.go(key, lambda report: dataset.prepare(data, root, report))
-        if errand is None:
-            return None
-        return errand.words + ("" if errand.share is None else f", {errand.share:.0%}")
 
     def _fetch(self, source: str, report) -> None:
         settings = self.services.settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from itertools import count
 from typing import Any
 
@@ -11,9 +10,11 @@ import gradio as gr
 
 from models.knobs import ConfigError, Problem, differences, flat, nested, parse
 from playground.config import experiment as documents
+from playground.config.experiment import Experiment
 from playground.config.gallery import DOCUMENTS
 from playground.config.presets import PRESETS
 from playground.config.run import RunConfig
+from playground.runs.creation import check_early
 from playground.runs.store import StoreBusy
 from playground.ui import form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts, run_of
@@ -24,15 +25,13 @@ from playground.web import experiments
 from playground.workers.admission import CannotDo
 from playground.workers.director import RUN, STOP
 
-PATIENCE_S = 3.0  # for those who check a draft before
-
 
 class Experiments:
     """Builds the tab and owns its handlers. The panel's value says what to show next: `{"open": ID}`, `{"draft": document}`, or what was
     `checked` of a draft; each with a number of its own, so that the same can be said twice."""
 
     def __init__(self, services: Services):
-        self.services, self._numbers, self._checking = services, count(1), threading.Lock()
+        self.services, self._numbers = services, count(1)
 
     def build(self) -> None:
         self.panel = Panel("experiments", {"knobs": _knobs()}, events=("act",), elem_id="experiments")
@@ -92,18 +91,22 @@ class Experiments:
         return self.say(draft=document | {"label": spec.knob.label})
 
     def _checked(self, asked: dict) -> dict[str, Any]:
-        """What a draft would be, or its problems. One at a time: data may have to be prepared for it."""
-        if not self._checking.acquire(timeout=PATIENCE_S):
-            return {"problems": ["another experiment is being looked at; change something to ask again"], "asked": asked.get("asked")}
+        """What a draft would be, its problems, or what is being done for it until it can be told: data may have to be prepared."""
+        number = {"asked": asked.get("asked")}
         try:
-            return experiments.described(documents.read(_document(asked)), self.services.limits()) | {"asked": asked.get("asked")}
+            return self._described(documents.read(_document(asked))) | number
         except (ConfigError, CannotDo, StoreBusy, OSError) as error:
             problems = error.problems if isinstance(error, ConfigError) else [Problem("data", str(error))]
-            return {"problems": [f"{each.path}: {each.message}" for each in problems], "asked": asked.get("asked")}
+            return {"problems": [f"{each.path}: {each.message}" for each in problems]} | number
         except ValueError:  # no arm can be named after such a value, as a number of thousands of digits
-            return {"problems": ["these values cannot be used; give numbers, words, on or off"], "asked": asked.get("asked")}
-        finally:
-            self._checking.release()
+            return {"problems": ["these values cannot be used; give numbers, words, on or off"]} | number
+
+    def _described(self, experiment: Experiment) -> dict[str, Any]:
+        limits, arms = self.services.limits(), documents.configs_of(experiment)
+        for config in arms.values():
+            check_early(config, limits)
+        waits = [words for config in arms.values() if (words := self.services.preparing(config.data)) is not None]
+        return {"waiting": waits[0]} if waits else experiments.described(experiment, limits)
 
 
 def _document(asked: dict) -> Any:
