@@ -11,6 +11,7 @@ import torch
 from models.knobs import ConfigError
 from playground.data import dataset
 from playground.inside.ablation import parse_parts, without
+from playground.inside.quantities import QUANTITIES
 from playground.runs import lookup, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig, sample
@@ -27,8 +28,9 @@ def test_a_checkpoint_shows_what_the_run_recorded_at_that_step(trained):
     at, kept = lookup.recorded(root, run_id, 60, text)
     assert step == at == 60, "the last step is always looked at"
     # Of a training step, and of held-out data: a checkpoint looked at on some text does not tell.
-    taken = {"grad_params", "update_ratio", "reads_token", "reads_previous", "reads_majority"}
-    assert seen.values == {name: value for name, value in kept.values.items() if name not in taken} and taken <= set(kept.values)
+    taken = {"grad_params", "update_ratio"} | {name for name, quantity in QUANTITIES.items() if quantity.seldom}
+    assert seen.values == {name: value for name, value in kept.values.items() if name not in taken}
+    assert {"grad_params", "update_ratio", "reads_token", "reads_previous", "lens_start", "translated_start"} <= set(kept.values)
     assert seen.tensors.keys() == kept.tensors.keys()
     for name, values in kept.tensors.items():
         np.testing.assert_array_equal(values, seen.tensors[name], err_msg=name)
