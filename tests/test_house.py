@@ -123,6 +123,7 @@ WITH_TORCH = (
     "playground.data.batches",
     "playground.inside.measures",
     "playground.inside.reading",
+    "playground.inside.moving",
     "playground.inside.ablation",
     "playground.inside.hooks",
 )

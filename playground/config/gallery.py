@@ -144,6 +144,15 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "measure": {"quantity": "reads_previous", "place": "largest"},
         "claims": [_higher("both", "MLP only", 0.1), _higher("attention only", "MLP only", 0.1)],
     },
+    "moves": {
+        "title": "What moves, sublayer by sublayer",
+        "question": "Does attention move information between positions, and the MLP not?",
+        "said": "Attention moves information between positions, the MLP works on each by itself. Measured exactly: the input of each "
+        "sublayer is changed at one position, and of the change of its output the share that falls on other positions is taken.",
+        "changes": SMALL, "arms": _arms(attention_only={"model.sublayers": "attention"}, MLP_only={"model.sublayers": "mlp"}),
+        "budget": STEPS, "measure": {"quantity": "moves", "place": "mean"},
+        "claims": [_higher("attention only", 0.0, 0.01), _same("MLP only", 0.0, 0.001)],
+    },
     "early-patterns": LATER | {
         "title": "Early patterns, later structure",
         "said": "Early layers learn patterns, later ones structure. Measured by the logit lens on held-out text: how much deeper, as a "

@@ -137,6 +137,12 @@ QUANTITIES = {
             "Veit et al. 2016, arXiv:1605.06431", scale="log",
         ),
         Quantity(
+            "moves", "moved to other positions", STREAM, "node", "sublayer", "of the change",
+            "Σ_(i≠j) ‖Δf(h)_i‖² / Σ_i ‖Δf(h)_i‖², h changed at position j alone, mean over j",
+            "The input of a sublayer is changed at one position, to that of another: how much of the change of its output falls on other "
+            "positions. Exactly 0 where each position is worked on by itself.", top=1.0, seldom=True,
+        ),
+        Quantity(
             "grad_relative", "gradient, relative to the stream", GRADIENTS, "node", "stream", "nats",
             "√ Σ (‖∂L/∂x‖ · rms(x))², summed over tokens",
             "How much the loss depends on a change of the stream here in proportion to its size. A plain gradient is larger wherever "

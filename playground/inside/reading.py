@@ -42,6 +42,11 @@ class HeldOut(NamedTuple):
     counted: np.ndarray
     classes: np.ndarray | None = None
 
+    @property
+    def first(self) -> np.ndarray:  # (T,)
+        """The tokens of the first sequence that count."""
+        return self.tokens[0][self.counted[0]]
+
 
 def reading_text(data: Data, width: int) -> HeldOut:
     """About `POSITIONS` held-out tokens in windows or examples spread evenly over the data."""
