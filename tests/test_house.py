@@ -125,6 +125,7 @@ WITH_TORCH = (
     "playground.inside.reading",
     "playground.inside.moving",
     "playground.inside.ablation",
+    "playground.inside.patching",
     "playground.inside.hooks",
 )
 

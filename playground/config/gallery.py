@@ -228,7 +228,17 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 # What it takes to decide where the quick form may not: small differences, or effects that grow with training.
 THOROUGH: dict[str, dict[str, Any]] = {
     name: {"seeds": 6, "budget": {"unit": "steps", "amount": 1000}}
-    for name in ("depth", "heads", "learned-scale", "dropout", "tying-equal-width", "tying-equal-parameters", "qk-norm")
+    for name in (
+        "depth",
+        "heads",
+        "learned-scale",
+        "dropout",
+        "tying-equal-width",
+        "tying-equal-parameters",
+        "qk-norm",
+        "early-patterns",
+        "early-patterns-translated",
+    )
 }
 
 
