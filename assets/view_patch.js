@@ -31,7 +31,13 @@ let made = 0;
 export function patch(place, side) {
   const list = `inside-tokens-${(made += 1)}`;
   const known = h("datalist", { id: list });
-  const input = h("input", { type: "text", list, size: "12", "aria-label": "the token that stands there instead" });
+  const input = h("input", {
+    type: "text",
+    list,
+    size: "12",
+    class: "pg-patch-input",
+    "aria-label": "the token that stands there instead",
+  });
   const where = select(WHERE, { "aria-label": "which activations are shown" });
   const go = button("Compare", compare, { class: "pg-button pg-patch-go" });
   const row = h("div", { class: "pg-patch-tokens", role: "group", "aria-label": "the token that is changed" });
@@ -170,7 +176,7 @@ function namesOf({ where, changed }) {
 }
 
 /** @param {number} logarithm */
-const chance = (logarithm) => Math.exp(logarithm).toPrecision(2);
+const chance = (logarithm) => Math.exp(logarithm).toPrecision(3);
 
 /** @param {Answer} answer */
 function said({ step, tokens, position, token, answer, clean, other, restored }) {

@@ -108,10 +108,12 @@ def _lenses(model: GPT, streams: list[Tensor], here: Tensor, now: Tensor, classe
         return {}
     embedding, (*_, end) = stream_nodes(model.config)
     found: Values = {}
+    *before, last = streams
+    at_the_end = _losses(model, last, targets)
     for lens in LENSES:
         if lens == "translated":
-            streams = [translated(x, streams[-1], rows % 2 == 0) for x in streams[:-1]] + streams[-1:]
-        losses = np.array([_losses(model, x, targets) for x in streams])  # (L + 1, N)
+            before = [translated(x, last, rows % 2 == 0) for x in before]
+        losses = np.array([*(_losses(model, x, targets) for x in before), at_the_end])  # (L + 1, N)
         by_class = {name: losses[:, kinds == k] for k, name in enumerate(CLASSES) if (kinds == k).sum() >= FEWEST_OF_CLASS}
         for name, some in by_class.items():
             found[f"{lens}_{name}"] = {embedding: some[:1].mean(1).tolist(), end: some[1:].mean(1).tolist()}
