@@ -23,7 +23,7 @@ from playground.config.looks import MAX_PROBE_TOKENS
 from playground.data import dataset, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.sample import paired_difference
-from playground.data.tokenizers import Tokenizer
+from playground.data.tokenizers import Tokenizer, UnknownCharacters
 from playground.inside.quantities import Probe
 from playground.runs import sampler
 from playground.runs.folder import RunFolder
@@ -167,7 +167,7 @@ def patch(
     if not 1 <= position <= len(ids):
         raise ConfigError([Problem("position", f"{position} is no token of the probe text; use 1 to {len(ids)}")])
     others = ids.copy()
-    others[position - 1] = _one_token(tokenizer, token, ids[position - 1])
+    others[position - 1] = one_token(tokenizer, token, ids[position - 1])
     model = turn(lambda: deepcopy(loaded.model))
     n_turns, taken = patching.n_turns(model, len(ids), where), iter(range(10**9))
 
@@ -188,16 +188,21 @@ def _rows(of: np.ndarray) -> list[list[float | None]]:
     return [[float(f"{value:.4g}") if math.isfinite(value) else None for value in row] for row in of.tolist()]
 
 
-def _one_token(tokenizer: Tokenizer, text: str, instead: int) -> int:
+def one_token(tokenizer: Tokenizer, text: str, instead: int) -> int:
     """The id of a token that a person wrote, perhaps without the space that it begins with. Raises ConfigError where it is none, several,
     or the one that it takes the place of."""
-    for written in (text, f" {text}"):
-        ids = tokenizer.encode(written, "token")
-        if len(ids) == 1 and ids[0] != instead:
-            return int(ids[0])
-    if list(tokenizer.encode(text, "token")) == [instead]:
+    as_written = tokenizer.encode(text, "token").tolist()
+    try:
+        with_space = tokenizer.encode(f" {text}", "token").tolist() if text else []
+    except UnknownCharacters:  # of a text without spaces
+        with_space = []
+    found = [ids[0] for ids in (as_written, with_space) if len(ids) == 1]
+    for token in found:
+        if token != instead:
+            return token
+    if found:
         raise ConfigError([Problem("token", f"{text!r} is what stands there; write another token")])
-    pieces = ", ".join(repr(tokenizer.token(i)) for i in tokenizer.encode(text, "token")[:8].tolist())
+    pieces = ", ".join(repr(tokenizer.token(i)) for i in as_written[:8])
     raise ConfigError([Problem("token", f"{text[:40]!r} is not one token of this run but {pieces or 'none'}; write a single one")])
 
 

@@ -10,6 +10,7 @@ import torch
 
 from models.knobs import ConfigError
 from playground.data import dataset
+from playground.data.tokenizers import CharTokenizer, learn_bpe
 from playground.inside.ablation import parse_parts, without
 from playground.inside.quantities import QUANTITIES
 from playground.runs import lookup, sampler
@@ -186,3 +187,14 @@ def test_a_damaged_probe_is_none(trained, tmp_path):
     text = Store(root).run(run_id).probe_text
     RunFolder(tmp_path / "root", run_id).probe(text, 20).write_bytes(b"\x10\0\0\0\0\0\0\0{broken")
     assert lookup.recorded(tmp_path / "root", run_id, 20, text) is None
+
+
+def test_a_token_may_be_written_without_the_space_that_it_begins_with():
+    tokenizer = learn_bpe(" Tim Tim Sue Sue Sue", 262)
+    ids = {tokenizer.token(i): i for i in range(tokenizer.vocab_size)}
+    assert lookup.one_token(tokenizer, "Sue", ids["x"]) == lookup.one_token(tokenizer, " Sue", ids["x"]) == ids[" Sue"]
+    for text, said in (("Sue", "what stands there"), ("Sux", "not one token"), ("", "not one token")):
+        with pytest.raises(ConfigError, match=said):
+            lookup.one_token(tokenizer, text, ids[" Sue"])
+    with pytest.raises(ConfigError, match="not one token of this run but 'a', 'b'"):
+        lookup.one_token(CharTokenizer("ab"), "ab", 0)
