@@ -19,6 +19,7 @@ import { curves } from "./view_curves.js";
 import { diagram } from "./view_diagram.js";
 import { heads } from "./view_heads.js";
 import { lens } from "./view_lens.js";
+import { patch } from "./view_patch.js";
 
 const FINDINGS_MS = 3000;
 const OTHER_MS = 1000;
@@ -53,6 +54,12 @@ const VIEWS = {
     label: "Switch off",
     words: "Switch off heads, MLPs or whole layers, and see what is lost in the loss and in the text.",
     make: ablate,
+  },
+  patch: {
+    label: "Change a token",
+    words:
+      "What if one token were another? See how far the change reaches, and which activations decide what comes next.",
+    make: patch,
   },
 };
 
@@ -376,7 +383,7 @@ export function inside(root) {
    */
   function showWritten({ run, probe }, place) {
     const sample = run.series.sample;
-    place.hidden = !sample || shared.view === "ablate";
+    place.hidden = !sample || shared.view === "ablate" || shared.view === "patch";
     if (!sample || place.hidden || !probe) return;
     const i = indexUpTo(sample.step, probe.step);
     const text = (sample.prompt[i] + sample.text[i]).trim();

@@ -11,7 +11,7 @@ import { cividisCss, inkOn } from "./palette.js";
  * What is measured, as the server describes it.
  * @typedef {{
  *   name: string, label: string, group: string, unit: string, help: string, formula: string, paper: string,
- *   where: string, per: string, scale: "log" | "linear", top: number | null, decisive: number | null,
+ *   where: string, per: string, scale: "log" | "linear", top: number | null, decisive: number | null, seldom: boolean,
  * }} Quantity
  */
 /**

@@ -192,7 +192,8 @@ function tracesOf(side, shared, quantity, x) {
         if (y.every((value) => value === null)) continue;
         const name = `${nodeWords(graph, node.id, layer)}${heads ? `, head ${head + 1}` : ""}`;
         const hovertemplate = `${name}: %{y:.3g}<extra></extra>`;
-        traces.push({ type: "scatter", mode: "lines", name, x, y, line, hovertemplate });
+        const look = quantity.seldom ? { mode: "lines+markers", connectgaps: true } : { mode: "lines" };
+        traces.push({ type: "scatter", ...look, name, x, y, line, hovertemplate });
       }
     }
   }

@@ -123,7 +123,9 @@ WITH_TORCH = (
     "playground.data.batches",
     "playground.inside.measures",
     "playground.inside.reading",
+    "playground.inside.moving",
     "playground.inside.ablation",
+    "playground.inside.patching",
     "playground.inside.hooks",
 )
 

@@ -37,7 +37,7 @@ def _same(arm: str, than: str | float, delta: float) -> dict[str, Any]:
     return {"kind": "same", "arm": arm, "than": than, "delta": delta}
 
 
-def _higher(arm: str, than: str, delta: float) -> dict[str, Any]:
+def _higher(arm: str, than: str | float, delta: float) -> dict[str, Any]:
     return {"kind": "higher", "arm": arm, "than": than, "delta": delta}
 
 
@@ -53,6 +53,16 @@ DEPTHS = {
 }
 AT_ONCE = {"unit": "steps", "amount": 5}  # for what is measured before the first step
 DEEP = SMALL | {"model.n_layer": 6, "model.n_embd": 48, "model.block_size": 48}
+TWO_TEXTS = {
+    f"{n} layers, {words}": {"model.n_layer": n, "data.tokenizer": tokenizer}
+    for words, tokenizer in (("characters", "char"), ("pieces", "bpe"))
+    for n in (4, 6)
+}
+LATER = {
+    "question": "Does the loss of word starts and of names seen before come down in later layers than that of spaces and inside words?",
+    "changes": SMALL | {"model.block_size": 128, "train.batch_size": 4, "model.tie_weights": False}, "arms": _arms(**TWO_TEXTS),
+    "budget": {"unit": "steps", "amount": 400}, "claims": [_higher(arm, 0.0, 0.05) for arm in TWO_TEXTS],
+}  # fmt: skip
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "warm-up": {
         "title": "Warm-up by norm placement",
@@ -134,6 +144,27 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "measure": {"quantity": "reads_previous", "place": "largest"},
         "claims": [_higher("both", "MLP only", 0.1), _higher("attention only", "MLP only", 0.1)],
     },
+    "moves": {
+        "title": "What moves, sublayer by sublayer",
+        "question": "Does attention move information between positions, and the MLP not?",
+        "said": "Attention moves information between positions, the MLP works on each by itself. Measured exactly: the input of each "
+        "sublayer is changed at one position, and of the change of its output the share that falls on other positions is taken.",
+        "changes": SMALL, "arms": _arms(attention_only={"model.sublayers": "attention"}, MLP_only={"model.sublayers": "mlp"}),
+        "budget": STEPS, "measure": {"quantity": "moves", "place": "mean"},
+        "claims": [_higher("attention only", 0.0, 0.01), _same("MLP only", 0.0, 0.001)],
+    },
+    "early-patterns": LATER | {
+        "title": "Early patterns, later structure",
+        "said": "Early layers learn patterns, later ones structure. Measured by the logit lens on held-out text: how much deeper, as a "
+        "share of the depth, the loss falls for what begins a word or a name seen before than for spaces and what goes on with a word.",
+        "measure": {"quantity": "lens_later"},
+    },
+    "early-patterns-translated": LATER | {
+        "title": "Early patterns, by a translated lens",
+        "said": "The same claim by a second lens: before the final norm and the head read it out, the stream of each layer is translated "
+        "by the least-squares guess of what the last layer makes of it: a layer that writes in another basis is not taken for blind.",
+        "measure": {"quantity": "translated_later"},
+    },
     "depth": {
         "title": "Depth at equal parameters",
         "question": "Is a stack of layers better than one wide layer with as many parameters?",
@@ -197,7 +228,17 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 # What it takes to decide where the quick form may not: small differences, or effects that grow with training.
 THOROUGH: dict[str, dict[str, Any]] = {
     name: {"seeds": 6, "budget": {"unit": "steps", "amount": 1000}}
-    for name in ("depth", "heads", "learned-scale", "dropout", "tying-equal-width", "tying-equal-parameters", "qk-norm")
+    for name in (
+        "depth",
+        "heads",
+        "learned-scale",
+        "dropout",
+        "tying-equal-width",
+        "tying-equal-parameters",
+        "qk-norm",
+        "early-patterns",
+        "early-patterns-translated",
+    )
 }
 
 

@@ -16,7 +16,8 @@ MAX_INDUCTION, INDUCTION_SEQUENCES = 16, 20  # tokens that are repeated, and how
 # Of the FLOPs of training. What is looked at is small, and computed at about half the speed of a training batch: in time the
 # first two take about twice as much.
 PROBE_SHARE, READ_SHARE, VALIDATION_SHARE = 0.01, 0.005, 0.03
-POSITIONS = 4096  # of held-out data, at which linear probes read the stream
+CHANGED_POSITIONS = 8  # one after the other, to see where a sublayer's output changes
+POSITIONS = 4096  # of held-out data, at which linear probes and lenses read the stream
 # Points of the held-out curve of a run: so many at least, but for fewer than so many steps from one to the next, and so many at most.
 FEWEST_POINTS, NEAREST, MOST_POINTS = 10, 50, 1000
 FIRST_READ = 100
@@ -39,7 +40,7 @@ class Looks:
         return step % self.every == 0 or step == self.last or _is_early(step)
 
     def read(self, step: int) -> bool:
-        """Whether the probe after this step also tells what linear probes read in the stream."""
+        """Whether the probe after this step also tells what held-out data show: what probes and lenses read, what moves."""
         return step in (0, FIRST_READ, self.last) or step % self.read_every == 0
 
     def judged(self, step: int) -> bool:
@@ -81,10 +82,13 @@ def probe_flops(config: CompleteRun) -> int:
 
 
 def reading_flops(config: CompleteRun) -> int:
-    """Of reading the stream at the embedding and after each layer: a forward pass, and two linear probes at each place."""
+    """Of reading the stream at the embedding and after each layer: a forward pass, and at each place two linear probes; of a text also
+    two lenses, one of which is fitted twice, on half of the positions each time. And of the sublayers with their inputs changed."""
     model, C = config.model, config.model.n_embd
-    at_a_place = POSITIONS * C * (C + model.vocab_size) + C**3
-    return POSITIONS * flops_per_token(model) + 4 * (model.n_layer + 1) * at_a_place
+    probe = 2 * (POSITIONS * C * (C + model.vocab_size) + C**3)
+    lenses = 0 if config.data.is_task else 2 * (2 * POSITIONS * C * model.vocab_size + 3 * POSITIONS * C * C + 2 * C**3)
+    changed = (2 + CHANGED_POSITIONS) * min(MAX_PROBE_TOKENS, model.block_size)
+    return (POSITIONS + changed) * flops_per_token(model) + (model.n_layer + 1) * (2 * probe + lenses)
 
 
 def _is_early(step: int) -> bool:

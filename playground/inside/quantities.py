@@ -8,10 +8,12 @@ None where there is nothing to measure. Imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from models import choices
+from playground.inside.token_classes import INSIDE, NAME, PUNCTUATION, SPACE, START
 
 CAN_DIE = " and ".join(activation.short for activation in choices.ACTIVATIONS.values() if activation.dies)
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -42,13 +44,14 @@ class Probe(Generic[Array]):
 @dataclass(frozen=True)
 class Quantity:
     """One thing to measure. `where` says at which nodes; `scale` how its values are best compared; `top`
-    the largest possible value, None where there is none; `decisive` the value from which a head gets the label."""
+    the largest possible value, None where there is none; `decisive` the value from which a head gets the label; `seldom`: on held-out
+    data and not at each probe, because it is dear."""
 
     name: str
     label: str
     group: str
     per: Literal["node", "head", "quantile"]
-    where: Literal["stream", "sublayer", "attention", "mlp", "parameters"]
+    where: Literal["stream", "sublayer", "attention", "mlp", "parameters", "model"]
     unit: str
     formula: str
     help: str
@@ -56,9 +59,46 @@ class Quantity:
     scale: Literal["log", "linear"] = "linear"
     top: float | None = None
     decisive: float | None = None
+    seldom: bool = False
 
 
 STREAM, GRADIENTS, ACTIVATIONS, HEADS, LENS = "residual stream", "gradients", "activations", "attention heads", "logit lens"
+BY_CLASS = "logit lens, by class of token"
+CLASS_WORDS = {
+    SPACE: ("spaces", "tokens that are white space alone"),
+    PUNCTUATION: ("punctuation", "tokens that begin with neither a letter nor a digit"),
+    START: ("word starts", "tokens that begin a word, other than a name seen before"),
+    INSIDE: ("inside words", "tokens that go on with a word"),
+    NAME: ("names seen before", "tokens that begin a capitalised word, in mid-sentence, that occurred earlier in the same window"),
+}
+# How the stream after a layer is read out: as it is, or after an affine guess of what the last layer makes of it.
+LENSES = {
+    "lens": ("", "", "nostalgebraist 2020"),
+    "translated": (
+        ", translated", " The stream is first translated by the least-squares guess of what the last layer makes of it.",
+        "Din et al. 2023, arXiv:2303.09435; Belrose et al. 2023, arXiv:2303.08112",
+    ),
+}  # fmt: skip
+
+
+def _of_lens(lens: str) -> Iterator[Quantity]:
+    """The loss by class of token as a lens reads it, and at which depth it comes down."""
+    label, how, paper = LENSES[lens]
+    head = "head(norm(x))" if lens == "lens" else "head(norm(A x + b))"
+    for name, (words, what) in CLASS_WORDS.items():
+        yield Quantity(
+            f"{lens}_{name}", f"loss of {words}{label}", BY_CLASS, "node", "stream", "nats per token",
+            f"mean −log p of {head} over held-out {words}",
+            f"The loss of {what}, if the model ended after each layer.{how}", paper, seldom=True,
+        )  # fmt: skip
+    yield Quantity(
+        f"{lens}_later", f"structure after patterns{label}", BY_CLASS, "node", "model", "of the depth",
+        "d(word starts, names seen before) − d(spaces, inside words), d = mean over l < L of (loss_l − loss_L) / (loss_0 − loss_L)",
+        "How much deeper in the model the loss of word starts and of names seen before comes down than that of spaces and of what goes on "
+        "with a word, each class counting alike: above 0, early layers do patterns and later ones structure. Nothing is said where the "
+        f"loss of a class does not fall by more than two standard errors.{how}", paper, seldom=True,
+    )  # fmt: skip
+
 
 QUANTITIES = {
     quantity.name: quantity
@@ -73,17 +113,17 @@ QUANTITIES = {
             "share of held-out tokens that a linear probe (LDA) reads in x",
             "How many tokens can be read off the stream by a linear probe, fitted on one part of the held-out data and judged on another. "
             "At the embedding it reads all that it has met; a probe that reads nothing still names the commonest token.",
-            "Alain and Bengio 2017, arXiv:1610.01644", top=1.0,
+            "Alain and Bengio 2017, arXiv:1610.01644", top=1.0, seldom=True,
         ),
         Quantity(
             "reads_previous", "the token before", STREAM, "node", "stream", "of the tokens",
             "share of held-out positions whose previous token a linear probe (LDA) reads in x",
             "How many times the token before can be read off the stream. Only attention can bring it there; what is read at the embedding "
-            "is guessed from the token itself.", "Alain and Bengio 2017, arXiv:1610.01644", top=1.0,
+            "is guessed from the token itself.", "Alain and Bengio 2017, arXiv:1610.01644", top=1.0, seldom=True,
         ),
         Quantity(
             "reads_majority", "the commonest token", STREAM, "node", "stream", "of the tokens", "share of the commonest token",
-            "What a probe that reads nothing gets right: the floor of the two before.", top=1.0,
+            "What a probe that reads nothing gets right: the floor of the two before.", top=1.0, seldom=True,
         ),
         Quantity(
             "stream_cosine", "likeness to the embedding", STREAM, "node", "stream", "cosine",
@@ -95,6 +135,12 @@ QUANTITIES = {
             "sublayer_share", "share of the sublayer", STREAM, "node", "sublayer", "of the stream", "‖f(x)‖ / ‖x‖, mean over tokens",
             "How much a sublayer adds, compared with the stream that it is added to. Well under 1 it refines; over 1 it overwrites.",
             "Veit et al. 2016, arXiv:1605.06431", scale="log",
+        ),
+        Quantity(
+            "moves", "moved to other positions", STREAM, "node", "sublayer", "of the change",
+            "Σ_(i≠j) ‖Δf(h)_i‖² / Σ_i ‖Δf(h)_i‖², h changed at position j alone, mean over j",
+            "The input of a sublayer is changed at one position, to that of another: how much of the change of its output falls on other "
+            "positions. Exactly 0 where each position is worked on by itself.", top=1.0, seldom=True,
         ),
         Quantity(
             "grad_relative", "gradient, relative to the stream", GRADIENTS, "node", "stream", "nats",
@@ -198,5 +244,6 @@ QUANTITIES = {
             "The (geometric) mean probability of the right next token, read out after each layer.",
             "nostalgebraist 2020; Belrose et al. 2023, arXiv:2303.08112", top=1.0,
         ),
+        *(each for lens in LENSES for each in _of_lens(lens)),
     )
 }  # fmt: skip

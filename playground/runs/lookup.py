@@ -23,7 +23,7 @@ from playground.config.looks import MAX_PROBE_TOKENS
 from playground.data import dataset, tokenizers
 from playground.data.errors import CorpusError
 from playground.data.sample import paired_difference
-from playground.data.tokenizers import Tokenizer
+from playground.data.tokenizers import Tokenizer, UnknownCharacters
 from playground.inside.quantities import Probe
 from playground.runs import sampler
 from playground.runs.folder import RunFolder
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 TOKENS_A_TURN, TOKENS_A_CHUNK = 5, 1024  # written, and read for a loss, in one turn: others wait for its end
 ABLATED_BY = ("zero", "mean")
+PATCHED = ("stream", "attn", "mlp")
 ABLATION_TOKENS, ABLATION_EVERY = 60, 4  # tokens of a sample; of the held-out sample every fourth passage or example
 
 Measured = tuple[int, Probe[np.ndarray]]  # a probe, after its step
@@ -142,6 +143,74 @@ def worth(
         errors[str(part)] = error if math.isfinite(error) and held_out else None
     on = "held-out data" if held_out else "probe text"
     return {"step": step, "on": on, "by": by, "loss": whole.loss, "rises": rises, "errors": errors}
+
+
+def patch(
+    root: Path,
+    run_id: str,
+    step: int | None,
+    position: int,
+    token: str,
+    text: str,
+    where: str = "stream",
+    turn: Turn = at_once,
+    report: Callable[[float | None, str], None] | None = None,
+) -> dict:
+    """What if the token at `position` of the probe text, counted from 1, were another: how much each activation changes, and which of
+    them restore what the model says at the end (see `inside.patching`). `where`: stream, attn or mlp, one row of the maps for each place.
+    Takes many short turns. Raises as `sample` does, and ConfigError for what can't be changed so."""
+    from playground.inside import patching
+
+    step = sampler.newest(root, run_id) if step is None else step
+    loaded = turn(lambda: sampler.load(root, run_id, step))
+    ids, tokenizer = probe_tokens(loaded, text), loaded.tokenizer
+    if not 1 <= position <= len(ids):
+        raise ConfigError([Problem("position", f"{position} is no token of the probe text; use 1 to {len(ids)}")])
+    others = ids.copy()
+    others[position - 1] = one_token(tokenizer, token, ids[position - 1])
+    model = turn(lambda: deepcopy(loaded.model))
+    n_turns, taken = patching.n_turns(model, len(ids), where), iter(range(10**9))
+
+    def counted(do: Callable[[], Any]) -> Any:
+        if report is not None:
+            report(min(1.0, next(taken) / n_turns), "exchanging activations")
+        return turn(do)
+
+    found = patching.patch(model, ids, others, where, counted)
+    told = {"answer": tokenizer.token(found.answer), "clean": found.clean, "other": found.other}
+    told |= {"tokens": [tokenizer.token(i) for i in ids.tolist()], "token": tokenizer.token(int(others[position - 1]))}
+    maps = {"changed": _rows(found.changed), "restored": _rows(found.restored)}
+    return {"step": step, "position": position, "where": where} | told | maps
+
+
+def _rows(of: np.ndarray) -> list[list[float | None]]:
+    """Four significant digits; None for what is no finite number."""
+    return [[float(f"{value:.4g}") if math.isfinite(value) else None for value in row] for row in of.tolist()]
+
+
+def one_token(tokenizer: Tokenizer, text: str, instead: int) -> int:
+    """The id of a token that a person wrote, perhaps without the space that it begins with. Raises ConfigError where it is none, several,
+    or the one that it takes the place of."""
+    as_written = tokenizer.encode(text, "token").tolist()
+    try:
+        with_space = tokenizer.encode(f" {text}", "token").tolist() if text else []
+    except UnknownCharacters:  # of a text without spaces
+        with_space = []
+    found = [ids[0] for ids in (as_written, with_space) if len(ids) == 1]
+    for token in found:
+        if token != instead:
+            return token
+    if found:
+        raise ConfigError([Problem("token", f"{text!r} is what stands there; write another token")])
+    pieces = ", ".join(repr(tokenizer.token(i)) for i in as_written[:8])
+    raise ConfigError([Problem("token", f"{text[:40]!r} is not one token of this run but {pieces or 'none'}; write a single one")])
+
+
+def parse_where(where: str) -> str:
+    """Where activations are exchanged. Raises ConfigError."""
+    if where not in PATCHED:
+        raise ConfigError([Problem("where", f"{where[:40]!r} is not possible; use {', '.join(PATCHED)}")])
+    return where
 
 
 def parse_by(by: str) -> str:

@@ -21,7 +21,7 @@ from models.decoding import generate
 from playground.config.looks import MAX_PROBE_TOKENS, VALIDATION_SHARE, looks
 from playground.data.sample import FEW_EXAMPLES
 from playground.data.tokenizers import StreamDecoder, UnknownCharacters
-from playground.inside import measures, reading
+from playground.inside import measures, moving, reading
 from playground.inside.quantities import Values
 from playground.system.files import text_hash
 from playground.training import paths, probes
@@ -393,7 +393,8 @@ class Loop:
         step = self.last_probed = self.state.steps_done
         probe = measures.measure(self.state.model, self.probe_tokens, self.step_taken, self.repeats)
         if self.looks.read(step):
-            probe.values.update(measures.rounded(reading.read(self.state.model, *self.reading_text)))
+            told = reading.read(self.state.model, *self.reading_text) | moving.moved(self.state.model, self.reading_text.first)
+            probe.values.update(measures.rounded(told))
         probes.publish_probe(self.folder, step, probe, self.probe_text)
         self.n_probes += 1
         self.link.emit(

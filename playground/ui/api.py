@@ -31,7 +31,7 @@ from playground.web.status import Statuses
 from playground.workers.director import RUN, STOP
 from playground.workers.supervisor import Supervisor
 
-MAX_TEXT, MAX_PARTS = 20_000, 2000
+MAX_TEXT, MAX_PARTS, MAX_TOKEN = 20_000, 2000, 200
 
 
 def build(services: Services) -> None:
@@ -39,7 +39,7 @@ def build(services: Services) -> None:
     endpoints = Endpoints(services)
     for name in (
         "start_run", "fork_run", "run_status", "list_runs", "metrics", "control_run", "rename_run", "delete_run", "checkpoints", "sample",
-        "upload_text", "texts", "delete_text", "probe", "ablate", "download",
+        "upload_text", "texts", "delete_text", "probe", "ablate", "patch", "download",
         "ready_experiments", "start_experiment", "experiment", "list_experiments", "control_experiment",
     ):  # fmt: skip
         api(getattr(endpoints, name), api_name=name, concurrency_limit=None)
@@ -196,6 +196,20 @@ class Endpoints:
             at = sampler.newest(self.root, run.id) if step is None else step
             return self.services.looking.ablation(run, at, off, text, by, self._visitor(owner_key), PROGRAM_PATIENCE_S)
 
+    def patch(
+        self, run_id: str, position: int, token: str, text: str = "", where: str = "stream", step: int | None = None, owner_key: str = ""
+    ) -> dict:
+        """What if the token at `position` of a text, counted from 1, were `token`? Returns two maps, a row for each place and a column for
+        each token: `changed`, how much the activation there differs, as a share of its norm; and `restored`, how much of the fall of the
+        log-probability of `answer` after the whole text (from `clean` to `other`) is made good with the clean activation there alone.
+        `where`: stream (at the embedding and after each layer), attn or mlp. `text`: the run's probe text where empty."""
+        with refusals_as_errors():
+            run, step = self._run(run_id, owner_key), sampler.parse_step(step)
+            text = _text(text, "text", MAX_PROBE_TEXT) or run.probe_text or ""
+            token, where, at = _text(token, "token", MAX_TOKEN), _text(where, "where", 20), _position(position)
+            step = sampler.newest(self.root, run.id) if step is None else step
+            return self.services.looking.patch(run, step, at, token, text, where, self._visitor(owner_key), PROGRAM_PATIENCE_S)
+
     def ready_experiments(self) -> dict:
         """The ready experiments by name, as documents for `/start_experiment`; one with a thorough form has it as `NAME thorough`."""
         found = {}
@@ -274,6 +288,12 @@ def merged(base: dict, changes: object) -> dict:
         both = isinstance(value, dict) and isinstance(result.get(name), dict)
         result[str(name)] = {**result[name], **value} if both else value
     return result
+
+
+def _position(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError([Problem("position", "is the number of a token, from 1 on")])
+    return value
 
 
 def _text(value: object, name: str, longest: int) -> str:

@@ -1,4 +1,4 @@
-"""What is computed from checkpoints for visitors: probes of any text, ablations, the worth of parts.
+"""What is computed from checkpoints for visitors: probes of any text, ablations, the worth of parts, one token changed.
 
 Each is an errand with a place in line. Equal questions share one, nobody waits for it without a limit, and one that nobody asks for
 any more ends with its current turn. Imports no torch.
@@ -47,6 +47,15 @@ class Looking:
         by = lookup.parse_by(by)
         compute = lambda turn, report: lookup.worth(self.root, run.id, step, text, by, turn, report)  # noqa: E731
         return self._answer(("worth", run.id, run.generation, step, text, by), compute, visitor, PATIENCE_S)
+
+    def patch(
+        self, run: Run, step: int, position: int, token: str, text: str, where: str, visitor: Visitor, patience_s: float = PATIENCE_S
+    ) -> dict:
+        """What changes if a token of a text is another, and what restores it. Raises ConfigError, Underway, TooManyErrands, and as
+        `lookup.patch`."""
+        asked = step, position, token, text, lookup.parse_where(where)
+        compute = lambda turn, report: lookup.patch(self.root, run.id, *asked, turn, report)  # noqa: E731
+        return self._answer(("patch", run.id, run.generation, *asked), compute, visitor, patience_s)
 
     def _answer(self, key: Hashable, compute: Callable[[lookup.Turn, Report], T], visitor: Visitor, patience_s: float) -> T:
         def do(report: Report) -> T:

@@ -45,7 +45,7 @@ KEY_HEADER, HOST_HEADER, PAGE_HEADER = "x-playground-key", "x-playground-host", 
 OBSERVED_S, LISTED_S = 2.5, 0.5  # how old an answer may be
 COMPRESSED_FROM, COMPRESSION = 2000, 1  # bytes, and the level of gzip
 MAX_OVERLAY, MAX_GROUPED = 12, 32  # runs
-MAX_PARTS = 2000  # characters of what is switched off
+MAX_PARTS, MAX_TOKEN = 2000, 200  # characters of what is switched off, and of one token
 NEWEST = 10**12  # beyond every step
 
 
@@ -84,6 +84,7 @@ class Routes:
                 Route("/runs/{run_id}/probes", self.probes),
                 Route("/runs/{run_id}/probe", self.probe),
                 Route("/runs/{run_id}/ablate", self.ablate),
+                Route("/runs/{run_id}/patch", self.patch),
                 Route("/runs/{run_id}/findings", self.findings),
                 Route("/runs/{run_id}/measures.csv", self.measures),
                 Route("/runs/{run_id}/weights", self.weights),
@@ -213,13 +214,25 @@ class Routes:
 
     def ablate(self, request: Request) -> Response:
         """The ablation of the parts `off` of a checkpoint; without `off`, of each part alone. `by`: zero or mean."""
-        run, step, visitor = self._run(request), _whole(request, "step", -1), self.visitor(request)
-        newest = sampler.newest(self.root, run.id)
-        nearest = newest if step < 0 else min(sampler.steps(self.root, run.id), key=lambda kept: abs(kept - step))
+        run, visitor = self._run(request), self.visitor(request)
+        nearest = self._nearest(run, _whole(request, "step", -1))
         off, by, text = request.query_params.get("off"), request.query_params.get("by", "zero"), _text(request) or run.probe_text or ""
         if off is None:
             return _json(_or_problem(lambda: orjson.dumps(self.looking.worth(run, nearest, text, by, visitor))))
         return _json(_or_problem(lambda: orjson.dumps(self.looking.ablation(run, nearest, off[:MAX_PARTS], text, by, visitor))))
+
+    def patch(self, request: Request) -> Response:
+        """What changes if the token at `position` is `token`, and what restores it; `where`: stream, attn or mlp."""
+        run, visitor = self._run(request), self.visitor(request)
+        nearest = self._nearest(run, _whole(request, "step", -1))
+        position, where = _whole(request, "position", 1), request.query_params.get("where", "stream")
+        token, text = request.query_params.get("token", "")[:MAX_TOKEN], _text(request) or run.probe_text or ""
+        return _json(_or_problem(lambda: orjson.dumps(self.looking.patch(run, nearest, position, token, text, where, visitor))))
+
+    def _nearest(self, run: Run, step: int) -> int:
+        """The step of the checkpoint nearest to this one; below 0: the newest."""
+        newest = sampler.newest(self.root, run.id)
+        return newest if step < 0 else min(sampler.steps(self.root, run.id), key=lambda kept: abs(kept - step))
 
     def findings(self, request: Request) -> Response:
         """What is remarkable about a run so far, in plain words."""

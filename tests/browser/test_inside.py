@@ -144,6 +144,21 @@ def test_a_head_is_switched_off_and_the_loss_and_the_text_change(visit, pair):
     page.get_by_text("Everything is on").wait_for()
 
 
+def test_one_token_is_changed_and_what_restores_the_answer_is_shown(visit, pair):
+    page = inside(visit, pair[0], "patch")
+    page.click("[data-position='3']")
+    assert page.get_by_label("the token that stands there instead").input_value(), "a guess of the model stands there at first"
+    page.click(".pg-patch-go")
+    page.wait_for_function("document.querySelectorAll('.pg-patch-map').length == 2")
+    reach, back = (page.locator(".pg-patch-map").nth(i).locator("tbody tr") for i in (0, 1))
+    assert reach.count() == back.count() == 3
+    embedding = back.last.locator("td").all_inner_texts()
+    assert embedding[2] == "1.00" and set(embedding[:2] + embedding[3:]) == {"0"}
+    assert reach.first.locator("td").all_inner_texts()[:2] == ["0", "0"]
+    page.get_by_label("which activations are shown").select_option("mlp")
+    page.wait_for_function("document.querySelectorAll('.pg-patch-map tbody tr').length == 4")
+
+
 def test_the_lens_says_what_each_layer_would_answer(visit, app, pair):
     page = inside(visit, pair[0], "lens")
     page.wait_for_selector(".pg-lens-cell")
@@ -158,11 +173,15 @@ def test_the_lens_says_what_each_layer_would_answer(visit, app, pair):
 
 def test_every_view_is_saved_as_numbers_and_as_a_picture(visit, pair, tmp_path):
     page = inside(visit, pair[0])
-    for view in ("diagram", "curves", "heads", "lens", "ablate"):
+    for view in ("diagram", "curves", "heads", "lens", "ablate", "patch"):
         page.click(f"[data-view={view}]")
         if view == "ablate":
             page.click("[data-part='layer:1']")
             page.wait_for_selector(".pg-change")
+        elif view == "patch":
+            page.click("[data-position='3']")
+            page.click(".pg-patch-go")
+            page.wait_for_selector(".pg-patch-map")
         page.wait_for_timeout(700)
         for name, kind in (("CSV", "csv"), ("PNG", "png")):
             with page.expect_download() as download:

@@ -12,7 +12,7 @@ from tests.patience import page_patience_s
 WIDTHS = (320, 360, 390, 430)
 ENDS = (320, 430)
 TABS = ("Design", "Train", "Inside", "Sample", "Experiments", "Runs")
-VIEWS = ("diagram", "curves", "heads", "lens", "ablate")
+VIEWS = ("diagram", "curves", "heads", "lens", "ablate", "patch")
 # What reaches beyond the screen and does not lie in a container that is itself on the screen and clips or scrolls; and text that is
 # cut by what hides it, without an ellipsis. Token labels of attention maps are cut on purpose, where they are wider than a cell.
 BEYOND = """() => {

@@ -12,6 +12,8 @@ test("each reason for no values is said in its own words", () => {
     whyNoValues({ name: "entropy", where: "attention" }, at()),
     whyNoValues({ name: "hidden", where: "mlp" }, at()),
     whyNoValues({ name: "stream_cosine", where: "stream" }, at()),
+    whyNoValues({ name: "reads_token", where: "stream", seldom: true, group: "residual stream" }, at()),
+    whyNoValues({ name: "lens_name", where: "stream", seldom: true, group: "logit lens, by class of token" }, at()),
   ];
   assert.equal(new Set(said).size, said.length);
   assert.match(said[0], /No step/);

@@ -1,4 +1,5 @@
-"""What linear probes read: everything at the embedding, nothing where nothing is, and the token before only where it is put."""
+"""What linear probes read: everything at the embedding, nothing where nothing is, and the token before only where it is put. And what
+lenses read, by class of token: against models that do end after a layer, and least squares by numpy."""
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from models.gpt import GPT
 from playground.data.dataset import TextData
 from playground.data.tokenizers import ByteTokenizer
 from playground.inside.hooks import evaluating, layer_ends, traced
-from playground.inside.reading import PARTS, read, reading_text, share_read
+from playground.inside.quantities import QUANTITIES
+from playground.inside.reading import PARTS, RIDGE, depth, later, read, reading_text, share_read, translated
+from playground.inside.token_classes import CLASSES
 
 
 @pytest.fixture
@@ -106,10 +109,10 @@ def test_what_fills_a_sequence_up_is_left_out_and_too_little_says_nothing(build,
 
 def test_the_text_that_is_read_is_spread_over_the_held_out_part():
     ids = np.arange(100_000) % 251
-    tokens, counted = reading_text(TextData(ids, ids, ByteTokenizer()), 64)
-    assert tokens.shape == (64, 64) and counted.all()
+    tokens, counted, classes = reading_text(TextData(ids, ids, ByteTokenizer()), 64)
+    assert tokens.shape == classes.shape == (64, 64) and counted.all()
     assert tokens[0, 0] == ids[0] and tokens[-1, -1] == ids[-1]
-    short, _ = reading_text(TextData(ids[:70], ids[:70], ByteTokenizer()), 64)
+    short, *_ = reading_text(TextData(ids[:70], ids[:70], ByteTokenizer()), 64)
     assert short.shape == (1, 64)
 
 
@@ -120,3 +123,72 @@ def test_the_streams_are_those_that_a_trace_records(build, text):
         with torch.no_grad(), evaluating(model):
             ends = layer_ends(model, torch.from_numpy(text[:2]))
         assert len(ends) == 3 and all(torch.equal(a, b) for a, b in zip(ends, trace.stream[::step], strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_layer": 3}, {"n_layer": 3, "norm_placement": "post", "tie_weights": False, "logit_softcap": 2.0},
+        {"layout": "parallel", "embd_norm": True},
+    ],
+)  # fmt: skip
+def test_the_loss_by_class_is_that_of_models_that_end_after_a_layer(build, text, changes):
+    """Each is built with so many layers alone, and its losses are averaged one position after the other."""
+    model = build(**changes)
+    classes = np.random.default_rng(1).choice(5, text.shape, p=[0.3, 0.3, 0.2, 0.195, 0.005])
+    counted = everything(text)
+    counted[::3, 50:] = False
+    found = read(model, text, counted, classes)
+    n = model.config.n_layer
+    assert "lens_name" not in found, "of a few tokens nothing is said"
+    for n_layers in range(n + 1):
+        ends = GPT(model.config.model_copy(update={"n_layer": max(1, n_layers)})).eval()
+        ends.load_state_dict(model.state_dict(), strict=False)
+        if n_layers == 0:
+            ends.blocks = torch.nn.ModuleList()
+        with torch.no_grad():
+            right = ends(torch.from_numpy(text)).double().log_softmax(-1).numpy()
+        for k, name in enumerate(CLASSES[:4]):
+            nats = []
+            for row in range(len(text)):
+                for t in range(1, text.shape[1] - 1):  # the first has no token before it, the last none after it
+                    if counted[row, t] and counted[row, t + 1] and classes[row, t + 1] == k:
+                        nats.append(-right[row, t, text[row, t + 1]])
+            first, *rest = found[f"lens_{name}"].values()
+            assert [*first, *rest[0]][n_layers] == pytest.approx(np.mean(nats), rel=1e-5)
+            first, *rest = found[f"translated_{name}"].values()
+            assert n_layers < n or rest[0][-1] == pytest.approx(np.mean(nats), rel=1e-5), "the last layer needs no translation"
+    assert found.keys() <= QUANTITIES.keys() and len(found) == 3 + 2 * (4 + 1)
+
+
+def test_a_translation_is_least_squares_of_the_other_half():
+    rng = np.random.default_rng(3)
+    x, noise, half = rng.normal(size=(400, 6)) * [5, 1, 1, 1, 0.5, 0.1], rng.normal(size=(400, 4)), rng.random(400) < 0.5
+    end = x @ rng.normal(size=(6, 4)) + 3.0 + noise
+    found = translated(*(torch.from_numpy(each) for each in (x, end, half))).numpy()
+    for judged in (half, ~half):
+        known, aim = x[~judged] - x[~judged].mean(0), end[~judged] - end[~judged].mean(0)
+        ridge = np.sqrt(RIDGE * np.square(known).sum() / 6) * np.eye(6)  # as six more rows, which want zeros
+        weights = np.linalg.lstsq(np.vstack([known, ridge]), np.vstack([aim, np.zeros((6, 4))]), rcond=None)[0]
+        np.testing.assert_allclose(found[judged], (x[judged] - x[~judged].mean(0)) @ weights + end[~judged].mean(0), rtol=1e-9)
+    assert np.square(found - end).mean() < 1.3 * np.square(noise).mean(), "what can be translated is"
+    nothing = translated(torch.zeros(400, 6), torch.from_numpy(end), torch.from_numpy(half))
+    assert nothing.isfinite().all()
+
+
+def test_structure_is_later_where_its_loss_falls_in_later_layers():
+    rows = np.repeat(np.arange(20), 10)
+    level = np.random.default_rng(4).normal(size=200) * 0.1
+
+    def falling(*losses):
+        return np.array(losses)[:, None] + level, rows
+
+    early, late = falling(4.0, 2.0, 1.0, 1.0), falling(9.0, 9.0, 8.0, 5.0)
+    assert depth(*early) == pytest.approx((2 / 3 * 1 + 1 / 3 * 2) / 3)
+    assert depth(*late) == pytest.approx((1 / 4 * 2 + 3 / 4 * 3) / 3)
+    assert later({"space": early, "inside": early, "start": late}) == pytest.approx(11 / 12 - 4 / 9)
+    assert later({"space": late, "inside": early, "start": late, "name": late}) == pytest.approx((11 / 12 - 4 / 9) / 2)
+    assert later({"start": late, "name": late, "punctuation": early}) is None, "there are no patterns"
+    flat = np.array([4.0, 3.0, 4.0])[:, None] + np.random.default_rng(5).normal(size=(3, 200)), rows
+    assert depth(*flat) is None and later({"space": early, "inside": flat, "start": late}) is None, "it falls by less than its error"
+    assert depth(np.array([[2.0], [1.0]]), np.array([0])) is None, "a single sequence has no error"

@@ -10,7 +10,9 @@ import torch
 
 from models.knobs import ConfigError
 from playground.data import dataset
+from playground.data.tokenizers import CharTokenizer, learn_bpe
 from playground.inside.ablation import parse_parts, without
+from playground.inside.quantities import QUANTITIES
 from playground.runs import lookup, sampler
 from playground.runs.folder import RunFolder
 from playground.runs.sampler import SampleConfig, sample
@@ -27,8 +29,9 @@ def test_a_checkpoint_shows_what_the_run_recorded_at_that_step(trained):
     at, kept = lookup.recorded(root, run_id, 60, text)
     assert step == at == 60, "the last step is always looked at"
     # Of a training step, and of held-out data: a checkpoint looked at on some text does not tell.
-    taken = {"grad_params", "update_ratio", "reads_token", "reads_previous", "reads_majority"}
-    assert seen.values == {name: value for name, value in kept.values.items() if name not in taken} and taken <= set(kept.values)
+    taken = {"grad_params", "update_ratio"} | {name for name, quantity in QUANTITIES.items() if quantity.seldom}
+    assert seen.values == {name: value for name, value in kept.values.items() if name not in taken}
+    assert {"grad_params", "update_ratio", "reads_token", "reads_previous", "lens_start", "translated_start"} <= set(kept.values)
     assert seen.tensors.keys() == kept.tensors.keys()
     for name, values in kept.tensors.items():
         np.testing.assert_array_equal(values, seen.tensors[name], err_msg=name)
@@ -184,3 +187,14 @@ def test_a_damaged_probe_is_none(trained, tmp_path):
     text = Store(root).run(run_id).probe_text
     RunFolder(tmp_path / "root", run_id).probe(text, 20).write_bytes(b"\x10\0\0\0\0\0\0\0{broken")
     assert lookup.recorded(tmp_path / "root", run_id, 20, text) is None
+
+
+def test_a_token_may_be_written_without_the_space_that_it_begins_with():
+    tokenizer = learn_bpe(" Tim Tim Sue Sue Sue", 262)
+    ids = {tokenizer.token(i): i for i in range(tokenizer.vocab_size)}
+    assert lookup.one_token(tokenizer, "Sue", ids["x"]) == lookup.one_token(tokenizer, " Sue", ids["x"]) == ids[" Sue"]
+    for text, said in (("Sue", "what stands there"), ("Sux", "not one token"), ("", "not one token")):
+        with pytest.raises(ConfigError, match=said):
+            lookup.one_token(tokenizer, text, ids[" Sue"])
+    with pytest.raises(ConfigError, match="not one token of this run but 'a', 'b'"):
+        lookup.one_token(CharTokenizer("ab"), "ab", 0)

@@ -18,8 +18,8 @@ from tests.patience import LONGEST_S, still
 
 ENDPOINTS = {
     "/start_run", "/fork_run", "/run_status", "/list_runs", "/metrics", "/control_run", "/rename_run", "/delete_run", "/checkpoints",
-    "/sample", "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/download", "/ready_experiments", "/start_experiment",
-    "/experiment", "/list_experiments", "/control_experiment",
+    "/sample", "/upload_text", "/texts", "/delete_text", "/probe", "/ablate", "/patch", "/download", "/ready_experiments",
+    "/start_experiment", "/experiment", "/list_experiments", "/control_experiment",
 }  # fmt: skip
 TINY = {
     "model": {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16},
@@ -129,6 +129,8 @@ def test_a_program_can_do_all_that_the_page_can(served, call):
     assert probe["values"]["attn_entropy"]["attn"][0][0] > 0
     lost = call("/ablate", run_id, "layer:1", "rugged rock", 40)
     assert (lost["step"], lost["off"]) == (40, ["layer:1"]) and lost["before"]["held_out_loss"] != lost["after"]["held_out_loss"]
+    other = call("/patch", run_id, 11, "r", "rugged rock")
+    assert (other["step"], other["token"], other["restored"][0][10]) == (40, "r", 1.0) and not any(other["changed"][1][:10])
     for name, address in call("/download", run_id).items():
         assert urllib.request.urlopen(url + address).status == 200, name
     assert call("/rename_run", run_id, "another name", key)["name"] == "another name"

@@ -165,6 +165,18 @@ def test_parts_are_switched_off_on_demand(trained, client):
     assert "use zero or mean" in ready(client, f"/runs/{run_id}/ablate?by=median").json()["problem"]
 
 
+def test_one_token_is_another_on_demand(trained, client):
+    run_id = trained[2]
+    answer = ready(client, f"/runs/{run_id}/patch?position=10&token=l&text=sea shells").json()
+    assert (answer["step"], answer["tokens"], answer["token"], answer["position"]) == (12, list("sea shells"), "l", 10)
+    assert [len(answer[name]) for name in ("changed", "restored")] == [3, 3]
+    assert answer["restored"][0] == [0.0] * 9 + [1.0] and answer["changed"][2][:9] == [0.0] * 9 and answer["changed"][2][9] > 0
+    assert len(ready(client, f"/runs/{run_id}/patch?position=3&token=l&text=sea shells&where=mlp&step=2").json()["changed"]) == 2
+    for wrong, said in (("position=0&token=l", "use 1 to"), ("token=se", "not one token"), ("token=s", "what stands there"),
+                        ("token=l&where=head", "use stream, attn, mlp"), ("token=愛", "does not contain")):  # fmt: skip
+        assert said in ready(client, f"/runs/{run_id}/patch?text=sea shells&{wrong}").json()["problem"]
+
+
 def ready(client, path: str, **about):
     """The answer, asked for until it is there, as a page does."""
     began = time.monotonic()
@@ -451,7 +463,7 @@ def test_a_run_whose_config_is_damaged_is_refused_in_words(tmp_path, damage):
     file = RunFolder(tmp_path, run_id).config
     file.unlink() if damage is None else file.write_text(damage)
     client = TestClient(Routes(Settings(tmp_path), db).app(), raise_server_exceptions=False)
-    for path in ("", "/graph", "/probes", "/probe", "/findings", "/config.json", "/metrics.csv", "/weights", "/ablate"):
+    for path in ("", "/graph", "/probes", "/probe", "/findings", "/config.json", "/metrics.csv", "/weights", "/ablate", "/patch"):
         answer = client.get(f"/runs/{run_id}{path}")
         assert answer.status_code in (200, 404, 422), (path, answer.text)
     refused = client.get(f"/runs/{run_id}/graph")
