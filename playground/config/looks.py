@@ -41,7 +41,8 @@ class Looks:
 
     def read(self, step: int) -> bool:
         """Whether the probe after this step also tells what held-out data show: what probes and lenses read, what moves."""
-        return step in (0, FIRST_READ, self.last) or step % self.read_every == 0
+        early = step == FIRST_READ and (self.last is None or self.last >= 10 * FIRST_READ)  # in a short run it would cost too much
+        return early or step in (0, self.last) or step % self.read_every == 0
 
     def judged(self, step: int) -> bool:
         """Whether the held-out sample is scored after this step."""
