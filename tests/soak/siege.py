@@ -65,6 +65,7 @@ async def siege(crowd: int, width: int, rows: int) -> dict:
         before, violations = house.rss_bytes(), []
         for name, path, times in (
             ("worth of parts", f"/live/runs/{run_id}/ablate", crowd), ("folders", f"/live/runs/{run_id}/transformers.zip", ZIPS),
+            ("changed tokens", f"/live/runs/{run_id}/patch?position=2&token=e", crowd),
         ):  # fmt: skip
             async with _watched(Attack(name), house, attacks) as attack:
                 await asyncio.gather(*(_ask(client, path, attack) for _ in range(times)))
