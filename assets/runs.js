@@ -178,7 +178,11 @@ export function runs(root, { props, trigger }) {
     const { tr, cells } = kept.get(run.id) ?? newRow(run.id);
     tr.dataset.state = run.state;
     tr.classList.toggle("pg-chosen", run.id === chosen);
-    COLUMNS.forEach((column, i) => setText(cells[i], column.show(run)));
+    const under = run.experiment && !search.value ? `${run.experiment.title}: ` : ""; // which the row above says
+    COLUMNS.forEach((column, i) => {
+      const text = column.show(run);
+      setText(cells[i], i === 0 && under && text.startsWith(under) ? text.slice(under.length) : text);
+    });
     return tr;
   }
   /** @param {string} id */
@@ -225,7 +229,7 @@ export function runs(root, { props, trigger }) {
       if (!unfolded.delete(id)) unfolded.add(id);
       showRows();
     });
-    const link = h("a", { href: address(`?experiment=${id}`).href }, "open the experiment");
+    const link = h("a", { href: address(`?experiment=${id}`).href }, "open it");
     const by = h("td", { class: "pg-cell-by" });
     const state = h("td", { class: "pg-cell-state", colspan: String(COLUMNS.length - 2) });
     const name = h("td", { class: "pg-cell-name" }, toggle, " ", link);
