@@ -35,7 +35,7 @@ class Attend(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int = 0):
         super().__init__()
-        self.scale = config.head_size**-0.5 if config.attn_scale is None else config.attn_scale
+        self.scale = config.score_scale
         self.dropout, self.softcap, self.window = config.p_attn_dropout, config.attn_softcap, config.window_of(layer)
         self.slopes = build_slopes(config)
 

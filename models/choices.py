@@ -251,3 +251,30 @@ INITS: dict[str, Init] = {
     "normal": Init(label="normal", reads=("init_std",), about="the same standard deviation everywhere"),
     "pytorch": Init(label="PyTorch", normal=False, about="PyTorch's defaults"),
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parametrisation(Entry):
+    """How a model that is m times as wide as its base differs from it: each field is the exponent of m in a factor on
+    `hidden_std`, the initial standard deviation of the matrices inside blocks; `hidden_rate`, their learning rate; `logits`; and
+    `scores`, those of attention before the softmax where it is the heads that grow with the width, not their number."""
+
+    hidden_std: float = 0.0
+    hidden_rate: float = 0.0
+    logits: float = 0.0
+    scores: float = 0.0
+
+    @property
+    def by_width(self) -> bool:
+        """Whether anything depends on the base width."""
+        return "base_width" in self.reads
+
+
+PARAMETRISATIONS: dict[str, Parametrisation] = {
+    "standard": Parametrisation(label="standard", about="the same standard deviation and rate at every width"),
+    "mup": Parametrisation(  # table 8 of the paper, for Adam; it suits tied embeddings too
+        label="muP", hidden_std=-0.5, hidden_rate=-1.0, logits=-1.0, scores=-0.5, reads=("base_width",),
+        about="maximal update, so that the best learning rate stays where it was at the base width; for optimizers such as Adam",
+        paper="Yang et al. 2022, arXiv:2203.03466 (muP)",
+    ),
+}  # fmt: skip

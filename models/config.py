@@ -6,7 +6,8 @@ about models without it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 from models.choices import (
     ACTIVATIONS,
@@ -14,6 +15,7 @@ from models.choices import (
     INITS,
     LAYOUTS,
     NORMS,
+    PARAMETRISATIONS,
     PLACEMENTS,
     POSITIONS,
     QK_NORMS,
@@ -107,6 +109,16 @@ def pattern_is_letters(window_pattern: str) -> str | None:
     return f"{window_pattern[:20]!r} is not a pattern; write L for a layer with the window and G for one without, such as LG or LLLG"
 
 
+def heads_grow_with_the_width(parametrisation: str, n_embd: int, n_head: int, head_dim: int | None) -> str | None:
+    if not PARAMETRISATIONS[parametrisation].by_width or head_dim is None or n_head * head_dim == n_embd:
+        return None
+    label = PARAMETRISATIONS[parametrisation].label
+    return (
+        f"under {label} all matrices inside blocks grow with the width, and {n_head} heads of {head_dim} are {n_head * head_dim} numbers "
+        f"where the width is {n_embd}; make them equal, or leave the head size empty"
+    )
+
+
 class ModelConfig(Knobs, frozen=True):
     """The architecture of one GPT. Names are those of GPT-2 and nanoGPT.
 
@@ -115,7 +127,7 @@ class ModelConfig(Knobs, frozen=True):
 
     RULES = (
         heads_divide_the_width, groups_divide_the_heads, final_norm_has_norms, mlp_is_not_empty, rotated_pairs,
-        places_come_in_pairs, parallel_is_possible, gain_suits_the_norms, pattern_is_letters,
+        places_come_in_pairs, parallel_is_possible, gain_suits_the_norms, pattern_is_letters, heads_grow_with_the_width,
     )  # fmt: skip
 
     vocab_size: int | None = knob(None, ge=1, le=1_000_000, label="vocabulary", help="How many different tokens there are.", hidden=True)
@@ -295,6 +307,16 @@ class ModelConfig(Knobs, frozen=True):
         0.02, ge=1e-4, le=10, group=REGULAR, label="standard deviation", needs=Needs("init"),
         help="Standard deviation of the initial weights.", paper="Radford et al. 2019 (GPT-2)",
     )  # fmt: skip
+    parametrisation: Annotated[str, OneOf(PARAMETRISATIONS)] = knob(
+        "standard", group=REGULAR, label="parametrisation", help=f"{abouts(PARAMETRISATIONS, '. ', named=True)}.",
+        paper=papers(PARAMETRISATIONS),
+    )  # fmt: skip
+    base_width: int = knob(
+        128, ge=1, le=4096, slider=(16, 768), step=16, group=REGULAR, label="base width", unit="numbers per token",
+        needs=Needs("parametrisation"),
+        help="The width at which the settings, such as the learning rate, were found. At this width nothing is scaled.",
+        paper="Yang et al. 2022, arXiv:2203.03466",
+    )  # fmt: skip
     init_zero_residual: bool = knob(
         False, group=REGULAR, label="residual projections start at zero",
         help="The last projection of each sublayer starts at zero, so at first it adds nothing.",
@@ -408,6 +430,26 @@ class ModelConfig(Knobs, frozen=True):
     @property
     def p_resid_dropout(self) -> float:
         return self.dropout if self.resid_dropout is None else self.resid_dropout
+
+    @property
+    def settled_width(self) -> int:
+        """The width at which nothing is scaled: the base width, or where the parametrisation does not go by it the model's own."""
+        return self.base_width if PARAMETRISATIONS[self.parametrisation].by_width else self.n_embd
+
+    def by_width(self, what: Literal["hidden_std", "hidden_rate", "logits", "scores"]) -> float:
+        """A factor of the parametrisation; exactly 1 at the settled width."""
+        return (self.n_embd / self.settled_width) ** getattr(PARAMETRISATIONS[self.parametrisation], what)
+
+    @property
+    def score_scale(self) -> float:
+        """The factor on the dot products of queries and keys. Heads of a set size do not grow with the width, only in number."""
+        scale = self.head_size**-0.5 if self.attn_scale is None else self.attn_scale
+        return scale * self.by_width("scores") if self.head_dim is None else scale
+
+    @property
+    def embedding_scale(self) -> float:
+        """The factor on token embeddings. Under muP it must not grow with the width."""
+        return math.sqrt(self.settled_width) if self.scale_embedding else 1.0
 
     def window_of(self, layer: int) -> int | None:
         """How many tokens a token of this layer sees, itself included; None for all."""

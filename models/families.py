@@ -89,7 +89,7 @@ def whole_scalar(config: ModelConfig) -> int | None:
 
 EVERY = (
     only("sublayers", "attention+mlp"), only("residual", True), only("residual_gain", "one"), only("share_layers", False),
-    only("norm_gain", True),
+    only("norm_gain", True), only("parametrisation", "standard"),
 )  # fmt: skip
 LAYERNORM = (only("norm_type", "layernorm"), only("norm_bias", True))
 RMSNORM = (only("norm_type", "rmsnorm"), only("norm_bias", False))

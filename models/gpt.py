@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.block import Block
 from models.cache import Cache
 from models.choices import GAINS, INITS
-from models.config import ModelConfig, complete
+from models.config import CompleteModel, ModelConfig, complete
 from models.linear import Linear
 from models.norms import build_norm
 from models.positions import build_added
@@ -42,7 +42,7 @@ class GPT(nn.Module):
         # torch declares no type for what is in a ModuleList
         self.blocks = cast(Sequence[Block], nn.ModuleList(Block(config, layer) for layer in range(config.n_layer)))
         self.norm = build_norm(config) if config.has_final_norm else nn.Identity()
-        self.head = Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
+        self.head = Head(config)
         if config.tie_weights:
             self.head.weight = self.wte.weight
         initialise(self)
@@ -64,8 +64,20 @@ class GPT(nn.Module):
         """Token embeddings, plus position embeddings where the model adds them."""
         x = self.wte(idx)
         if self.config.scale_embedding:
-            x = x * math.sqrt(self.config.n_embd)
+            x = x * self.config.embedding_scale
         return x if self.wpe is None else self.wpe.add(x, past)
+
+
+class Head(Linear):
+    """The scores of the next token, W (m x) + b. The multiplier m is 1 except where the parametrisation scales logits by the width:
+    (…, C) -> (…, V)."""
+
+    def __init__(self, config: CompleteModel):
+        super().__init__(config.n_embd, config.vocab_size, bias=config.head_bias)
+        self.multiplier = config.by_width("logits")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input if self.multiplier == 1.0 else self.multiplier * input)
 
 
 def share(blocks: Sequence[Block]) -> None:
@@ -86,14 +98,29 @@ def initialise(model: GPT) -> None:
         last_of_branch = name.endswith(".f.proj")
         if init.normal:
             scaled = init.by_depth and last_of_branch
-            nn.init.normal_(module.weight, std=config.init_std / (math.sqrt(2 * config.n_layer) if scaled else 1))
+            std = config.init_std * (config.by_width("hidden_std") if name.startswith("blocks.") else 1)
+            nn.init.normal_(module.weight, std=std / (math.sqrt(2 * config.n_layer) if scaled else 1))
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            _settle(module, name, config)
         if last_of_branch and config.init_zero_residual:
             nn.init.zeros_(module.weight)
     shrink = GAINS[config.residual_gain].shrink(config.n_layer)
     if shrink != 1:
         _shrink(model, shrink)
+
+
+def _settle(module: nn.Linear, name: str, config: CompleteModel) -> None:
+    """Give torch's defaults, which fall with the root of the width, the sizes of the parametrisation. A tied head is the embedding,
+    whose default does not depend on the width."""
+    root = math.sqrt(config.n_embd / config.settled_width)
+    if name.startswith("blocks."):
+        module.weight *= root * config.by_width("hidden_std")
+    elif not config.tie_weights:
+        module.weight *= root
+    if module.bias is not None:
+        module.bias *= root
 
 
 def _shrink(model: GPT, factor: float) -> None:

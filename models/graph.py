@@ -154,7 +154,7 @@ def _embedding(build: _Builder) -> None:
     params = config.vocab_size * config.n_embd + position_params(config)
     added = POSITIONS[config.position].added
     title = "embedding + position" if added else "embedding"
-    scale = f"√{config.n_embd} · " if config.scale_embedding else ""
+    scale = f"√{config.settled_width} · " if config.scale_embedding else ""
     build.put(Node("embedding", "embedding", title, f"x = {scale}E[token]{added}", "wte", ("T",), build.stream, params, 0, False))
     if config.embd_norm:
         build.norm("embd_norm", "embd_norm", in_block=False)
@@ -202,7 +202,8 @@ def _sublayer(config: ModelConfig, part: str, lane: int = 0) -> Node:
 
 def _attention_words(config: ModelConfig) -> tuple[str, str]:
     heads = f"{config.n_head} head{'s' * (config.n_head > 1)}"
-    scale = f" / √{config.head_size}" if config.attn_scale is None else f" · {config.attn_scale:g}"
+    usual = config.attn_scale is None and config.by_width("scores") == 1
+    scale = f" / √{config.head_size}" if usual else f" · {config.score_scale:.3g}"
     score, position = f"q k{scale}", POSITIONS[config.position]
     if config.attn_softcap is not None:
         score = f"{config.attn_softcap:g} tanh({score} / {config.attn_softcap:g})"
@@ -225,7 +226,9 @@ def _head(build: _Builder) -> None:
     config = build.config
     params = (not config.tie_weights) * config.vocab_size * config.n_embd + config.head_bias * config.vocab_size
     title = "head (shares the embedding)" if config.tie_weights else "head"
-    formula = "scores of the next token = W x" + " + b" * config.head_bias
+    multiplier = config.by_width("logits")
+    times = "" if multiplier == 1 else f"{multiplier:.3g} · "
+    formula = f"scores of the next token = {times}W x" + " + b" * config.head_bias
     if config.logit_softcap is not None:
         formula += f", capped at {config.logit_softcap:g}"
     flops = 2 * config.n_embd * config.vocab_size

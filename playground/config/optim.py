@@ -18,10 +18,12 @@ OPTIMIZER = "Optimizer"
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Entry):
     """`state_floats`: about how many numbers of state it keeps per weight; `passes`: about how many numbers per weight its update reads
-    or writes, as timed against AdamW's."""
+    or writes, as timed against AdamW's; `entrywise`: how far a weight moves depends on its own gradients' ratios alone, as with Adam,
+    for which muP's rates are derived (Yang and Littwin 2023, arXiv:2308.01814)."""
 
     state_floats: int
     passes: int = 4
+    entrywise: bool = False
 
     @property
     def is_scheduled(self) -> bool:
@@ -32,7 +34,7 @@ class Optimizer(Entry):
 SCHEDULED = ("schedule", "min_lr")
 OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Optimizer(
-        label="AdamW", state_floats=2, reads=(*SCHEDULED, "beta1", "beta2"),
+        label="AdamW", state_floats=2, entrywise=True, reads=(*SCHEDULED, "beta1", "beta2"),
         about="AdamW scales each weight's step by its gradient's history", paper="Loshchilov and Hutter 2017, arXiv:1711.05101",
     ),
     "muon": Optimizer(
@@ -44,12 +46,12 @@ OPTIMIZERS: dict[str, Optimizer] = {
         about="SGD with momentum has one rate for all weights",
     ),
     "lion": Optimizer(
-        label="Lion", state_floats=1, passes=7, reads=(*SCHEDULED, "beta1", "beta2"),
+        label="Lion", state_floats=1, passes=7, entrywise=True, reads=(*SCHEDULED, "beta1", "beta2"),
         about="Lion uses only the signs of its update, and wants a rate 3 to 10 times lower",
         paper="Lion: Chen et al. 2023, arXiv:2302.06675",
     ),
     "schedule_free": Optimizer(
-        label="schedule-free AdamW", state_floats=3, passes=7, reads=("beta1", "beta2"),
+        label="schedule-free AdamW", state_floats=3, passes=7, entrywise=True, reads=("beta1", "beta2"),
         about="schedule-free AdamW averages its weights instead of lowering the rate",
         paper="schedule-free: Defazio et al. 2024, arXiv:2405.15682",
     ),

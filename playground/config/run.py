@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models import config as architecture
-from models.choices import PLACEMENTS
+from models.choices import PARAMETRISATIONS, PLACEMENTS
 from models.config import CompleteModel, ModelConfig
 from models.knobs import Knobs, knob
-from playground.config.optim import OptimConfig
+from playground.config.optim import OPTIMIZERS, OptimConfig
 from playground.data.config import DataConfig
 
 TRAINING, RECORDING = "Training", "Recording"
@@ -119,10 +119,21 @@ def examples_fit_the_context(data: DataConfig, model: ModelConfig) -> str | None
     return None
 
 
+def parametrisation_suits_the_optimizer(optim: OptimConfig, model: ModelConfig) -> str | None:
+    chosen = PARAMETRISATIONS[model.parametrisation]
+    if chosen.hidden_rate == 0 or OPTIMIZERS[optim.name].entrywise:
+        return None
+    known = ", ".join(entry.label for entry in OPTIMIZERS.values() if entry.entrywise)
+    return (
+        f"{chosen.label} is given here for optimizers that scale each weight's step by itself ({known}), not for "
+        f"{OPTIMIZERS[optim.name].label}; choose one of these, or the standard parametrisation"
+    )
+
+
 class RunConfig(Knobs, frozen=True):
     """A whole run: model, data, optimizer, training and probes."""
 
-    RULES = (text_fits_in_memory, examples_fit_the_context)
+    RULES = (text_fits_in_memory, examples_fit_the_context, parametrisation_suits_the_optimizer)
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)

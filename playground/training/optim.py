@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules. Knows nothing of models beyond named parameters."""
+"""Optimizers and learning rate schedules. Knows nothing of models beyond their parameters, and the rates that go with their width."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from models.gpt import GPT
 from playground.config.optim import OPTIMIZERS, SCHEDULES, OptimConfig
 from playground.training.optimizers import EPS, Lion, Muon, ScheduleFreeAdamW
 
@@ -22,9 +23,20 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 
 
 def groups_of(model: nn.Module, config: OptimConfig) -> list[dict]:
-    """Matrices (and embeddings) decay, vectors do not."""
-    matrices, vectors = [p for p in model.parameters() if p.dim() >= 2], _vectors(model)
-    return _filled([{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}])
+    """Matrices (and embeddings) decay, vectors do not. Where the model's parametrisation gives the matrices inside blocks a rate of their
+    own, these are a group, and decay by as much per step as all others: torch multiplies the decay by the group's rate."""
+    matrices, vectors, rate = [p for p in model.parameters() if p.dim() >= 2], _vectors(model), hidden_rate(model)
+    hidden = set() if rate == 1.0 else set(_inside(model))
+    return _filled([
+        {"params": [p for p in matrices if p not in hidden], "weight_decay": config.weight_decay},
+        {"params": [p for p in matrices if p in hidden], "rate": rate, "weight_decay": config.weight_decay / rate},
+        {"params": vectors, "weight_decay": 0.0},
+    ])  # fmt: skip
+
+
+def hidden_rate(model: nn.Module) -> float:
+    """The share of the learning rate that the matrices inside blocks get."""
+    return model.config.by_width("hidden_rate") if isinstance(model, GPT) else 1.0
 
 
 def _adamw(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -87,13 +99,19 @@ def _filled(groups: list[dict]) -> list[dict]:
     return [{"rate": 1.0, **group} for group in groups if group["params"]]
 
 
-def _groups_for_muon(model: nn.Module, config: OptimConfig) -> list[dict]:
-    """The matrices of the linear layers inside blocks, and what is left to AdamW: embeddings, head and vectors."""
+def _inside(model: nn.Module) -> dict[nn.Parameter, list[int] | None]:
+    """The matrices of the linear layers inside blocks, each with the rows of its parts where it is several matrices in one."""
     inside = {}
     for module in model.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.Linear) and child is not getattr(model, "head", None):
                 inside[child.weight] = module.parts if name == "qkv" else None
+    return inside
+
+
+def _groups_for_muon(model: nn.Module, config: OptimConfig) -> list[dict]:
+    """The matrices of the linear layers inside blocks, and what is left to AdamW: embeddings, head and vectors."""
+    inside = _inside(model)
     rest = [p for p in model.parameters() if p.dim() >= 2 and p not in inside]
     rate = 1.0 if config.rest_lr is None else config.rest_lr / config.lr
     return _filled([

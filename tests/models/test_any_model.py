@@ -32,6 +32,7 @@ LARGEST = {
     "rope_base": 2.0**20,
     "logit_softcap": 50.0,
     "init_std": 0.125,
+    "base_width": 48,
 }
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TABLES = {
     "norm_placement": choices.PLACEMENTS, "norm_type": choices.NORMS, "residual_gain": choices.GAINS, "layout": choices.LAYOUTS,
     "sublayers": choices.SUBLAYERS, "qk_norm": choices.QK_NORMS, "position": choices.POSITIONS, "activation": choices.ACTIVATIONS,
-    "init": choices.INITS,
+    "init": choices.INITS, "parametrisation": choices.PARAMETRISATIONS,
 }  # fmt: skip
 SPECS = {spec.path: spec for spec in ModelConfig.specs()}
 SMALL = {"vocab_size": 13, "n_layer": 2, "n_head": 2, "n_embd": 12, "block_size": 10}

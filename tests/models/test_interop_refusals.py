@@ -201,6 +201,7 @@ IN_THE_WAY = {
     "logit_softcap": {"logit_softcap": 5.0}, "scale_embedding": {"scale_embedding": True}, "embd_norm": {"embd_norm": True},
     "bias": {"bias": False}, "qkv_bias": {"qkv_bias": False}, "final_norm": {"final_norm": False}, "head_dim": {"head_dim": 5},
     "n_kv_head": {"n_kv_head": 1}, "layout": {"layout": "parallel_two_norms"},
+    "parametrisation": {"parametrisation": "mup", "base_width": 8},
 }  # fmt: skip
 
 
@@ -233,5 +234,5 @@ def test_every_family_judges_every_knob_that_shapes_the_function():
     ruled = {rule.knob for family in FAMILIES.values() for rule in (*EVERY, *family.asked)}
     ruled |= {"activation", "window_pattern", "rope_interleaved", "bias", "dropout", "attn_dropout"}
     written = {knob for dialect in DIALECTS.values() for knob in dialect.options.values()}
-    begin = {"init", "init_std", "init_zero_residual"}
+    begin = {"init", "init_std", "init_zero_residual", "base_width"}  # the last only beside a parametrisation that is ruled on
     assert {spec.path for spec in ModelConfig.specs()} - ruled - written - begin == set()

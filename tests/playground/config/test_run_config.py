@@ -56,6 +56,11 @@ def the_rest() -> RunConfig:
     return parse(RunConfig, {"model": model, "optim": optim})
 
 
+def of_the_width() -> RunConfig:
+    """The knobs of a parametrisation, which not every optimizer has."""
+    return parse(RunConfig, {"model": {"parametrisation": "mup", "base_width": 64}})
+
+
 def of_tasks() -> list[RunConfig]:
     """The knobs of the data that only some sources and tokenizers read."""
     knobs = [
@@ -71,7 +76,7 @@ def of_tasks() -> list[RunConfig]:
     return [parse(RunConfig, {"data": data}) for data in knobs]
 
 
-OTHERS = [all_changed(), the_rest(), *of_tasks()]
+OTHERS = [all_changed(), the_rest(), of_the_width(), *of_tasks()]
 
 
 def test_heads_that_do_not_divide_the_width_are_refused_with_numbers_and_a_remedy_that_works():
@@ -95,6 +100,11 @@ W = {"n_embd": 64}
          "model.final_norm", ["another placement"], {"model": {"final_norm": True}}),
         ({"model": {"mlp_ratio": 0.005} | W}, "model.mlp_ratio", ["0.005", "=64", "0.0157"], {"model": {"mlp_ratio": 0.0157} | W}),
         ({"optim": {"min_lr": 0.1, "lr": 0.01}}, "optim.min_lr", ["min_lr=0.1", "lr=0.01"], {"optim": {"min_lr": 0.01, "lr": 0.01}}),
+        ({"model": {"parametrisation": "mup"}, "optim": {"name": "muon"}}, "optim", ["muP", "AdamW, Lion", "not for Muon"],
+         {"model": {"parametrisation": "mup"}, "optim": {"name": "lion"}}),
+        ({"model": {"parametrisation": "mup", "head_dim": 16}}, "model.parametrisation", ["4 heads of 16 are 64", "width is 128"],
+         {"model": {"parametrisation": "mup", "head_dim": 32}}),
+        ({"model": {"base_width": 64}}, "model.base_width", ["no effect"], {"model": {"base_width": 64, "parametrisation": "mup"}}),
         ({"train": {"max_steps": None}}, "train.max_steps", ["max_steps", "max_seconds"], {"train": {"max_steps": None, "max_seconds": 1}}),
         ({"train": {"batch_size": 4096}, "model": BIG}, "train", ["4096", "2,097,152"], {"train": {"batch_size": 512}, "model": BIG}),
     ],
