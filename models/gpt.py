@@ -116,11 +116,11 @@ def _settle(module: nn.Linear, name: str, config: CompleteModel) -> None:
     whose default does not depend on the width."""
     root = math.sqrt(config.n_embd / config.settled_width)
     if name.startswith("blocks."):
-        module.weight *= root * config.by_width("hidden_std")
+        module.weight.mul_(root * config.by_width("hidden_std"))
     elif not config.tie_weights:
-        module.weight *= root
+        module.weight.mul_(root)
     if module.bias is not None:
-        module.bias *= root
+        module.bias.mul_(root)
 
 
 def _shrink(model: GPT, factor: float) -> None:

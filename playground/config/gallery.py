@@ -63,6 +63,22 @@ LATER = {
     "changes": SMALL | {"model.block_size": 128, "train.batch_size": 4, "model.tie_weights": False}, "arms": _arms(**TWO_TEXTS),
     "budget": {"unit": "steps", "amount": 400}, "claims": [_higher(arm, 0.0, 0.05) for arm in TWO_TEXTS],
 }  # fmt: skip
+OF_WIDTH = {  # an initial standard deviation that suits a width of 32, and a head of its own: muP is exact for such
+    "model.n_layer": 2, "model.block_size": 32, "model.tie_weights": False, "model.init_std": 0.1, "data.tokenizer": "char",
+    "optim.warmup_steps": 20,
+}  # fmt: skip
+
+
+def _widths(wide: int, *rates: float) -> list[dict[str, Any]]:
+    """Each rate at a width of 32, and at a larger one by both parametrisations; at their base width these two are the same."""
+    kinds = {
+        "width 32": {"model.n_embd": 32},
+        f"standard, {wide}": {"model.n_embd": wide},
+        f"muP, {wide}": {"model.n_embd": wide, "model.parametrisation": "mup", "model.base_width": 32},
+    }
+    return [{"name": f"{kind}, rate {rate:g}", "changes": {**of, "optim.lr": rate}} for kind, of in kinds.items() for rate in rates]
+
+
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "warm-up": {
         "title": "Warm-up by norm placement",
@@ -223,6 +239,17 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "arms": _arms(two_layers={}, one_layer={"model.n_layer": 1}), "measure": {"quantity": "accuracy"},
         "claims": [_higher("two layers", "one layer", 0.1)],
     },
+    "mup-transfer": {
+        "title": "muP and the learning rate",
+        "question": "Does the best learning rate stay where it was when the model gets four times as wide?",
+        "said": "Under the maximal update parametrisation the best rate of a narrow model is that of a wide one too; under the standard "
+        "one it falls as the width grows. The higher of two rates suits the narrow model; which one suits the wide models?",
+        "changes": SMALL | OF_WIDTH, "arms": _widths(128, 0.002, 0.008), "seeds": 4, "budget": {"unit": "steps", "amount": 200},
+        "claims": [
+            _lower("width 32, rate 0.008", "width 32, rate 0.002", 0.02), _lower("muP, 128, rate 0.008", "muP, 128, rate 0.002", 0.02),
+            _higher("standard, 128, rate 0.008", "standard, 128, rate 0.002", 0.02),
+        ],
+    },
 }  # fmt: skip
 
 # What it takes to decide where the quick form may not: small differences, or effects that grow with training.
@@ -240,6 +267,15 @@ THOROUGH: dict[str, dict[str, Any]] = {
         "early-patterns-translated",
     )
 }
+# These may take a night: a plot of the loss by rate at three widths.
+THOROUGH["mup-transfer"] = {
+    "arms": _widths(256, 0.001, 0.002, 0.004, 0.008, 0.016), "seeds": 4, "budget": {"unit": "steps", "amount": 1000},
+    "claims": [
+        _lower("width 32, rate 0.008", "width 32, rate 0.002", 0.02), _lower("muP, 256, rate 0.008", "muP, 256, rate 0.002", 0.02),
+        _higher("standard, 256, rate 0.008", "standard, 256, rate 0.002", 0.02),
+    ],
+}  # fmt: skip
+OVERNIGHT = ("mup-transfer",)
 
 
 def ready() -> dict[str, Ready]:
