@@ -210,6 +210,20 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "changes": SMALL, "arms": _arms(without={"model.dropout": 0.0}, dropout={"model.dropout": 0.2}), "budget": STEPS,
         "claims": [_lower("without", "dropout", 0.02)],
     },
+    "dropout-and-size": {
+        "title": "Dropout and the size of the text",
+        "question": "Does dropout help where the text is short, and not where there is enough of it?",
+        "said": "Dropout keeps a model from learning its text by heart, which only a text that is read many times allows. Little text "
+        "is the first 500th of what there is, 2,000 characters; the loss is that on the same held-out text.",
+        "changes": SMALL | {"model.n_layer": 2, "optim.lr": 3e-3, "data.tokenizer": "char"},
+        "arms": [
+            {"name": f"{text}, {words}", "changes": {"data.share": share, "model.dropout": dropout}}
+            for text, share in (("little text", 0.002), ("all text", 1.0))
+            for words, dropout in (("without", 0.0), ("dropout", 0.2))
+        ],
+        "budget": {"unit": "steps", "amount": 500},
+        "claims": [_lower("little text, dropout", "little text, without", 0.02), _lower("all text, without", "all text, dropout", 0.02)],
+    },
     "tying-equal-width": {
         "title": "Tied embedding at equal width",
         "question": "At equal width, is a tied head as good as one of its own?",

@@ -80,6 +80,12 @@ class DataConfig(Knobs, frozen=True):
         0, ge=0, le=2**31 - 1, group=DATA, label="data seed", needs=Needs("source", lambda: ("tiny-tales", *tasks.TASKS)),
         help="Seed of the random numbers that stories and tasks are made from. Another one gives other examples of the same kind.",
     )  # fmt: skip
+    share: float = knob(
+        1.0, gt=0, le=1, slider=(0.01, 1), step=0.01, group=DATA, label="share to train on", unit="of the training part",
+        help="Less than 1: only the beginning of a text's training part is trained on, or only so many of a task's different examples, "
+        "chosen at random. What is held out stays the same, and so do the tokens, so that losses can be compared.",
+        paper="Power et al. 2022, arXiv:2201.02177",
+    )  # fmt: skip
     scored: Literal["answer", "all"] = knob(
         "answer", group=TASK, label="loss on", needs=Needs("source", lambda: tuple(tasks.TASKS)),
         help="The loss counts only the tokens of the answer, or every token of the example, also those drawn at random.",

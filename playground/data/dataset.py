@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -241,10 +242,21 @@ def load(config: DataConfig, root: Path, progress: Progress | None = None) -> Da
 def _load(config: DataConfig, folder: Path) -> Data:
     about, tokenizer = _read_about(config, folder), _read_tokenizer(folder)
     if config.task is None:
-        return TextData(_mapped(folder / "train.npy"), _mapped(folder / "held_out.npy"), tokenizer, about)
-    parts = {path.name: _load_examples(path) for path in folder.iterdir() if path.is_dir()}
-    by_size = {int(name): parts[name] for name in sorted(parts.keys() - {"train", "held_out"}, key=int)}
-    return TaskData(parts["train"], parts["held_out"], by_size, tokenizer, config.scored, about, config.task.stride)
+        return TextData(_trained_text(config, folder), _mapped(folder / "held_out.npy"), tokenizer, about)
+    parts = {path.name: _load_examples(path) for path in folder.iterdir() if path.is_dir() and path.name != "train"}
+    by_size = {int(name): parts[name] for name in sorted(parts.keys() - {"held_out"}, key=int)}
+    return TaskData(_trained_examples(config, folder), parts["held_out"], by_size, tokenizer, config.scored, about, config.task.stride)
+
+
+def _trained_text(config: DataConfig, folder: Path) -> np.ndarray:
+    """(N,) the tokens to train on."""
+    whole = _mapped(folder / "train.npy")
+    return whole[: math.ceil(config.share * len(whole))]
+
+
+def _trained_examples(config: DataConfig, folder: Path) -> Examples:
+    whole = _load_examples(folder / "train")
+    return whole if config.share == 1 else whole[examples.is_in_share(whole, config.share)]
 
 
 def tokenizer(config: DataConfig, root: Path) -> Tokenizer:
@@ -310,10 +322,14 @@ def _make(config: DataConfig, root: Path, folder: Path, progress: Progress) -> N
 
 
 def check_length(known: About, model: ModelConfig) -> None:
-    """Raises CorpusError where a part of a text holds no whole window. BPE merges the training part better: it can be the shorter one."""
+    """Raises CorpusError where a part of a text holds no whole window, or a share of a task's examples none at all. BPE merges the training
+    part better: it can be the shorter one."""
+    if known.is_task and not known.n_train:
+        raise CorpusError("no example falls into so small a share; raise it", "data.share")
     needed, shorter = model.block_size + 1, min(known.n_held_out, known.n_train)
     if not known.is_task and shorter < needed:
         remedy = f"use a context (model.block_size) of at most {shorter - 1}, or a longer text" if shorter >= 2 else "use a longer text"
+        remedy += ", or a larger share of it (data.share)" if known.n_train + known.n_held_out < known.n_tokens else ""
         parts = f"{known.n_held_out:,} are held out" if shorter == known.n_held_out else f"{known.n_train:,} are trained on"
         raise CorpusError(f"the text has {known.n_tokens:,} tokens, so {parts}, fewer than one window of {needed} (context + 1); {remedy}")
 
@@ -432,18 +448,20 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
 def _read_about(config: DataConfig, folder: Path) -> About:
     data = json.loads((folder / "about.json").read_text())
     data["shown"] = tuple(tuple(pair) for pair in data["shown"])
+    if config.share < 1:
+        data["n_train"] = len(_trained_text(config, folder) if config.task is None else _trained_examples(config, folder))
     return About(**data, lines=_read_lines(config, folder, data["vocab_size"]))
 
 
 def _read_lines(config: DataConfig, folder: Path, vocab_size: int) -> dict[str, float]:
     """The reference lines; counted once, also of data that an earlier version has prepared."""
-    path = folder / "lines.json"
+    path = folder / ("lines.json" if config.share == 1 else f"lines-{config.share}.json")
     with contextlib.suppress(FileNotFoundError):
         return json.loads(path.read_text())
     if (task := config.task) is None:
-        parts = [lines.of_text(_mapped(folder / f"{name}.npy"), vocab_size) for name in ("train", "held_out")]
+        parts = [lines.of_text(ids, vocab_size) for ids in (_trained_text(config, folder), _mapped(folder / "held_out.npy"))]
     else:
-        drawn = [_load_examples(folder / name) for name in ("train", "held_out")]
+        drawn = [_trained_examples(config, folder), _load_examples(folder / "held_out")]
         parts = [lines.of_examples(each, scored(each, task.stride, config.scored), vocab_size) for each in drawn]
     found = lines.reference_losses(parts[0], parts[1], vocab_size)
     with contextlib.suppress(OSError):  # counted again, then

@@ -17,6 +17,7 @@ TRAIN_TOKENS, TRAIN_EXAMPLES = 2**21, 100_000
 HELD_OUT_EXAMPLES, LENGTH_EXAMPLES = 2000, 128
 TRIES, CHUNK = 60, 4096
 ONE_IN = 10
+FINE = 2**32  # parts in which a share is cut
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,21 @@ def _unseen(task: Task, p: Params, rng: np.random.Generator, count: int, size: i
 
 def is_held_out(examples: Examples) -> np.ndarray:
     """(N,) whether each example belongs to the tenth that is never trained on: a hash of its tokens says so."""
+    return _hash(examples) % np.uint64(ONE_IN) == 0
+
+
+def is_in_share(examples: Examples, share: float) -> np.ndarray:
+    """(N,) whether each example belongs to a share of all different ones, whatever part it is in. A larger share holds a smaller one."""
+    return (_hash(examples) // np.uint64(ONE_IN)) % np.uint64(FINE) < np.uint64(round(share * FINE))
+
+
+def _hash(examples: Examples) -> np.ndarray:
+    """(N,) uint64, of each example's tokens."""
     state = np.zeros(len(examples), dtype=np.uint64)
     for place in range(examples.tokens.shape[1]):
         mixed = _mixed(state + examples.tokens[:, place].astype(np.uint64) + np.uint64(1))
         state = np.where(place < examples.ends, mixed, state)
-    return state % np.uint64(ONE_IN) == 0
+    return state
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

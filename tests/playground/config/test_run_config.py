@@ -72,6 +72,7 @@ def of_tasks() -> list[RunConfig]:
         {"source": "task:modular-addition", "modulus": 37},
         {"source": "task:dyck", "brackets": 3},
         {"source": "task:markov", "order": 2},
+        {"share": 0.5},
     ]
     return [parse(RunConfig, {"data": data}) for data in knobs]
 

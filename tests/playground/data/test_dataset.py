@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.config import ModelConfig
 from models.knobs import parse
 from playground.data import corpora, dataset, sample, tales
 from playground.data.batches import UNSCORED
@@ -47,6 +48,39 @@ COPY = task_config(length=4, alphabet=6)
 def shared(tmp_path_factory):
     """A root whose prepared data are looked at only."""
     return tmp_path_factory.mktemp("shared")
+
+
+# ---- a share of the training part
+
+
+def test_a_share_of_a_text_is_its_beginning_and_all_else_stays(shared):
+    source = add_text(shared, PROSE)
+    for tokenizer in ("char", "bpe"):
+        whole, part = (load(text_config(source, tokenizer=tokenizer, share=share), shared) for share in (1.0, 0.25))
+        assert len(part.train) == math.ceil(len(whole.train) / 4) and np.array_equal(part.train, whole.train[: len(part.train)])
+        assert np.array_equal(part.held_out, whole.held_out) and part.tokenizer.to_json() == whole.tokenizer.to_json()
+        assert (part.about.n_train, part.about.fingerprint) == (len(part.train), whole.about.fingerprint)
+        assert part.about.lines["trigram"] > whole.about.lines["trigram"] + 0.02, "counted on less text"
+    assert prepare(text_config(source, share=0.25), shared) == prepare(text_config(source), shared), "prepared once"
+
+
+def test_a_share_of_a_task_is_some_of_its_different_examples_and_a_larger_share_holds_a_smaller_one(shared):
+    def pairs(share) -> set[bytes]:
+        return {row.tobytes() for row in load(task_config("modular-addition", share=share), shared).train.tokens}
+
+    whole, half, fifth = pairs(1.0), pairs(0.5), pairs(0.2)
+    assert fifth < half < whole and len(whole) > 0.85 * 31**2
+    assert abs(len(half) / len(whole) - 0.5) < 0.07 and abs(len(fifth) / len(whole) - 0.2) < 0.06
+    held_out = [load(task_config("modular-addition", share=share), shared).held_out.tokens for share in (1.0, 0.2)]
+    assert np.array_equal(*held_out) and not fifth & {row.tobytes() for row in held_out[0]}
+    assert about(task_config("modular-addition", share=0.2), shared).n_train < 0.3 * about(task_config("modular-addition"), shared).n_train
+
+
+def test_a_share_that_holds_nothing_is_refused_with_what_to_do(shared):
+    with pytest.raises(CorpusError, match=r"data\.share: no example falls into so small a share"):
+        dataset.check_length(about(task_config("modular-addition", share=1e-9), shared), ModelConfig())
+    with pytest.raises(CorpusError, match=r"or a larger share of it \(data\.share\)"):
+        dataset.check_length(about(text_config(add_text(shared, PROSE), share=0.001), shared), ModelConfig())
 
 
 # ---- how a text is cut
