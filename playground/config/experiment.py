@@ -19,6 +19,7 @@ from playground.config.looks import TRAINING_PASSES
 from playground.config.matching import COUNTS, Matched, match
 from playground.config.presets import PRESETS, with_source
 from playground.config.run import RunConfig
+from playground.config.sizes import FEWEST_SIZES, NUMBERS, SIZES, size_of
 
 MOST_ARMS, MOST_RUNS, MOST_SEEDS, MOST_FACTORS, MOST_CLAIMS, MOST_CHANGES = 16, 64, 20, 4, 32, 100
 NO_ARM = ""  # of a run that belongs to all
@@ -81,7 +82,8 @@ class Experiment(Part):
     dear per token); `seeds_of` says what the seeds change: the first weights and the order of the data, or one of the two; `tuning` are
     learning rates of which each arm gets its best, by the loss of a seed that is not compared. With `stop_when_decided` it ends after the
     first seed from the third on by which every claim is decided, with intervals that are corrected for so many looks. With
-    `common_steps` the base is trained for so many steps once for each seed, and each arm starts from its weights."""
+    `common_steps` the base is trained for so many steps once for each seed, and each arm starts from its weights. `fit`: the size of the
+    arms over which a power law of the measure is fitted: `parameters` (without embeddings), `tokens`, `flops`, or a setting's path."""
 
     title: str = Field(min_length=1, max_length=80)
     question: str = Field(min_length=1, max_length=300)
@@ -101,6 +103,7 @@ class Experiment(Part):
     measure: Measure = Measure()
     claims: tuple[Claim, ...] = Field(min_length=1, max_length=MOST_CLAIMS)
     prediction: Literal["lower", "higher", "same"] | None = None
+    fit: str | None = Field(None, max_length=60)
 
     def with_seed(self, seed: int) -> dict[str, int]:
         """The settings of a run with this seed."""
@@ -214,6 +217,9 @@ def plan(experiment: Experiment, vocab_size: VocabSize) -> Plan:
     for one, other in itertools.combinations(ready, 2):
         if ready[one] == ready[other]:
             problems.append(Problem(f"arm {other!r}", f"is the same run as {one!r}; give each arm a setting of its own"))
+    sizes_of_arms = [] if experiment.fit is None else [size_of(config, experiment.fit) for config in ready.values()]
+    if experiment.fit is not None and (len(set(sizes_of_arms)) < FEWEST_SIZES or min(sizes_of_arms) <= 0):
+        problems.append(Problem("fit", f"a law is fitted through at least {FEWEST_SIZES} arms of different {experiment.fit} above 0"))
     if problems:
         raise ConfigError(problems)
     return Plan(experiment, ready, matched, _start(base, experiment.common_steps))
@@ -297,6 +303,8 @@ def _wrong(experiment: Experiment) -> Iterator[Problem]:
             yield Problem(f"claims.{i}.than", "shares of runs that diverged are compared between arms, not with a number")
         if claim.arm == claim.than:
             yield Problem(f"claims.{i}", "an arm is compared with another one, not with itself")
+    if experiment.fit is not None and experiment.fit not in (*SIZES, *NUMBERS):
+        yield Problem("fit", f"{experiment.fit!r} is no size; use one of {', '.join(SIZES)}, or the path of a setting that is a number")
     rated = [arm.name for arm in arms_of(experiment) if "optim.lr" in arm.changes]
     if experiment.tuning and rated:
         yield Problem("tuning", f"every arm gets its own learning rate, but {rated[0]!r} sets one; leave out one of the two")

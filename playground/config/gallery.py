@@ -79,6 +79,10 @@ def _widths(wide: int, *rates: float) -> list[dict[str, Any]]:
     return [{"name": f"{kind}, rate {rate:g}", "changes": {**of, "optim.lr": rate}} for kind, of in kinds.items() for rate in rates]
 
 
+def _sizes(*widths: int) -> list[dict[str, Any]]:
+    return [{"name": f"width {n}", "changes": {"model.n_embd": n}} for n in widths]
+
+
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "warm-up": {
         "title": "Warm-up by norm placement",
@@ -253,6 +257,31 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "arms": _arms(two_layers={}, one_layer={"model.n_layer": 1}), "measure": {"quantity": "accuracy"},
         "claims": [_higher("two layers", "one layer", 0.1)],
     },
+    "grokking": {
+        "title": "Grokking and weight decay",
+        "question": "Does a model that knows its examples by heart find the rule behind them, and does weight decay make it?",
+        "said": "Modular addition, from two in five of all pairs: a small model soon knows these by heart, and much later, often at once, "
+        "answers pairs that it has never seen; with weight decay, which favours the rule, far sooner. Measured is the share of right "
+        "answers to unseen pairs. With so few numbers and so much decay the delay is short; the thorough form waits longer.",
+        "preset": "modular-addition",
+        "changes": {
+            "data.modulus": 47, "data.share": 0.4, "train.batch_size": 256, "probe.sample_tokens": 0, "optim.warmup_steps": 10,
+            "optim.schedule": "constant", "optim.beta2": 0.98,
+        },
+        "arms": _arms(with_decay={"optim.weight_decay": 2.0}, without={"optim.weight_decay": 0.0}),
+        "budget": {"unit": "steps", "amount": 1500}, "measure": {"quantity": "accuracy"},
+        "claims": [_higher("with decay", "without", 0.1), _higher("with decay", 0.9, 0.0)],
+    },
+    "scaling": {
+        "title": "A scaling law",
+        "question": "Does the loss fall with the size of the model as a power law, after equally many tokens?",
+        "said": "Loss falls as a power of the number of parameters, down to what cannot be predicted. Six sizes, from a width of 16 to one "
+        "of 128, at one rate that suits all by muP; the fitted exponent is given with its interval. Claimed is that twice the width is "
+        "better each time.",
+        "changes": SMALL | OF_WIDTH | {"optim.lr": 0.008, "model.parametrisation": "mup", "model.base_width": 32},
+        "arms": _sizes(16, 32, 48, 64, 96, 128), "budget": {"unit": "steps", "amount": 300}, "fit": "parameters",
+        "claims": [_lower("width 32", "width 16", 0.0), _lower("width 64", "width 32", 0.0), _lower("width 128", "width 64", 0.0)],
+    },
     "mup-transfer": {
         "title": "muP and the learning rate",
         "question": "Does the best learning rate stay where it was when the model gets four times as wide?",
@@ -289,7 +318,16 @@ THOROUGH["mup-transfer"] = {
         _higher("standard, 256, rate 0.008", "standard, 256, rate 0.002", 0.02),
     ],
 }  # fmt: skip
-OVERNIGHT = ("mup-transfer",)
+THOROUGH["grokking"] = {  # fewer examples and the usual decay
+    "changes": DOCUMENTS["grokking"]["changes"] | {"data.modulus": 97, "data.share": 0.35},
+    "arms": _arms(with_decay={"optim.weight_decay": 1.0}, without={"optim.weight_decay": 0.0}),
+    "budget": {"unit": "steps", "amount": 30_000},
+}
+THOROUGH["scaling"] = {
+    "arms": _sizes(16, 32, 64, 96, 128, 192, 256), "seeds": 6, "budget": {"unit": "steps", "amount": 4000},
+    "claims": [_lower(f"width {2 * n}", f"width {n}", 0.0) for n in (16, 32, 64, 128)],
+}  # fmt: skip
+OVERNIGHT = ("mup-transfer", "grokking", "scaling")
 
 
 def ready() -> dict[str, Ready]:

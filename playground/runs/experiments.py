@@ -10,12 +10,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models.knobs import ConfigError, Problem
 from playground.config import experiment as documents
+from playground.config import sizes
 from playground.config.experiment import Claim, Experiment, Plan, Planned
 from playground.config.looks import looks
 from playground.config.run import CompleteRun, RunConfig, complete
@@ -25,6 +26,7 @@ from playground.inside.history import is_number
 from playground.runs import creation, store, verdict
 from playground.runs.access import Visitor
 from playground.runs.creation import create_run
+from playground.runs.law import Law, law
 from playground.runs.measuring import check, measured, unit_of, words_of
 from playground.runs.store import Member, Run, Store
 from playground.runs.verdict import Difference
@@ -52,7 +54,7 @@ class Judged:
 class Result:
     """What an experiment has found so far. By arm: `values` by seed in the measure's unit, the seeds that diverged, and those that have
     `ended`; `rates`: the learning rate chosen for each arm, where one was. `decided_after`: by how many seeds every claim was decided, of
-    an experiment that then stops; only these are in it."""
+    an experiment that then stops; only these are in it. `law`: the power law, of one that asks for it."""
 
     experiment: Experiment
     values: dict[str, dict[int, float]]
@@ -63,6 +65,7 @@ class Result:
     n_ended: int
     n_runs: int
     decided_after: int | None
+    law: Law | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -283,7 +286,14 @@ def _result(db: Store, plan: Plan, runs: dict[Key, Run]) -> Result:
     seen = experiment.compared_seeds[:decided_after]
     ordered = {arm: {seed: by_seed[seed] for seed in seen if seed in by_seed} for arm, by_seed in values.items()}
     gone, known = ({arm: [seed for seed in seen if seed in of_arm] for arm, of_arm in by_arm.items()} for by_arm in (diverged, seeds))
-    return Result(experiment, ordered, gone, known, rates, _judge(experiment, ordered), len(ended), plan.n_runs, decided_after)
+    judged = _judge(experiment, ordered)
+    return Result(experiment, ordered, gone, known, rates, judged, len(ended), plan.n_runs, decided_after, _law(plan, ordered))
+
+
+def _law(plan: Plan, values: dict[str, dict[int, float]]) -> Law | None:
+    """The power law of an experiment that asks for one, once enough arms have ended."""
+    by = plan.experiment.fit
+    return None if by is None else law({arm: sizes.size_of(config, by) for arm, config in plan.configs.items()}, values)
 
 
 def _decided_after(experiment: Experiment, values: dict[str, dict[int, float]], ended: dict[str, list[int]]) -> int | None:
@@ -344,6 +354,8 @@ def sentences(found: Result) -> list[str]:
     empty = {arm: len(seeds) - len(found.values[arm]) for arm, seeds in found.ended.items()}
     said += [f"“{arm}”: nothing was measured in {n} of {len(found.ended[arm])} runs." for arm, n in empty.items() if n]
     said += [f"“{arm}” was trained with a learning rate of {rate:g}, its best." for arm, rate in found.rates.items()]
+    if found.law is not None:
+        said.append(so_far + _fitted(found.law, found.experiment))
     return [*said, about_prediction] if (about_prediction := predicted(found)) else said
 
 
@@ -355,6 +367,17 @@ def _claimed(judged: Judged, experiment: Experiment) -> str:
     side = "lower" if found.mean < 0 else "higher"
     amount = f"“{claim.arm}” ends {_amount(found.mean)} {unit} {side} than {_other(claim)}"
     return f"{amount} ({_interval(found)}). Claim: {claimed(claim, unit)}: {judged.verdict}{_why_undecided(judged)}."
+
+
+def _fitted(law: Law, experiment: Experiment) -> str:
+    """The law in words. Its interval says how far the seeds agree, not whether it is a power law."""
+    known = "its interval is not known" if law.low is None else f"95% interval {law.low:.3g} to {law.high:.3g}"
+    curve = f"{law.floor:.3g} + {law.factor:.3g} · x^−{law.exponent:.3g}"
+    n, x = len(law.seeds), sizes.words_of(experiment.fit or "")
+    return (
+        f"A power law through the arms: {curve} {unit_of(experiment.measure)}, where x is {x}. "
+        f"Exponent {law.exponent:.3g} ({known}, {n} seed{'s' * (n > 1)})."
+    )
 
 
 def claimed(claim: Claim, unit: str) -> str:
@@ -493,6 +516,7 @@ def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
             each.claim.model_dump() | {"verdict": each.verdict, "seeds_needed": each.seeds_needed, **numbers(each.difference)}
             for each in found.judged
         ],
+        "fit": None if found.law is None else asdict(found.law) | {"x": found.experiment.fit},
         "sentences": sentences(found),
         "methods": methods(plan),
         "runs_ended": found.n_ended,

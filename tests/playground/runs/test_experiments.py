@@ -327,3 +327,18 @@ def test_every_arm_that_cannot_be_is_refused_before_anything_starts(house):
         begun(house, factors={}, arms=arms, claims=[{"kind": "lower", "arm": "fine", "than": "odd", "delta": 0}])
     assert {problem.path.split(":")[0] for problem in caught.value.problems} == {"arm 'odd'", "arm 'long'"}
     assert house[1].runs() == before
+
+
+def test_a_law_through_the_arms_is_said_and_exported(house):
+    """On losses that follow one: 1.5 + 8 x^-0.5 in the width x, with a little of each seed."""
+    widths = [8, 16, 32, 64]
+    losses = {f"width {n}": [1.5 + 8 * n**-0.5 + 0.01 * seed for seed in range(3)] for n in widths}
+    claims = [{"kind": "lower", "arm": "width 64", "than": "width 8", "delta": 0.0}]
+    experiment_id, plan = begun(house, factors={"model.n_embd": widths}, claims=claims, fit="model.n_embd")
+    assert experiments.result(house[1], experiment_id, plan).law is None
+    recorded(house, experiment_id, plan, losses)
+    found = experiments.result(house[1], experiment_id, plan)
+    told = experiments.as_json(experiment_id, plan, found)
+    assert (told["fit"]["x"], told["fit"]["exponent"]) == ("model.n_embd", pytest.approx(0.5, rel=1e-2))
+    assert told["fit"]["low"] <= 0.5005 and len(told["fit"]["points"]) == 4
+    assert any(said.startswith("A power law through the arms: 1.51 + 8") and "x is model.n_embd" in said for said in told["sentences"])
