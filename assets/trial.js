@@ -3,12 +3,14 @@
 /** @import { View } from "./experiments.js" */
 /** @import { Graph } from "./diagram.js" */
 /** @import { Draft } from "./own.js" */
+/** @import { Law } from "./law.js" */
 
 import { deviation, differenceText, meanOf, reachOf, spread, valueText } from "./arms.js";
 import { button, css, h, head, onTheme, s, select, setText } from "./dom.js";
 import { exportButton, exportButtons, saveCsv, savePng, saveVector } from "./export.js";
 import { fileName, number } from "./format.js";
 import { lookBeside } from "./inside.js";
+import { lawPlot } from "./law.js";
 import { address, copy, get, save, whyNot } from "./net.js";
 import { armProperty, translucent } from "./palette.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
@@ -34,6 +36,7 @@ import { arms as armFigures, backButton } from "./proposal.js";
  * @typedef {Described & {
  *   experiment_id: string, verdict: string, sentences: string[], runs_ended: number, runs: number, predicted: string,
  *   members: Member[], wanted: string, held: string, mine: boolean, by: string, is_complete: boolean, judged: Judged[],
+ *   fit: Law | null,
  *   found: Record<string, {values: Record<string, number>, diverged: number[], rate: number | null}>,
  * }} Found
  */
@@ -53,6 +56,7 @@ export function trial(id, act, back, change) {
   const buttons = h("div", { class: "pg-line pg-wrap" });
   const curves = curvePlot(id);
   const claims = differences();
+  const law = lawPlot(id);
   const table = h("div", { class: "pg-table-wrap pg-seeds" });
   const pair = twoArms(act);
   const about = h("div");
@@ -65,6 +69,7 @@ export function trial(id, act, back, change) {
     buttons,
     curves.element,
     claims.element,
+    law.element,
     h("h4", {}, "Each run"),
     table,
     pair.element,
@@ -96,6 +101,7 @@ export function trial(id, act, back, change) {
       claims.show(found);
       if (isFirst) about.replaceChildren(...aboutIt(found));
       await curves.show(found);
+      await law.show(found);
       isOver = found.is_complete && found.wanted !== "run"; // the director says so a moment later
     } catch (error) {
       problem.textContent = whyNot(error);

@@ -516,12 +516,16 @@ def as_json(experiment_id: str, plan: Plan, found: Result) -> dict:
             each.claim.model_dump() | {"verdict": each.verdict, "seeds_needed": each.seeds_needed, **numbers(each.difference)}
             for each in found.judged
         ],
-        "fit": None if found.law is None else asdict(found.law) | {"x": found.experiment.fit},
+        "fit": None if found.law is None else _law_as_json(found.law, found.experiment.fit or ""),
         "sentences": sentences(found),
         "methods": methods(plan),
         "runs_ended": found.n_ended,
         "runs": found.n_runs,
     }  # fmt: skip
+
+
+def _law_as_json(law: Law, by: str) -> dict[str, Any]:
+    return asdict(law) | {"x": by, "words": sizes.words_of(by)}
 
 
 def numbers(found: Difference | None) -> dict[str, Any]:
