@@ -483,6 +483,11 @@ def methods(plan: Plan) -> str:
             f"After each seed from the {verdict.FEWEST_SEEDS}rd on it was to end if every claim was decided; intervals and p values are "
             f"corrected for {looks + 1} such looks (Bonferroni)."
         )
+    if experiment.fit is not None:
+        said.append(
+            f"A power law E + A·x^−α was fitted by least squares to the arms' means, x being the {sizes.words_of(experiment.fit)}; the "
+            "interval of α is Student's t over the logarithms of the exponents that each seed has by itself."
+        )
     claims = "; ".join(
         f"{each.arm} {each.kind} {'as' if each.kind == 'same' else 'than'} {each.than}, δ = {each.delta:g}" for each in experiment.claims
     )

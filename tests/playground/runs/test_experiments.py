@@ -340,5 +340,6 @@ def test_a_law_through_the_arms_is_said_and_exported(house):
     found = experiments.result(house[1], experiment_id, plan)
     told = experiments.as_json(experiment_id, plan, found)
     assert (told["fit"]["x"], told["fit"]["exponent"]) == ("model.n_embd", pytest.approx(0.5, rel=1e-2))
+    assert "x being the model.n_embd" in told["methods"]
     assert told["fit"]["low"] <= 0.5005 and len(told["fit"]["points"]) == 4
     assert any(said.startswith("A power law through the arms: 1.51 + 8") and "x is model.n_embd" in said for said in told["sentences"])
