@@ -40,6 +40,11 @@ LONG = {"train.max_steps": 1_000_000, "train.checkpoint_interval": 1000, "train.
 MACHINE = estimate.Machine(1, dict.fromkeys(estimate.KINDS, 0.0) | dict.fromkeys(estimate.MATMUL, 1e-9) | {"layers": 1e-4})
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no process is left alone with them at the end."""
+    items.sort(key=lambda item: "soak" not in item.path.parts)
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
