@@ -130,7 +130,7 @@ def test_figures_follow_every_choice_and_what_cannot_work_is_refused_beside_its_
 
     fill_number(page, "model-n_head", 3)
     page.wait_for_selector("#model-n_head .pg-problem")
-    assert "n_embd=128 is not divisible by n_head=3" in page.locator("#model-n_head .pg-problem").inner_text()
+    assert "width=128 is not divisible by heads=3" in page.locator("#model-n_head .pg-problem").inner_text()
     n_runs = len(Store(app.root).runs())
     page.click("#train")
     page.wait_for_selector(".toast-body")
