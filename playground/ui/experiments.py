@@ -105,8 +105,10 @@ class Experiments:
         limits, arms = self.services.limits(), documents.configs_of(experiment)
         for config in arms.values():
             check_early(config, limits)
-        waits = [words for config in arms.values() if (words := self.services.preparing(config.data)) is not None]
-        return {"waiting": waits[0]} if waits else experiments.described(experiment, limits)
+        # One after the other, so that a draft takes one place in the line for data, not one for each arm.
+        each = (self.services.preparing(config.data) for config in arms.values())
+        waiting = next((words for words in each if words is not None), None)
+        return experiments.described(experiment, limits) if waiting is None else {"waiting": waiting}
 
 
 def _document(asked: dict) -> Any:

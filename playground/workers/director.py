@@ -61,18 +61,18 @@ class Director:
     def _go_on(self, experiment: Experiment, plan: Plan) -> None:
         """Queue a run that was cut off, or else the next one; end what is decided. Raises CannotDo where a run was halted by somebody, or
         has failed."""
+        runs = self.db.runs_of(experiment.id)
+        cut_off = [run for run in runs if _goes_on(run)]
+        halted = [run for run in runs if run.state in store.RESUMABLE and not _goes_on(run)]
+        if halted and not cut_off:  # before all that takes longer: it may stay so for days
+            raise CannotDo(f"{halted[0].name!r} is {halted[0].state} ({halted[0].reason}); stop the experiment and let it go on")
         if experiments.is_decided(self.db, experiment.id, plan):
             self.db.want_experiment(experiment.id, DONE)
             self.halt(experiment.id, Visitor(experiment.owner))
             return
-        runs = self.db.runs_of(experiment.id)
-        cut_off = [run for run in runs if _goes_on(run)]
-        halted = [run for run in runs if run.state in store.RESUMABLE and not _goes_on(run)]
         if cut_off:
             self.resume(cut_off[0].id, Visitor(experiment.owner))
             return
-        if halted:
-            raise CannotDo(f"{halted[0].name!r} is {halted[0].state} ({halted[0].reason}); stop the experiment and let it go on")
         following = next(iter(experiments.missing(self.db, experiment.id, plan)), None)
         if following is not None and self.db.experiment(experiment.id).wanted == RUN:  # perhaps it was stopped a moment ago
             about = experiments.about_run(self.db, experiment.id, following, plan)
