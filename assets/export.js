@@ -1,9 +1,9 @@
 /* Saving what a panel shows, as numbers or as a picture. */
 
-import { css, h, pen, s } from "./dom.js";
+import { css, h, head, pen, s } from "./dom.js";
 import { csv, fileName } from "./format.js";
 import { save } from "./net.js";
-import { plotly } from "./plot.js";
+import { plotly, plotRows } from "./plot.js";
 
 /** Pixels of a picture per pixel of the page. */
 const SCALE = 2;
@@ -157,3 +157,30 @@ export const exportButtons = (name, place, rows) =>
  */
 export const exportButton = (text, press, title) =>
   h("button", { type: "button", class: "pg-export", title, onclick: press }, text);
+
+/**
+ * A plot under its heading, with its controls and what saves it as lines, as a picture and as numbers.
+ * @param {string} title
+ * @param {string} words
+ * @param {string} name of the files
+ * @param {any} plot
+ * @param {...HTMLElement} controls
+ */
+export function plotSection(title, words, name, plot, ...controls) {
+  const element = h("section", { class: "pg-overlay" });
+  element.append(
+    head(
+      title,
+      words,
+      ...controls,
+      exportButton("SVG", () => saveVector(name, element), "save the picture as lines"),
+      exportButtons(
+        () => name,
+        element,
+        () => plotRows(plot),
+      ),
+    ),
+    plot,
+  );
+  return element;
+}

@@ -1,8 +1,8 @@
 /* The power law through the arms of an experiment, on logarithmic axes. */
 
-import { css, h, head, onTheme } from "./dom.js";
-import { exportButton, exportButtons, saveVector } from "./export.js";
-import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
+import { css, onTheme } from "./dom.js";
+import { plotSection } from "./export.js";
+import { layout, PLOT_CONFIG, plotly, plotPlace } from "./plot.js";
 
 /**
  * @typedef {{
@@ -29,20 +29,13 @@ export function curveOf({ floor, factor, exponent, points }) {
 /** @param {string} id of the experiment */
 export function lawPlot(id) {
   const plot = plotPlace("pg-plot-big");
-  const element = h("section", { class: "pg-overlay", hidden: true });
-  element.append(
-    head(
-      "The law",
-      "The mean of each arm over its seeds, and the power law through them, on logarithmic axes.",
-      exportButton("SVG", () => saveVector(`law-${id}`, element), "save the picture as lines"),
-      exportButtons(
-        () => `law-${id}`,
-        element,
-        () => plotRows(plot),
-      ),
-    ),
+  const element = plotSection(
+    "The law",
+    "The mean of each arm over its seeds, and the power law through them, on logarithmic axes.",
+    `law-${id}`,
     plot,
   );
+  element.hidden = true;
   /** @type {{fit: Law | null, unit: string} | null} */
   let last = null;
 

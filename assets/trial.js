@@ -7,13 +7,13 @@
 
 import { deviation, differenceText, meanOf, reachOf, spread, valueText } from "./arms.js";
 import { button, css, h, head, onTheme, s, select, setText } from "./dom.js";
-import { exportButton, exportButtons, saveCsv, savePng, saveVector } from "./export.js";
+import { exportButton, plotSection, saveCsv, savePng, saveVector } from "./export.js";
 import { fileName, number } from "./format.js";
 import { lookBeside } from "./inside.js";
 import { lawPlot } from "./law.js";
 import { address, copy, get, save, whyNot } from "./net.js";
 import { armProperty, translucent } from "./palette.js";
-import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
+import { layout, PLOT_CONFIG, plotly, plotPlace } from "./plot.js";
 import { arms as armFigures, backButton } from "./proposal.js";
 
 /**
@@ -235,22 +235,14 @@ function curvePlot(id) {
   );
   const each = h("input", { type: "checkbox", id: "experiment-each" });
   const plot = plotPlace("pg-plot-big");
-  const element = h("section", { class: "pg-overlay" });
-  element.append(
-    head(
-      "While they train",
-      "The mean of each arm over its seeds, with its band.",
-      h("label", {}, "band ", band),
-      h("label", {}, "axes ", scale),
-      h("label", {}, each, "each run"),
-      exportButton("SVG", () => saveVector(`experiment-${id}`, element), "save the picture as lines"),
-      exportButtons(
-        () => `experiment-${id}`,
-        element,
-        () => plotRows(plot),
-      ),
-    ),
+  const element = plotSection(
+    "While they train",
+    "The mean of each arm over its seeds, with its band.",
+    `experiment-${id}`,
     plot,
+    h("label", {}, "band ", band),
+    h("label", {}, "axes ", scale),
+    h("label", {}, each, "each run"),
   );
   /** @type {Found | null} */
   let last = null;
