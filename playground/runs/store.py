@@ -546,9 +546,17 @@ class Store:
     def set_private(self, run_id: str, private: bool) -> None:
         self._update(run_id, private=private)
 
-    def want(self, run_id: str, wanted: str, why: str = "", by: str = "") -> None:
-        """Set what the run's worker is to do (run, pause, stop), and why: in words and as the code of a cause."""
-        self._update(run_id, wanted=wanted, why=why, wanted_by=by)
+    def want(self, run_id: str, wanted: str, why: str = "", by: str = "") -> bool:
+        """Set what the run's worker is to do (run, pause, stop), and why: in words and as the code of a cause.
+
+        Only if it has a worker; says whether it has.
+        """
+        with self._writing() as db:
+            done = db.execute(
+                f"UPDATE runs SET wanted=?, why=?, wanted_by=? WHERE id=? AND state IN ({','.join('?' * len(ACTIVE))})",
+                (wanted, why, by, run_id, *ACTIVE),
+            )
+            return done.rowcount == 1
 
     def want_if_free(self, run_id: str, wanted: str, why: str, by: str) -> bool:
         """As `want`, also with yield, but only if the run trains and nothing else is wanted of it; says whether that was so."""

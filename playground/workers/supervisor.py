@@ -272,13 +272,18 @@ class Supervisor:
         run = self._own(run_id, visitor)
         who, cause = ("its owner", cause or Cause.OWNER) if visitor.is_owner_of(run) else ("the host", cause or Cause.HOST)
         by = f"{state} by {who}"
-        if self.db.change_state(run_id, state, [store.QUEUED], why or f"{by} while it waited", cause):
-            return
-        if wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], why or f"{by} while paused", cause):
-            return
-        if run.state not in store.ACTIVE:
-            raise WrongState(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
-        self.db.want(run_id, wanted, why or by, cause)
+        while not self._asked(run_id, wanted, state, by, why, cause):
+            run = self.db.run(run_id)
+            if run.state not in (*store.IN_PROGRESS, *([store.PAUSED] if wanted == "stop" else [])):
+                raise WrongState(f"{run.name!r} is {run.state}; there is nothing to {wanted}")
+
+    def _asked(self, run_id: str, wanted: str, state: str, by: str, why: str, cause: Cause) -> bool:
+        """Whether the run was told. It is not where it goes from the queue to a worker, or back, while it is being told."""
+        return (
+            self.db.change_state(run_id, state, [store.QUEUED], why or f"{by} while it waited", cause)
+            or (wanted == "stop" and self.db.change_state(run_id, state, [store.PAUSED], why or f"{by} while paused", cause))
+            or self.db.want(run_id, wanted, why or by, cause)
+        )
 
     def standby_pid(self) -> int | None:
         """The id of the standby process, which will start the next run's worker and perhaps still imports torch."""

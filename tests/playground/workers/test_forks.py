@@ -107,7 +107,7 @@ def test_a_strangers_private_run_cannot_be_forked_and_forks_of_private_ones_are_
     house.supervisor.set_private(parent, ALICE, True)
     with pytest.raises(NoSuchRun):
         house.supervisor.submit(config_of(), BOB, parent=parent, parent_step=12)
-    fork = house.supervisor.submit(config_of(train__max_steps=3), ALICE, parent=parent, parent_step=12)
+    fork = house.supervisor.submit(config_of(train__max_steps=1_000_000), ALICE, parent=parent, parent_step=12)
     assert house.db.run(fork).private
     told = Statuses(house.db, house.supervisor.limits)
     assert told.of(house.db.run(fork))["began_from"] is None, "not everybody may see what it started from"

@@ -13,14 +13,17 @@ import torch
 from safetensors.torch import load_file
 
 from models.knobs import ConfigError, flat, nested
+from playground.config.settings import Settings
 from playground.data import corpora, dataset
 from playground.data.tokenizers import UnknownCharacters
 from playground.runs import access, store
 from playground.runs.access import HOST, NOBODY, NotAllowed, Visitor
-from playground.runs.store import NoSuchRun
+from playground.runs.creation import create_run
+from playground.runs.store import NoSuchRun, Store
 from playground.system import memory
 from playground.training.outcome import Cause
 from playground.workers.admission import CannotDo
+from playground.workers.supervisor import Supervisor
 
 ALICE, BOB = Visitor.from_key(access.new_key()), Visitor.from_key(access.new_key())
 
@@ -91,6 +94,27 @@ def test_a_paused_run_can_be_stopped_without_a_worker(house, started):
     house.wait(run_id, store.PAUSED)
     house.supervisor.stop(run_id, ALICE)
     assert house.state(run_id) == store.STOPPED
+
+
+@pytest.mark.parametrize("ask", ["pause", "stop"])
+def test_a_run_that_leaves_the_queue_while_it_is_stopped_is_stopped(tmp_path, tiny, monkeypatch, ask):
+    db, settings = Store(tmp_path), Settings(tmp_path)
+    db.create()
+    run_id = create_run(db, settings, tiny(), ALICE, state=store.QUEUED)
+    changed = db.change_state
+
+    def too_late(of, state, from_states, *rest, **values):
+        """As if the queue had been served between the question and its answer."""
+        if from_states == [store.QUEUED]:
+            changed(of, store.STARTING, from_states)
+        return changed(of, state, from_states, *rest, **values)
+
+    monkeypatch.setattr(db, "change_state", too_late)
+    getattr(Supervisor(settings, db), ask)(run_id, ALICE)
+    assert (db.run(run_id).state, db.run(run_id).wanted) == (store.STARTING, ask)
+    changed(run_id, store.FINISHED, [store.STARTING])
+    with pytest.raises(CannotDo, match=f"is finished; there is nothing to {ask}"):
+        getattr(Supervisor(settings, db), ask)(run_id, ALICE)
 
 
 def test_killed_and_resumed_equals_undisturbed(house, tiny):
