@@ -1,4 +1,4 @@
-/* The bar on top, and the facts of the Train tab: what is open and how far it is. */
+/* The bar on top, and the facts of the Play tab: what is open and how far it is. */
 /** @import { Mount } from "./open_run.js" */
 /** @import { Run, Status } from "./series.js" */
 
@@ -84,12 +84,6 @@ function showOrigin(place, origin) {
 
 /** @type {Mount} */
 export function progress(root) {
-  const empty = h(
-    "div",
-    { class: "pg-empty" },
-    h("h3", {}, "Nothing is training yet"),
-    h("p", {}, "Press Train in Design, and watch it here. Or open a run from the Runs tab."),
-  );
   const reason = h("p", { class: "pg-reason" });
   const log = h("pre", { class: "pg-log" });
   const facts = h("dl", { class: "pg-facts" });
@@ -104,12 +98,11 @@ export function progress(root) {
     params: slot(facts, "parameters"),
     from: slot(facts, "started from"),
   };
-  root.append(askPlace, empty, facts, reason, log);
+  root.append(askPlace, facts, reason, log);
 
   /** @param {Run} run */
   function update(run) {
     const status = run.status;
-    empty.style.display = status ? "none" : "";
     facts.style.display = status ? "" : "none";
     reason.textContent = log.textContent = "";
     if (!status) return;

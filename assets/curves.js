@@ -1,4 +1,4 @@
-/* The curves of the Train tab, all over the same horizontal axis: loss, gradient norm, learning rate, speed,
+/* The curves of the Play tab, all over the same horizontal axis: loss, gradient norm, learning rate, speed,
    accuracy. */
 /** @import { Change, Mount } from "./open_run.js" */
 /** @import { Points, Source } from "./plot.js" */
@@ -116,9 +116,11 @@ export function loss(root) {
   });
   const over = select(AXIS_OPTIONS, { id: "train-x", "aria-label": "horizontal axis of all curves" });
   const place = plotPlace("pg-plot-big");
-  const { legend, showFloor } = lossLegend();
+  const { legend, showFloor, showBefore } = lossLegend();
   /** @type {Run | null} */
   let current = null;
+  /** The run that was open before this one, as a grey line. @type {Run | null} */
+  let before = null;
   root.append(
     head(
       "Loss",
@@ -166,7 +168,16 @@ export function loss(root) {
   function sources() {
     const train = css("--pg-train");
     const val = css("--pg-val");
+    const held = judged("validation", "loss", false);
     return [
+      {
+        columns: (_, start) => (before && start === 0 ? held(before, 0) : NONE),
+        name: before ? nameOf(before) : "before",
+        mode: "lines+markers",
+        line: { color: css("--pg-before"), width: 1.8 },
+        marker: { size: 5, symbol: "diamond" },
+        hovertemplate: "%{y:.3f}",
+      },
       {
         columns: column("progress", "loss"),
         name: "training",
@@ -192,7 +203,7 @@ export function loss(root) {
         hovertemplate: "%{y:.3f}",
       },
       {
-        columns: judged("validation", "loss", false),
+        columns: held,
         name: "held out",
         mode: "lines+markers",
         line: { color: val, width: 2.2 },
@@ -221,12 +232,22 @@ export function loss(root) {
 
   /** @param {Run} run @param {Change} change */
   function update(run, { reset, kinds }) {
-    current = run.status ? run : null;
+    if (run.status && current && current !== run) before = comparable(current, run) ? current : null;
+    if (run.status || !run.id) current = run.status ? run : null; // while another is being opened, the last one is remembered
+    showBefore(before ? nameOf(before) : "");
     const redrawn = reset || kinds.has("facts"); // which bring the reference lines
-    if (current && (redrawn || kinds.has("progress") || kinds.has("validation"))) draw(run, redrawn);
+    if (run.status && (redrawn || kinds.has("progress") || kinds.has("validation"))) draw(run, redrawn);
   }
   return { update };
 }
+
+/**
+ * Whether two runs' losses are of the same tokens.
+ * @param {Run} one
+ * @param {Run} other
+ */
+const comparable = (one, other) =>
+  one.status?.source === other.status?.source && one.status?.vocab_size === other.status?.vocab_size;
 
 const CLOSE_NATS = 0.05;
 
@@ -258,6 +279,7 @@ function lossLegend() {
       "the entropy of what cannot be predicted, on the very held-out tokens, all of them; on a sample of them a loss may lie a little below by chance. Of a text it counts what stories tell from their beginnings on: windows that begin in mid-story lack that, and no model can come quite down to it",
     hidden: true,
   });
+  const before = h("span", { style: "--c:var(--pg-before)", title: "the run that was open before", hidden: true });
   const legend = h(
     "div",
     { class: "pg-legend" },
@@ -279,7 +301,13 @@ function lossLegend() {
       "what counting reaches: how frequent each token is (unigram), after the one before (bigram), after two (trigram)",
     ),
     floor,
+    before,
   );
+  /** @param {string} name of the run that was open before, if any */
+  function showBefore(name) {
+    before.hidden = !name;
+    before.textContent = `${name}, held out`;
+  }
   /** @param {number | null} level @param {boolean} below @param {boolean} isBound */
   function showFloor(level, below, isBound) {
     floor.hidden = level === null;
@@ -287,7 +315,7 @@ function lossLegend() {
     const what = isBound ? "lower bound" : "best possible";
     floor.textContent = level === null ? "" : `${what}, ${Number(level).toFixed(3)}${where}`;
   }
-  return { legend, showFloor };
+  return { legend, showFloor, showBefore };
 }
 
 /**

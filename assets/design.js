@@ -1,10 +1,13 @@
-/* The Design tab: the picture of the architecture, what it costs, and each problem beside its control. */
-/** @import { Mount } from "./open_run.js" */
-/** @import { Graph } from "./diagram.js" */
+/* The design of a run: the picture of the architecture, what it costs, and each problem beside its control. */
+/** @import { Graph, RunGraph } from "./diagram.js" */
+/** @import { Change, Mount } from "./open_run.js" */
+/** @import { Run } from "./series.js" */
 
+import { putDesign } from "./address.js";
 import { diagram } from "./diagram.js";
-import { asking, fact, h } from "./dom.js";
+import { asking, fact, h, hideTip, setText, showTip } from "./dom.js";
 import { compact, duration, number } from "./format.js";
+import { graphOfRun, instrument } from "./instrument.js";
 
 /**
  * @typedef {{id: string, message: string}} Note beside the control with this id
@@ -17,7 +20,7 @@ import { compact, duration, number } from "./format.js";
  * @typedef {Notes & {
  *   graph: Graph, formulas: string[], other: Other | null, n_params: number, flops: number, memory_bytes: number,
  *   seconds: number | null, training_now: number, learns: {total: number | null, unit: string, times: number},
- *   parts: [name: string, params: number, flops: number][],
+ *   parts: [name: string, params: number, flops: number][], values: Record<string, string>, address: string,
  * }} Described what the server says of a design
  */
 
@@ -63,7 +66,7 @@ function noteWhenOpened() {
   const watch = new MutationObserver((changes) => {
     if (!changes.some(({ addedNodes }) => [...addedNodes].some(hasControls))) return;
     note();
-    offerToVary();
+    dressControls();
   });
   watch.observe(form, { childList: true, subtree: true });
 }
@@ -71,24 +74,96 @@ function noteWhenOpened() {
 /**
  * @typedef {{
  *   id: string, path: string, label: string, section: string, section_id: string, words: string, is_factor: boolean,
+ *   part: string,
  * }} Knob
  */
 
-/* ---- a setting as the factor of an experiment ---- */
+/* ---- what a control has beside it ---- */
 
-/** The settings that can be factors, by the ids of their controls. @type {Map<string, Knob>} */
-const factors = new Map();
-/** @type {(path: string) => void} */
+/** All settings. @type {Knob[]} */
+let knobs = [];
+/** Begin an experiment on a setting. @type {(path: string) => void} */
 let vary = () => {};
 
-/** A button in each control that begins an experiment on its setting. */
-function offerToVary() {
-  for (const [id, { path, label }] of factors) {
-    const control = document.getElementById(id);
-    if (!control || control.querySelector(".pg-vary")) continue;
-    const look = { type: "button", class: "pg-vary", title: `an experiment on ${label}` };
-    control.append(h("button", { ...look, onclick: () => vary(path) }, "Compare…"));
+/** Each control gets its help as a tip, lights up its part of the drawing, and a button that begins an experiment on it. */
+function dressControls() {
+  for (const knob of knobs) {
+    const control = document.getElementById(knob.id);
+    if (!control || control.dataset.dressed) continue;
+    control.dataset.dressed = "yes";
+    if (knob.is_factor) control.append(varyButton(knob));
+    control.addEventListener("pointerenter", () => lightUp(knob.part, true));
+    control.addEventListener("pointerleave", () => lightUp(knob.part, false));
   }
+  document.querySelectorAll("#recipe .block:not([data-helps])").forEach(helpAsTip);
+}
+
+/** @param {Knob} knob */
+function varyButton({ path, label }) {
+  const look = { class: "pg-vary", title: `Compare…: an experiment on ${label}`, "aria-label": `Compare… ${label}` };
+  return h("button", { type: "button", ...look, onclick: () => vary(path) }, "A/B");
+}
+
+/**
+ * What a control is for is told where its name is pointed at, and where it is reached by the keyboard.
+ * @param {Element} control
+ */
+function helpAsTip(control) {
+  const help = control.querySelector(".info-text");
+  const name = control.querySelector('[data-testid="block-info"], .label-text');
+  const input = control.querySelector("input, textarea");
+  if (!(control instanceof HTMLElement) || !help || !name) return;
+  control.dataset.helps = "yes";
+  help.id ||= `${control.id}-help`;
+  input?.setAttribute("aria-describedby", help.id);
+  const tell = () => {
+    const { left, bottom } = name.getBoundingClientRect();
+    showTip({ clientX: left, clientY: bottom - 12 }, help.textContent ?? "");
+  };
+  name.addEventListener("pointerenter", tell);
+  name.addEventListener("pointerleave", hideTip);
+  control.addEventListener("focusin", () => control.querySelector(":focus-visible") && tell());
+  control.addEventListener("focusout", hideTip);
+}
+
+/* ---- controls and the parts of the drawing ---- */
+
+/** @param {string} part @param {boolean} on */
+function lightUp(part, on) {
+  document
+    .querySelectorAll(`#picture .pg-node-${part || "none"}`)
+    .forEach((node) => node.classList.toggle("pg-lit", on));
+}
+
+/**
+ * A click on a part of the drawing opens its settings.
+ * @param {Element} node
+ */
+function opensItsKnobs(node) {
+  const part = /pg-node-(\w+)/.exec(node.getAttribute("class") ?? "")?.[1];
+  const open = () => showKnobs(knobs.filter((knob) => knob.part === part));
+  node.setAttribute("role", "button");
+  node.addEventListener("click", open);
+  node.addEventListener("keydown", (event) => {
+    const { key } = /** @type {KeyboardEvent} */ (event);
+    if (key === "Enter" || key === " ") open();
+  });
+}
+
+/** @param {Knob[]} found */
+async function showKnobs(found) {
+  const hidden = found.find(({ section }) => section);
+  if (hidden) await opened(hidden);
+  const controls = found.map(({ id }) => document.getElementById(id)).filter((control) => control?.offsetParent);
+  controls.at(-1)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  controls[0]?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  controls.forEach((control) => control && flash(control));
+}
+
+/** @param {HTMLElement} control */
+function flash(control) {
+  control.classList.add("pg-found");
+  setTimeout(() => control.classList.remove("pg-found"), 1600);
 }
 
 /* ---- finding a control ---- */
@@ -110,8 +185,6 @@ export function search(root, { props }) {
 
   function find() {
     const words = box.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    /** @type {Knob[]} */
-    const knobs = words.length ? props.value : [];
     const found = knobs.filter((knob) => words.every((word) => knob.words.includes(word))).slice(0, 8);
     const none = h("li", { class: "pg-faint" }, "No setting has these words.");
     hits.hidden = words.length === 0;
@@ -130,15 +203,14 @@ export function search(root, { props }) {
     box.value = "";
     const control = await opened(knob);
     control?.scrollIntoView({ block: "center", behavior: "smooth" });
-    control?.classList.add("pg-found");
+    if (control) flash(control);
     /**
      * @type {HTMLElement | null | undefined} */ (control?.querySelector("input, textarea"))?.focus({
       preventScroll: true,
     });
-    setTimeout(() => control?.classList.remove("pg-found"), 1600);
   }
-  for (const knob of /** @type {Knob[]} */ (props.value)) if (knob.is_factor) factors.set(knob.id, knob);
-  offerToVary();
+  knobs = props.value;
+  dressControls();
   box.addEventListener("input", find);
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
@@ -170,25 +242,17 @@ const MEASURED_MS = 3000;
 
 /** @type {Mount} */
 export function design(root, { props, watch, trigger }) {
-  let drawn = "";
   const again = asking(root, () => trigger("again"));
   const measured = asking(root, () => trigger("again"), MEASURED_MS);
   const problems = h("ul", { class: "pg-problems", hidden: true });
-  const pictures = h("div", { class: "pg-pictures" });
   const formulas = h("pre", { class: "pg-formulas" });
   const changes = h("div", { class: "pg-changes", hidden: true });
   const facts = h("dl", { class: "pg-facts pg-facts-design" });
   const rows = h("tbody");
-  const side = h(
-    "div",
-    { class: "pg-side" },
-    h("h3", {}, "One block computes"),
-    formulas,
-    changes,
-    facts,
-    partsTable(rows),
-  );
-  root.append(problems, h("div", { class: "pg-design-grid" }, pictures, side));
+  const news = h("p", { class: "pg-news", role: "status", hidden: true });
+  const drawing = picture(showNews);
+  document.getElementById("train")?.before(news);
+  root.append(problems, h("div", { class: "pg-design" }, drawing.element, formulas, changes, facts, partsTable(rows)));
 
   function show() {
     const value = props.value;
@@ -225,23 +289,94 @@ export function design(root, { props, watch, trigger }) {
 
   /** @param {Described} value */
   function showDesign(value) {
-    const other = value.other;
+    putDesign(value.address);
     formulas.textContent = value.formulas.join("\n");
-    const picture = JSON.stringify([value.graph, other]);
-    if (picture !== drawn) pictures.replaceChildren(...figures(value));
-    drawn = picture;
-    pictures.classList.toggle("pg-two", Boolean(other));
-    changes.hidden = !other;
-    if (other) changes.replaceChildren(...differences(other));
+    drawing.show(value);
+    changes.hidden = !value.other;
+    if (value.other) changes.replaceChildren(...differences(value.other));
     facts.replaceChildren(...costs(value));
     rows.replaceChildren(...value.parts.map(partsRow));
   }
+  /** What the next run has that the open one has not. @param {string} words */
+  function showNews(words) {
+    news.hidden = !words;
+    setText(news, words);
+  }
   vary = (path) => trigger("vary", { knob: path });
-  offerToVary();
+  dressControls();
   watch("value", show);
   show();
   noteWhenOpened();
+  return { update: drawing.follow };
 }
+
+/**
+ * The drawing of the design: alone, beside another one, or, where the open run has this very architecture, with what is
+ * measured in it. `tell` is told in what the design differs from the open run.
+ * @param {(words: string) => void} tell
+ */
+function picture(tell) {
+  const element = h("div", { class: "pg-pictures" });
+  /** @type {Described | null} */
+  let design = null;
+  /** @type {{run: Run, graph: RunGraph} | null} */
+  let open = null;
+  /** @type {ReturnType<typeof instrument> | null} */
+  let live = null;
+  let drawn = "";
+
+  const isOpen = () => design && !design.other && open && sameGraph(design.graph, open.graph);
+  function draw() {
+    if (!design) return;
+    const key = JSON.stringify([design.graph, design.other, isOpen() ? open?.run.id : null]);
+    if (key !== drawn) {
+      drawn = key;
+      live = isOpen() && open ? instrument(open.graph, open.run) : null;
+      element.classList.toggle("pg-two", Boolean(design.other));
+      element.replaceChildren(...(live ? live.elements : figures(design)));
+      element.querySelectorAll("[data-node]").forEach(opensItsKnobs);
+    }
+    live?.draw();
+    tell(open ? newsOf(design.values, open) : "");
+  }
+  /** @param {Described} value */
+  function show(value) {
+    design = value;
+    draw();
+  }
+  /** @param {Run} run @param {Change} change */
+  async function follow(run, { reset, kinds }) {
+    if (!run.status) {
+      open = null;
+      draw();
+      return;
+    }
+    if (open?.run !== run || (reset && kinds.size)) {
+      const graph = await graphOfRun(run).catch(() => null); // the bar says that the playground does not answer
+      if (graph) open = { run, graph };
+      draw();
+    } else if (reset || kinds.has("probe")) draw();
+  }
+  return { element, show, follow };
+}
+
+const MOST_NEWS = 4;
+
+/**
+ * In what a design differs from the open run, in words; nothing where it does not.
+ * @param {Record<string, string>} values of the design
+ * @param {{run: Run, graph: RunGraph}} open
+ */
+function newsOf(values, { run, graph }) {
+  const differs = knobs.filter(({ path }) => path in values && values[path] !== graph.values[path]);
+  if (!differs.length) return "";
+  const said = differs.slice(0, MOST_NEWS).map(({ path, label }) => `${label} ${graph.values[path]} → ${values[path]}`);
+  const rest = differs.length - said.length;
+  return `Train this as a new run. Against ${run.status?.name}: ${said.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}.`;
+}
+
+/** @param {Graph} a @param {Graph} b */
+const sameGraph = (a, b) => a.n_layer === b.n_layer && JSON.stringify(a.nodes) === JSON.stringify(b.nodes);
 
 /** @param {Described} value */
 function figures({ graph, formulas, other }) {

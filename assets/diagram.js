@@ -14,12 +14,14 @@ import { compact, fits, number } from "./format.js";
  * }} Graph
  * @typedef {Graph & {
  *   n_head: number, formulas: string[], stream: [node: string, layer: number][], quantities: Quantity[],
- *   quantiles: number[],
+ *   quantiles: number[], values: Record<string, string>,
  * }} RunGraph of a run: with what is measured at its nodes
  * @typedef {{x: number, top: number, bottom: number, middle: number}} Place
  * @typedef {{place: Map<string, Place>, first: number | null, last: number | null, height: number}} Arrangement
  */
 
+/** @typedef {(node: GraphNode) => number} Room below the title of a part @type {Room} */
+const NO_ROOM = () => 0;
 const WIDTH = 444;
 /** Right of the frame stands how often it is repeated. */
 const FRAME = { x: 12, width: 380, rx: 10, class: "pg-frame" };
@@ -38,9 +40,10 @@ const LANES = { "-1": CENTRE - NARROW / 2 - 8, 0: CENTRE, 1: CENTRE + NARROW / 2
  * repeated block.
  * @param {Graph} graph
  * @param {boolean} stacked
+ * @param {Room} room
  * @returns {Arrangement}
  */
-function arrange(graph, stacked) {
+function arrange(graph, stacked, room = NO_ROOM) {
   const place = new Map();
   /** @type {number | null} */
   let first = null;
@@ -69,7 +72,7 @@ function arrange(graph, stacked) {
       y = Math.max(y, left);
       fork = left = null;
     }
-    const height = node.kind === "add" ? PLUS : TALL;
+    const height = node.kind === "add" ? PLUS : TALL + room(node);
     place.set(node.id, { x: LANES[node.lane], top: y, bottom: y + height, middle: y + height / 2 });
     y += height + GAP;
   }
@@ -82,13 +85,36 @@ function arrange(graph, stacked) {
  */
 export const stackedDiagram = (graph) => ({ svg: diagram(graph, null, true), ...arrange(graph, true), width: WIDTH });
 
+/** How tall the row of cells is that a part can hold. */
+export const CELL = 16;
+
+/**
+ * The drawing with room in some parts for a row of cells, and where that row lies. An addition has it on its left.
+ * @param {Graph} graph
+ * @param {(node: GraphNode) => boolean} hasRow
+ * @returns {{svg: SVGSVGElement, rowOf: (node: GraphNode) => {x: number, y: number, width: number}}}
+ */
+export function diagramWithRows(graph, hasRow) {
+  const room = (/** @type {GraphNode} */ node) => (hasRow(node) ? CELL : 0);
+  const arrangement = arrange(graph, false, room);
+  /** @param {GraphNode} node */
+  function rowOf(node) {
+    const { x, top, middle } = placeOf(arrangement, node.id);
+    if (node.kind === "add") return { x: FRAME.x + 8, y: middle - CELL / 2, width: x - PLUS / 2 - FRAME.x - 14 };
+    const width = node.lane ? NARROW : BOX;
+    return { x: x - width / 2 + 5, y: top + TALL - 5, width: width - 10 };
+  }
+  return { svg: diagram(graph, null, false, room), rowOf };
+}
+
 /**
  * @param {Graph} graph
  * @param {Graph | null} other nodes that differ from this second graph are marked
  * @param {boolean} stacked
+ * @param {Room} room
  */
-export function diagram(graph, other = null, stacked = false) {
-  const arrangement = arrange(graph, stacked);
+export function diagram(graph, other = null, stacked = false, room = NO_ROOM) {
+  const arrangement = arrange(graph, stacked, room);
   const svg = s("svg", {
     viewBox: `0 0 ${WIDTH} ${arrangement.height}`,
     class: "pg-graph",
@@ -162,7 +188,7 @@ function straight(a, b) {
 }
 
 /** @param {GraphNode} node @param {Place} place @param {boolean} differs */
-function shape(node, { x, top, middle }, differs) {
+function shape(node, { x, top, bottom, middle }, differs) {
   const look = `pg-node pg-node-${node.kind}${differs ? " pg-differs" : ""}`;
   const group = s("g", { class: look, tabindex: "0", "data-node": node.id });
   const width = node.lane ? NARROW : BOX;
@@ -170,8 +196,15 @@ function shape(node, { x, top, middle }, differs) {
     const cross = `M${x - 6} ${middle}h12M${x} ${middle - 6}v12`;
     group.append(s("circle", { cx: x, cy: middle, r: PLUS / 2 }), s("path", { d: cross }));
   } else {
-    const box = s("rect", { x: x - width / 2, y: top, width, height: TALL, rx: 7 });
-    group.append(box, s("text", { x, y: middle + 1, style: `--fits: ${fits(node.title, width - 12)}` }, node.title));
+    const box = s("rect", { x: x - width / 2, y: top, width, height: bottom - top, rx: 7 });
+    group.append(
+      box,
+      s(
+        "text",
+        { x, y: top + TALL / 2 + 1 - (bottom - top - TALL) / 4, style: `--fits: ${fits(node.title, width - 12)}` },
+        node.title,
+      ),
+    );
   }
   /** @param {{clientX: number, clientY: number}} at */
   const tell = (at) => showTip(at, ...aboutNode(node));

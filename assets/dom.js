@@ -183,6 +183,16 @@ export function columnUnder({ clientX }, element, n) {
   return Math.max(0, Math.min(n - 1, Math.floor(((clientX - box.left) / box.width) * n)));
 }
 
+/**
+ * Open a tab of the page, as a click on it does.
+ * @param {string} name
+ */
+export function openTab(name) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const tabs = document.querySelectorAll('#tabs button[role="tab"]');
+  [...tabs].find((tab) => tab.textContent.trim() === name)?.click();
+}
+
 /* ---- waiting ---- */
 
 /**

@@ -1,11 +1,13 @@
 /* The Inside tab: one or two runs, one step of each, and a view that asks one question of them. */
+/** @import { Finding } from "./findings.js" */
 /** @import { Change, Mount } from "./open_run.js" */
 /** @import { Run } from "./series.js" */
 /** @import { Chosen, Shared, Side, ViewKind } from "./side.js" */
 
-import { h, head, onTheme, select, visible } from "./dom.js";
+import { h, head, onTheme, openTab, select, visible } from "./dom.js";
 import { drawDetail } from "./detail.js";
 import { exportButton, saveCsv, savePng } from "./export.js";
+import { FINDINGS_QUESTION, findingList } from "./findings.js";
 import { number, visibleToken } from "./format.js";
 import { download, get } from "./net.js";
 import { ask } from "./open_run.js";
@@ -21,7 +23,6 @@ import { heads } from "./view_heads.js";
 import { lens } from "./view_lens.js";
 import { patch } from "./view_patch.js";
 
-const FINDINGS_MS = 3000;
 const OTHER_MS = 1000;
 
 /** @type {Record<string, {label: string, words: string, make: ViewKind, ofQuantity?: boolean}>} */
@@ -62,6 +63,20 @@ const VIEWS = {
     make: patch,
   },
 };
+
+/** Which view another panel asks for, and how it is shown. @type {Pick<Finding, "view" | "quantity"> | null} */
+let asked = null;
+let showAsked = () => {};
+
+/**
+ * Open the Inside tab where a finding comes from.
+ * @param {Pick<Finding, "view" | "quantity">} where
+ */
+export function lookInto(where) {
+  asked = where;
+  openTab("Inside");
+  showAsked();
+}
 
 /** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
 let box = { lookAt: () => {}, lookAgain: () => {} };
@@ -148,10 +163,7 @@ export function inside(root) {
   const full = h(
     "div",
     { hidden: true },
-    head(
-      "What stands out",
-      "Plain sentences, each by a rule with a stated threshold; a click shows where it comes from.",
-    ),
+    head("What stands out", FINDINGS_QUESTION),
     findings.element,
     h("div", { class: "pg-inside-tools pg-tools" }, tabs, quantityLabel, h("label", {}, "beside ", other)),
     about,
@@ -228,13 +240,11 @@ export function inside(root) {
 
   /**
    * To where a finding comes from.
-   * @param {Finding} finding
+   * @param {Pick<Finding, "view" | "quantity">} finding
    */
   function follow({ view: name, quantity }) {
-    if (name === "train") {
-      /** @type {NodeListOf<HTMLElement>} */
-      const pageTabs = document.querySelectorAll('#tabs button[role="tab"]');
-      [...pageTabs].find((tab) => tab.textContent.trim() === "Train")?.click();
+    if (name === "play") {
+      openTab("Play");
       return;
     }
     if (quantity) shared.quantity = quantity;
@@ -474,6 +484,11 @@ export function inside(root) {
     pair = null;
     offer();
   };
+  showAsked = () => {
+    if (!asked || !a) return;
+    follow(asked);
+    asked = null;
+  };
   onTheme(() => both().forEach(drawSide));
 
   /** No run is open. @param {Run} run */
@@ -485,7 +500,7 @@ export function inside(root) {
     full.hidden = true;
     empty.hidden = false;
     const advice =
-      "Press Train in Design, and see here what happens inside the model while it learns. Or open a run in Runs.";
+      "Press Train in Play, and see here what happens inside the model while it learns. Or open a run in Runs.";
     empty.replaceChildren(h("h3", {}, "Nothing to look into yet"), h("p", {}, run.problem || advice));
   }
   /** Another run is open than before. @param {Run} run */
@@ -504,6 +519,7 @@ export function inside(root) {
     offer();
     if (b) refresh(b);
     showPair();
+    showAsked();
     return side;
   }
   /** @param {Run} run @param {Change} change */
@@ -542,55 +558,3 @@ const probeText = (tokens) => [
   h("span", { class: "pg-faint" }, `On ${number(tokens.length)} tokens: `),
   h("code", { class: "pg-probe-text" }, tokens.map(visibleToken).join("")),
 ];
-
-/**
- * @typedef {{
- *   name: string, sentence: string, rule: string, weight: number, view: string, quantity: string | null, step: number,
- *   initial: boolean,
- * }} Finding
- */
-
-/**
- * What a person should notice, in plain words.
- * @param {(finding: Finding) => void} follow
- */
-function findingList(follow) {
-  const element = h("ul", { class: "pg-findings", "aria-label": "what stands out" });
-  let asked = 0;
-  let shown = "";
-  /** @type {Run | null} */
-  let current = null;
-  /** @param {Finding} finding */
-  function line(finding) {
-    const { name, weight, rule, sentence, step, initial } = finding;
-    const when = h("span", { class: "pg-when" }, `step ${number(step)}${initial ? ", initial state" : ""}`);
-    const press = () => follow(finding);
-    return h(
-      "li",
-      { "data-rule": name, "data-weight": weight },
-      h("button", { type: "button", title: `Rule: ${rule}`, onclick: press }, sentence, " ", when),
-    );
-  }
-  /** Not more often than every few seconds. @param {Run} run */
-  async function refresh(run) {
-    current = run;
-    if (Date.now() - asked < FINDINGS_MS) return;
-    asked = Date.now();
-    try {
-      /** @type {Finding[]} */
-      const found = await get(`live/runs/${encodeURIComponent(run.id ?? "")}/findings`);
-      const now = JSON.stringify(found);
-      if (current !== run || now === shown) return;
-      shown = now;
-      const none = h("li", { class: "pg-faint" }, "Nothing stands out yet.");
-      element.replaceChildren(...(found.length ? found.map(line) : [none]));
-    } catch {
-      /* the bar says that the playground does not answer */
-    }
-  }
-  function forget() {
-    asked = 0;
-    shown = "";
-  }
-  return { element, refresh, forget };
-}

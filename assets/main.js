@@ -16,10 +16,13 @@ import { cividisGradient } from "./palette.js";
 import { plotly } from "./plot.js";
 import { runs } from "./runs.js";
 import { sample } from "./sample.js";
+import { start } from "./start.js";
 import { layers } from "./strip.js";
+import { told } from "./told.js";
 import { writes } from "./writes.js";
 import { you } from "./you.js";
 
+export { arrive } from "./address.js";
 export { lookAgain, lookAt } from "./inside.js";
 export { identify } from "./net.js";
 export { copyLink } from "./open_run.js";
@@ -43,7 +46,9 @@ const PANELS = {
   sample,
   search,
   speed,
+  start,
   status,
+  told,
   tokens,
   wire,
   writes,

@@ -105,7 +105,7 @@ export function runs(root, { props, trigger }) {
     "div",
     { class: "pg-empty" },
     h("h3", {}, "No runs yet"),
-    h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Design to start the first."),
+    h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Play to start the first."),
   );
   const search = h("input", {
     type: "search",

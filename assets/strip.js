@@ -1,4 +1,4 @@
-/* The Train tab: one quantity of all layers over time, as a strip of colours. */
+/* The Play tab: one quantity of all layers over time, as a strip of colours. */
 /** @import { Mount } from "./open_run.js" */
 /** @import { Run } from "./series.js" */
 /** @import { Strip } from "./values.js" */

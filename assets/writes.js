@@ -1,4 +1,4 @@
-/* The Train tab: what the model writes, now and at first; or, for a task, what it answers. */
+/* The Play tab: what the model writes, now and at first; or, for a task, what it answers. */
 /** @import { Mount } from "./open_run.js" */
 /** @import { Columns, Run } from "./series.js" */
 

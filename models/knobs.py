@@ -304,6 +304,12 @@ def differences(config: Knobs, base: Knobs) -> dict[str, Any]:
     return {spec.path: mine[spec.path] for spec in type(config).specs() if mine[spec.path] != theirs.get(spec.path)}
 
 
+def said(config: Knobs) -> dict[str, str]:
+    """The values of the visible knobs, by path, in the words that their controls use."""
+    values = flat(config)
+    return {spec.path: spec.said(values[spec.path]) for spec in type(config).specs()}
+
+
 # What follows from a class alone is asked for at every look at a config, and found once.
 
 

@@ -148,7 +148,7 @@ def open_inside(page, address: str, run_id: str, view: str) -> None:
     """Open a run's Inside tab at a view, and wait until it shows something."""
     if f"run={run_id}" not in page.url:
         page.goto(f"{address}/?run={run_id}")
-        page.wait_for_selector("#run-progress")  # the address opens the Train tab first
+        page.wait_for_selector("#run-progress")  # the address opens Play first
         page.get_by_role("tab", name="Inside").click()
     page.click(f"[data-view={view}]")
     page.wait_for_selector(f".pg-view-{view} > :first-child", state="attached")

@@ -38,7 +38,7 @@ AT_FLOOR = 0.02
 
 @dataclass(frozen=True)
 class Rule:
-    """`rule` states it for people; `view` of the Inside tab ("train": that tab) and `quantity` show where it comes from;
+    """`rule` states it for people; `view` of the Inside tab ("play": that tab) and `quantity` show where it comes from;
     `weight` is 3 for trouble, 2 for a finding, 1 for background. `say` gives the sentence, or None where it does not apply.
     `of_training`: it judges what was learnt, and says nothing of an initial state."""
 
@@ -440,24 +440,24 @@ RULES = (
     ),
     Rule(
         "over-fitting", f"{OVERFIT_AFTER} points of the held-out curve or more since the best, the last one worse by {OVERFIT_NATS:g} nats "
-        f"and {OVERFIT_SHARE:.0%}, while the smoothed training loss fell", "train", "", 3, _overfits, True,
+        f"and {OVERFIT_SHARE:.0%}, while the smoothed training loss fell", "play", "", 3, _overfits, True,
     ),
     Rule(
         "worse-than-chance", f"the loss is over {WORSE_NATS:g} nats and three standard errors above the logarithm of the vocabulary",
-        "train", "", 3, _worse,
+        "play", "", 3, _worse,
     ),
     Rule(
         "nothing-learnt", f"after the initial state the loss is within {BLIND:.0%} of the logarithm of the vocabulary, or "
-        f"{ABOVE_COUNTING:.0%} above the unigram line", "train", "", 3, _blind, True,
+        f"{ABOVE_COUNTING:.0%} above the unigram line", "play", "", 3, _blind, True,
     ),
     Rule(
         "only-frequencies", f"after the initial state the loss is within {ABOVE_COUNTING:.0%} of the unigram line or not clearly below it, "
-        "and that line lies below chance", "train", "", 3, _frequencies, True,
+        "and that line lies below chance", "play", "", 3, _frequencies, True,
     ),
     Rule(
         "unstable", f"the smoothed training loss is over {RISEN:g} times its lowest and {RISEN_NATS:g} nats above it; or a point after the "
         f"warm-up is above the 20 before it, and above their median by {SPIKE_NATS:g} nats and {SPIKE_DEVIATIONS:g} deviations",
-        "train", "", 3, _unstable, True,
+        "play", "", 3, _unstable, True,
     ),
     Rule(
         "updates-too-large", f"a step changed some part by over {JUMPY:.0%} of its weights",
@@ -467,7 +467,7 @@ RULES = (
         "updates-too-small", f"no step after the warm-up changed any part by {STUCK:g} of its weights",
         "diagram", "update_ratio", 3, _stuck,
     ),
-    Rule("endless-warm-up", "the warm-up has as many steps as the run, or more", "train", "", 3, _endless_warmup),
+    Rule("endless-warm-up", "the warm-up has as many steps as the run, or more", "play", "", 3, _endless_warmup),
     Rule("dead-units", f"over {DEAD:.0%} of a layer's hidden units are 0 on every token", "diagram", "dead_units", 3, _dead),
     Rule(
         "saturated-units", f"over {SATURATED:.0%} of a layer's activations lie in the flat tail of the function",
@@ -480,15 +480,15 @@ RULES = (
     Rule("induction-heads", f"a head's induction score is {INDUCTION:g} or more", "heads", "attn_induction", 2, _induction, True),
     Rule("attention-sink", f"half of the heads or more put over {SINK:.0%} on the first token", "heads", "attn_first", 2, _sinks, True),
     Rule("previous-token-heads", f"a head puts {PREVIOUS:g} or more on the previous token", "heads", "attn_previous", 2, _previous, True),
-    Rule("no-context", "the model has no attention", "train", "", 2, _no_context),
-    Rule("best-possible", f"the held-out loss is within {AT_FLOOR:g} nats of the floor of the data", "train", "", 2, _at_floor, True),
+    Rule("no-context", "the model has no attention", "play", "", 2, _no_context),
+    Rule("best-possible", f"the held-out loss is within {AT_FLOOR:g} nats of the floor of the data", "play", "", 2, _at_floor, True),
     Rule(
         "generalisation-gap", f"the held-out loss is over {GAP_NATS:g} nats, {GAP_SHARE:.0%} and {GAP_ERRORS:g} standard errors above the "
-        f"training loss of the last {GAP_POINTS} points", "train", "", 2, _gap, True,
+        f"training loss of the last {GAP_POINTS} points", "play", "", 2, _gap, True,
     ),
     Rule(
         "plateau", f"at {FLAT_RATE:.0%} of the highest learning rate or more, the last third of the training loss moves by less than "
-        f"{FLAT_SHARE:.1%} or two standard errors", "train", "", 2, _plateau, True,
+        f"{FLAT_SHARE:.1%} or two standard errors", "play", "", 2, _plateau, True,
     ),
     Rule(
         "stops-early", f"after an earlier layer the logit lens is within {LENS_NATS:g} nats of the model's own loss",
@@ -519,6 +519,6 @@ RULES = (
     ),
     Rule(
         "always-clipped", f"the gradient norm is above the clipping norm in {CLIPPED:.0%} of the last {CLIPPED_ROWS} points",
-        "train", "", 1, _clipped, True,
+        "play", "", 1, _clipped, True,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The data part of the Design tab: describes the text or task, takes own texts, and shows how tokenizers split a sentence."""
+"""The data part of the recipe: describes the text or task, takes own texts, and shows how tokenizers split a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Design tab: choose architecture, data and training recipe; see size, cost and diagram; train."""
+"""The design of a run: architecture, data and training recipe as controls, their picture with size and cost, and the button Train."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playground.config.run import CompleteRun, RunConfig
 from playground.data.config import TASK
 from playground.runs.creation import check_early, check_fork, checked
 from playground.runs.store import NoSuchRun, Run
-from playground.ui import form
+from playground.ui import address, form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.data import PATHS, SOURCE, DataForm, source_choices
 from playground.ui.facts import facts, searchable, section_id
@@ -27,51 +27,56 @@ ORIGIN = "origin"
 
 
 class Design:
-    """Builds the tab and owns its handlers. `controls` follow the order of `form.SPECS`."""
+    """Builds its two parts of the Play tab and owns its handlers. `controls` follow the order of `form.SPECS`."""
 
     def __init__(self, services: Services):
         self.services, self.data = services, DataForm(services)
         self.config = PRESETS["default"].config
 
-    def build(self) -> None:
-        controls: dict[str, form.Control] = {}
+    def build_recipe(self) -> None:
+        """The Train button, which comes first for the keyboard, and a control for each knob: those of OPEN_ORDER, and closed sections."""
+        with gr.Column(elem_id="go", min_width=0):
+            self.train = gr.Button("Train", variant="primary", elem_id="train")
+        values, by_path = flat(self.config), {spec.path: spec for spec in form.SPECS}
+        self._made: dict[str, form.Control] = {}
+        self.sections: dict[str, gr.Accordion] = {}
+        with gr.Column(elem_id="design-form", min_width=0):
+            self.preset = gr.Dropdown(
+                [(preset.title, name) for name, preset in PRESETS.items()], value="default", label="preset",
+                info=PRESETS["default"].sentence, elem_id="preset",
+            )  # fmt: skip
+            self.origin = gr.Dropdown(
+                [FRESH], value="", label="starts from", visible=False, elem_id=ORIGIN,
+                info="The weights of a checkpoint are taken over. Change what they allow: rate, schedule, optimizer, dropout, looks.",
+            )  # fmt: skip
+            with gr.Row(elem_classes="pg-open"):
+                for path in OPEN_ORDER:
+                    if path == "data.source":
+                        self._made[path] = self.source = form.dropdown(by_path[path], values[path], source_choices())
+                    else:
+                        self._made[path] = form.control(by_path[path], values[path])
+            self.data.build(self._section)
+            Panel("search", searchable(), elem_id="search")
+            for name in [name for name in form.groups() if name not in self.sections]:
+                self._section(name)
+
+    def _section(self, name: str) -> None:
         values = flat(self.config)
-        with gr.Row(equal_height=False, elem_id="design"):
-            with gr.Column(scale=5, min_width=330, elem_id="design-form"):
-                self.preset = gr.Dropdown(
-                    [(preset.title, name) for name, preset in PRESETS.items()], value="default", label="preset",
-                    info=PRESETS["default"].sentence, elem_id="preset",
-                )  # fmt: skip
-                with gr.Row(elem_classes="pg-open"):
-                    by_path = {spec.path: spec for spec in form.SPECS}
-                    for path in OPEN_ORDER:
-                        if path == "data.source":
-                            controls[path] = self.source = form.dropdown(by_path[path], values[path], source_choices())
-                        else:
-                            controls[path] = form.control(by_path[path], values[path])
-                self.sections: dict[str, gr.Accordion] = {}
+        with gr.Accordion(name, open=name == TASK, visible=name != TASK, elem_id=section_id(name)) as self.sections[name]:
+            for spec in form.groups()[name]:
+                self._made[spec.path] = form.control(spec, values[spec.path])
 
-                def section(name: str) -> None:
-                    with gr.Accordion(name, open=name == TASK, visible=name != TASK, elem_id=section_id(name)) as self.sections[name]:
-                        for spec in form.groups()[name]:
-                            controls[spec.path] = form.control(spec, values[spec.path])
+    def build_picture(self) -> None:
+        self.picture = Panel("design", events=("again", "vary"), elem_id="picture")
+        self.compare = gr.Dropdown(
+            [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",
+            info="Draws a second architecture beside this one and marks what differs.", elem_id="compare",
+        )  # fmt: skip
 
-                self.data.build(section)
-                Panel("search", searchable(), elem_id="search")
-                for name in [name for name in form.groups() if name not in self.sections]:
-                    section(name)
-            with gr.Column(scale=6, min_width=330, elem_id="design-picture"):
-                self.picture = Panel("design", events=("again", "vary"), elem_id="picture")
-                self.origin = gr.Dropdown(
-                    [FRESH], value="", label="starts from", visible=False, elem_id=ORIGIN,
-                    info="The weights of a checkpoint are taken over. Change what they allow: rate, schedule, optimizer, dropout, looks.",
-                )  # fmt: skip
-                self.train = gr.Button("Train", variant="primary", elem_id="train")
-                self.compare = gr.Dropdown(
-                    [("nothing", ""), *((preset.title, name) for name, preset in PRESETS.items())], value="", label="compare with",
-                    info="Draws a second architecture beside this one and marks what differs.", elem_id="compare",
-                )  # fmt: skip
-        self.controls = [controls[spec.path] for spec in form.SPECS]
+    def built(self) -> None:
+        """To be called when both parts stand."""
+        values = flat(self.config)
+        self.controls = [self._made[spec.path] for spec in form.SPECS]
         self.picture.value, self.data.panel.value = self.review("default", "", "", *(values[path] for path in PATHS))[:2]
         self.reviewed = [self.preset, self.compare, self.origin, *self.controls]
         self.seen = [self.picture, self.data.panel, *self.sections.values(), self.data.cutting]
@@ -112,7 +117,7 @@ class Design:
             full = [Problem("data.source", f"the data could not be prepared: {error}")]  # a full disk, for example
             problems = error.problems if isinstance(error, ConfigError) else full
             return [{"problems": [_shown(problem) for problem in problems]}, data, *labels]
-        known = facts(config, self.services.settings.root, compare)
+        known = facts(config, self.services.settings.root, compare) | {"address": address.written(config, preset_of(preset))}
         return [known, known.pop("data"), *self._section_updates(config, differences(config, base))]
 
     def apply_preset(self, preset: str) -> list:
@@ -133,13 +138,13 @@ class Design:
         return updates
 
     def start(self, kept: object, preset: str, origin: object, *values) -> list:
-        """Queue the run and open it in the Train tab. `origin`: the checkpoint it starts from, RUN:STEP, or empty."""
+        """Queue the run and open it. `origin`: the checkpoint it starts from, RUN:STEP, or empty."""
         parent, step = _origin(origin)
         forked = {} if step is None else {"parent": parent, "parent_step": step}
         with refusals_as_toasts():
             visitor = self.services.visitor(kept)
             run_id = self.services.supervisor.submit(nested(form.read(values)), visitor, preset=preset_of(preset), **forked)
-        return [{"run": run_id, "mine": True}, gr.Tabs(selected="train"), self.fresh()]
+        return [{"run": run_id, "mine": True}, gr.Tabs(selected="play"), self.fresh()]
 
     def fresh(self) -> dict:
         """An update with which the next run starts from new weights."""

@@ -42,7 +42,7 @@ class Experiments:
 
     def act(self, kept: object, event: gr.EventData) -> list:
         """Do what a button of the panel asks for: `do` is start or check (with a `document`), steer (`id`,
-        `wanted`), delete (`id`) or look (`run`, in the `tab` train or inside)."""
+        `wanted`), delete (`id`) or look (`run`, in the `tab` play or inside)."""
         asked = event._data if isinstance(event._data, dict) else {}
         what = asked.get("do")
         if what == "check":
@@ -125,7 +125,7 @@ def _document(asked: dict) -> Any:
 
 
 def _tab(asked: dict) -> str:
-    return "inside" if asked.get("tab") == "inside" else "train"
+    return "inside" if asked.get("tab") == "inside" else "play"
 
 
 def _knobs() -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.config import ModelConfig, complete, flops_per_token, n_params
 from models.graph import Graph, formulas, graph
-from models.knobs import SET, flat
+from models.knobs import SET, flat, said
 from playground.config import estimate
 from playground.config.experiment import NOT_COMPARED
 from playground.config.presets import PRESETS, demonstrations
@@ -43,6 +43,7 @@ def facts(config: CompleteRun, root: Path, compare: object = "") -> dict:
         "formulas": formulas(config.model),
         "graph": asdict(drawn),
         "parts": by_part(drawn),
+        "values": said(config),
         "other": beside(config, compare) if isinstance(compare, str) and compare in PRESETS else None,
     }
 
@@ -143,8 +144,16 @@ def section_id(name: str) -> str:
     return f"section-{name.lower().replace(' ', '-')}"
 
 
+# The part of the drawing that a group of knobs shapes, by the kind of its nodes.
+PARTS = {
+    "Norms": "norm", "Residual stream": "add", "Attention": "attention", "Positions": "embedding", "MLP": "mlp",
+    "Embedding and head": "head", "Data": "tokens", "Task": "tokens",
+}  # fmt: skip
+SHAPES = {"model.n_head": "attention", "model.n_embd": "embedding", "model.block_size": "embedding"}
+
+
 def searchable() -> list[dict]:
-    """Every knob with its section and the text that the search box searches."""
+    """Every knob with its section, its part of the drawing, and the text that the search box searches."""
     return [
         {
             "id": spec.elem_id,
@@ -153,6 +162,7 @@ def searchable() -> list[dict]:
             "is_factor": spec.path not in NOT_COMPARED,
             "section": "" if spec.knob.open else f"in {spec.knob.group}",
             "section_id": section_id(spec.knob.group),
+            "part": SHAPES.get(spec.path) or PARTS.get(spec.knob.group, ""),
             "words": f"{spec.path} {spec.knob.label} {spec.knob.help} {spec.knob.group} {' '.join(spec.choices)} {spec.knob.paper}".lower(),
         }
         for spec in SPECS

@@ -33,7 +33,7 @@ class HostTab:
             who = self.services.visitor(kept)
             who.must_be_host()
             if asked.get("do") == "open":
-                return [opened(self.services.access.run(run_of(asked), who), who), gr.skip(), gr.Tabs(selected="train")]
+                return [opened(self.services.access.run(run_of(asked), who), who), gr.skip(), gr.Tabs(selected="play")]
             if asked.get("do") == "open_experiment":
                 return [gr.skip(), self.experiments.say(open=_experiment_of(asked)), gr.Tabs(selected="experiments")]
             gr.Info(self._done(asked, who), duration=4)

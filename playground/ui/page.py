@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import html
+
 import gradio as gr
 from gradio import themes
 
-from playground.runs.store import NoSuchRun
-from playground.ui import api, train
+from models.knobs import ConfigError
+from playground.runs.access import Visitor
+from playground.runs.store import NoSuchRun, Run
+from playground.ui import address, api, play
 from playground.ui.blocks import Blocks
-from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
+from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts, run_of
 from playground.ui.design import Design
 from playground.ui.experiments import Experiments
 from playground.ui.host import HostTab
@@ -16,12 +20,14 @@ from playground.ui.inside import Inside
 from playground.ui.panel import Panel, calls
 from playground.ui.runs import Runs, opened
 from playground.ui.sample import Sample
+from playground.ui.start import StartHere
 from playground.ui.you import You
 from playground.web.assets import assets
 
 # Gradio obfuscates what the browser keeps with a secret that is in the page's source in any case. A fixed one
 # lets the browser read its own key again after the app has restarted.
 STORAGE_KEY, STORAGE_SECRET = "gpt-playground-visitor", "gpt-playground-1"
+TABS = ("play", "inside", "sample", "experiments", "runs", "host")
 
 
 def build(services: Services) -> gr.Blocks:
@@ -34,11 +40,10 @@ def build(services: Services) -> gr.Blocks:
         host = HostTab(services, experiments)
         buttons = _bar(you)
         design, inside, sample, runs = Design(services), Inside(services), Sample(services), Runs(services)
+        start = StartHere(services, design, experiments)
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Design", id="design"):
-                design.build()
-            with gr.Tab("Train", id="train"):
-                train.build()
+            with gr.Tab("Play", id="play"):
+                play.build(design, start)
             with gr.Tab("Inside", id="inside"):
                 inside.build()
             with gr.Tab("Sample", id="sample") as sample_tab:
@@ -54,11 +59,12 @@ def build(services: Services) -> gr.Blocks:
         sample.wire(visitor, wire, sample_tab)
         runs.wire(visitor, wire, tabs, design)
         experiments.wire(visitor, wire, tabs, design)
+        start.wire(visitor, wire, tabs)
         you.wire(visitor)
         host.wire(visitor, wire, tabs)
         _wire_bar(services, buttons, visitor, wire)
         runs.wire_copy(buttons["Copy configuration"], [visitor, wire], tabs, design)
-        _wire_load(services, page, visitor, wire, tabs, you.panel, host_tab, experiments)
+        _wire_load(services, page, visitor, wire, tabs, you.panel, host_tab, experiments, design)
     return page
 
 
@@ -104,23 +110,50 @@ def _wire_bar(services: Services, buttons: dict[str, gr.Button], visitor: gr.Bro
 
 def _wire_load(
     services: Services, page: gr.Blocks, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, you: Panel, host_tab: gr.Tab,
-    experiments: Experiments,
+    experiments: Experiments, design: Design,
 ) -> None:  # fmt: skip
-    def greet(kept: object, request: gr.Request) -> list:
-        """Open the run of `?run=ID`, if the visitor may see it, or the experiment of `?experiment=ID`; show the Host tab to the host."""
-        who = services.visitor(kept)
+    def greet(kept: object, asked: object, request: gr.Request) -> list:
+        """Open what the address names: the run of `?run=ID`, if the visitor may see it, or the experiment of `?experiment=ID`; the design
+        and the tab after `#` (`asked`), or the open run's design. Show the Host tab to the host."""
+        who, asked = services.visitor(kept), asked if isinstance(asked, dict) else {}
         about = {"name": services.db.names().get(who.id, ""), "host": who.is_host}
-        rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip(), gr.skip()]
+        rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip()]
         run_id, experiment = request.query_params.get("run"), request.query_params.get("experiment")
         if experiment:
-            return [gr.skip(), gr.Tabs(selected="experiments"), *rest[:2], experiments.named(experiment)]
+            return [gr.skip(), gr.Tabs(selected="experiments"), *rest, experiments.named(experiment), *_designed(services, design, asked)]
+        tab = _tab_of(asked, who)
         if not run_id:
-            return [gr.skip(), gr.skip(), *rest]
+            return [gr.skip(), tab, *rest, gr.skip(), *_designed(services, design, asked)]
         try:
             run = services.access.run(run_id, who)
         except NoSuchRun:
-            return [{"run": None, "mine": False, "missing": run_id[:40]}, gr.skip(), *rest]
-        return [opened(run, who), gr.Tabs(selected="train"), *rest]
+            missing = {"run": None, "mine": False, "missing": run_id[:40]}
+            return [missing, tab, *rest, gr.skip(), *_designed(services, design, asked)]
+        return [opened(run, who), tab, *rest, gr.skip(), *_designed(services, design, asked, run)]
 
     identified = page.load(None, visitor, visitor, js=calls("identify"), api_visibility="private")
-    identified.then(greet, visitor, [wire, tabs, you, host_tab, experiments.panel], **EVENT)
+    outputs = [wire, tabs, you, host_tab, experiments.panel, design.preset, *design.controls]
+    greeted = identified.then(greet, [visitor, wire], outputs, js=calls("arrive"), **EVENT)
+    greeted.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
+
+
+def _tab_of(asked: dict, who: Visitor) -> gr.Tabs | dict:
+    known = TABS if who.is_host else TABS[:-1]
+    return gr.Tabs(selected=asked["tab"]) if asked.get("tab") in known else gr.skip()
+
+
+def _designed(services: Services, design: Design, asked: dict, run: Run | None = None) -> list:
+    """What fills the recipe: the design in the address, or else that of the run that is opened."""
+    nothing = [gr.skip() for _ in (design.preset, *design.controls)]
+    text = asked.get("design")
+    if not (isinstance(text, str) and text):
+        config = None if run is None else run.readable_config
+        return nothing if config is None or run is None else [preset_of(run.preset), *design.fill(config)]
+    try:
+        preset, config, unknown = address.read(text)
+    except ConfigError as error:
+        gr.Warning(html.escape(f"The design in the address cannot be: {error}"))
+        return nothing
+    if unknown:
+        gr.Warning(html.escape(f"The design in the address names what is not known here: {', '.join(unknown)[:200]}."))
+    return [preset, *design.fill(config)]

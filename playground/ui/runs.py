@@ -54,35 +54,35 @@ class Runs:
         )  # fmt: skip
 
     def wire_copy(self, button: gr.Button, chosen: list, tabs: gr.Tabs, design: Design) -> None:
-        """Make the button fill the Design tab with the chosen run's config."""
+        """Make the button fill the recipe with the chosen run's config."""
         filled = button.click(self.copy_config, chosen, [tabs, design.preset, *design.controls], **EVENT)
         filled.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
         button.click(design.fresh, None, design.origin, queue=False, **EVENT)
 
     def open_run(self, kept: object, table: object) -> list:
         with refusals_as_toasts():
-            return [self._opened(chosen_of(table), kept), gr.Tabs(selected="train")]
+            return [self._opened(chosen_of(table), kept), gr.Tabs(selected="play")]
 
     def resume_run(self, kept: object, table: object) -> list:
         with refusals_as_toasts():
             run_id = chosen_of(table)
             self.services.supervisor.resume(run_id, self.services.visitor(kept))
-            return [self._opened(run_id, kept), gr.Tabs(selected="train")]
+            return [self._opened(run_id, kept), gr.Tabs(selected="play")]
 
     def continue_run(self, kept: object, table: object) -> list:
         with refusals_as_toasts():
             run_id = self.services.supervisor.continue_run(chosen_of(table), self.services.visitor(kept))
-            return [self._opened(run_id, kept), gr.Tabs(selected="train")]
+            return [self._opened(run_id, kept), gr.Tabs(selected="play")]
 
     def copy_config(self, kept: object, table: object) -> list:
         with refusals_as_toasts():
             run = self.services.access.run(chosen_of(table), self.services.visitor(kept))
             config = RunFolder(self.services.settings.root, run.id).read_config()
         design = Design(self.services)
-        return [gr.Tabs(selected="design"), gr.update(value=run.preset or "default"), *design.fill(config)]
+        return [gr.Tabs(selected="play"), gr.update(value=run.preset or "default"), *design.fill(config)]
 
     def fork_run(self, kept: object, table: object) -> list:
-        """Fill the Design tab with a run's config and its checkpoints as what the next run starts from."""
+        """Fill the recipe with a run's config and its checkpoints as what the next run starts from."""
         with refusals_as_toasts():
             run = self.services.access.run(chosen_of(table), self.services.visitor(kept))
             steps = sampler.steps(self.services.settings.root, run.id)

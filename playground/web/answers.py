@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from models.graph import formulas, graph, stream_nodes
+from models.knobs import said
 from playground.data import tokenizers
 from playground.inside.findings import History
 from playground.inside.findings import findings as found_in
@@ -103,14 +104,15 @@ def _in_order(rows: Mapping[str, Sequence[Row]], ahead: int) -> list[Row]:
 
 
 def architecture(root: Path, run_id: str) -> bytes:
-    """The graph of a run's model, and the quantities that are measured at its nodes."""
-    config = RunFolder(root, run_id).read_config().model
+    """The graph of a run's model, the quantities that are measured at its nodes, and the values of all of the run's knobs in words."""
+    run = RunFolder(root, run_id).read_config()
+    config = run.model
     first, ends = stream_nodes(config)
     stream = [[first, 0], *([node, layer] for layer in range(config.n_layer) for node in ends)]
     return orjson.dumps(
         asdict(graph(config))
         | {"stream": stream, "formulas": formulas(config), "n_head": config.n_head if config.has_attention else 0}
-        | {"quantities": [asdict(each) for each in QUANTITIES.values()], "quantiles": QUANTILES}
+        | {"quantities": [asdict(each) for each in QUANTITIES.values()], "quantiles": QUANTILES, "values": said(run)}
     )
 
 

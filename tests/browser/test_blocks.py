@@ -19,7 +19,7 @@ def nodes(page, figure: int = 0) -> list[str]:
 
 
 def ready(page) -> None:
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     page.wait_for_timeout(300)
 
 
@@ -57,7 +57,7 @@ def test_hovering_a_part_says_what_it_computes_and_costs(visit):
     ready(page)
     choose(page, "preset", "Llama")
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('RMSNorm')")
-    page.locator(".pg-node-attention").hover()
+    page.locator("#picture .pg-node-attention").hover()
     tip = page.locator(".pg-tip")
     tip.wait_for()
     said = tip.inner_text()
@@ -94,7 +94,7 @@ def test_a_trained_llama_is_taken_home_as_a_folder_for_transformers(visit, app, 
         box = page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first
         box.fill(value)
         box.press("Tab")
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
     page.click("#train")
     page.wait_for_function("document.body.dataset.runState == 'finished'")
     run_id = page.evaluate("new URL(location.href).searchParams.get('run')")

@@ -214,11 +214,11 @@ def test_a_strangers_text_is_answered_and_changes_nothing(visit, app, pair):
 
 def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     for knob, value in (("model-n_layer", 2), ("model-n_embd", 32), ("train-max_steps", 300)):
         page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first.fill(str(value))
         page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 2'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 2'")
     page.click("#train")
     page.wait_for_function("new URL(location.href).searchParams.get('run')")
     run_id = page.evaluate("new URL(location.href).searchParams.get('run')")

@@ -38,11 +38,11 @@ def fill_number(page, elem_id: str, value) -> None:
 
 def small_run(page, steps: int = 60, layers: int = 1) -> str:
     """Train something quick; returns its id once it is under way."""
-    page.get_by_role("tab", name="Design").click()
+    page.get_by_role("tab", name="Play").click()
     fill_number(page, "model-n_layer", layers)
     fill_number(page, "model-n_embd", 32)
     fill_number(page, "train-max_steps", steps)
-    page.wait_for_function(f"document.querySelector('.pg-times').textContent == '× {layers}'")
+    page.wait_for_function(f"document.querySelector('#picture .pg-times').textContent == '× {layers}'")
     before = page.evaluate("new URL(location.href).searchParams.get('run')")
     page.click("#train")
     page.wait_for_function(
@@ -58,7 +58,7 @@ def shared_run(app, chromium):
     page = context.new_page()
     page.set_default_timeout(1000 * page_patience_s())
     page.goto(app.url)
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     page.click("#section-data > button")
     page.locator("#data-tokenizer").get_by_label("characters").check()
     page.wait_for_function("document.querySelector('#data-panel').innerText.includes('57')")
@@ -71,9 +71,9 @@ def shared_run(app, chromium):
 
 def test_a_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(visit, app):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     fill_number(page, "model-n_layer", 1)
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
     page.click("#train")
     page.wait_for_selector("#loss .scatterlayer .trace")
     run_id = open_run(page)
@@ -118,12 +118,12 @@ def test_curves_grow_without_being_drawn_anew(visit):
 
 def test_figures_follow_every_choice_and_what_cannot_work_is_refused_beside_its_control(visit, app):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     params = page.locator("#picture dd").first
     before = params.inner_text()
     fill_number(page, "model-n_layer", 6)
     page.wait_for_function(f"document.querySelector('#picture dd').textContent != '{before}'")
-    assert page.locator(".pg-times").text_content() == "× 6"
+    assert page.locator("#picture .pg-times").text_content() == "× 6"
     page.click("#model-norm_placement input")
     page.locator("#model-norm_placement").get_by_role("option", name="post", exact=True).click()
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('x = LN(x + Attn(x))')")
@@ -147,7 +147,7 @@ def test_figures_follow_every_choice_and_what_cannot_work_is_refused_beside_its_
 
 def test_design_opens_with_at_most_twelve_controls_each_with_a_sentence(visit):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     blocks = page.locator("#design-form .form > *:visible")
     assert 5 <= blocks.count() <= 12
     for i in range(blocks.count()):
@@ -156,17 +156,17 @@ def test_design_opens_with_at_most_twelve_controls_each_with_a_sentence(visit):
 
 def test_a_preset_fills_the_form(visit):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     page.click("#preset input")
     page.get_by_role("option", name="Post-norm, no warm-up", exact=True).click()
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 12'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 12'")
     assert page.locator("#optim-warmup_steps input").input_value() == "0"
     assert page.locator("#model-norm_placement input").input_value() == "post"
 
 
 def test_own_text_is_checked_and_trained_on(visit, app):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     page.locator("#section-own-text button").first.click()
     page.fill("#paste textarea", "too short")
     page.click("#use-paste")

@@ -40,7 +40,7 @@ def test_what_is_changed_while_the_modules_are_late_is_not_lost(chromium, app):
     assert held and page.locator(".pg-brand, .pg-times").count() == 0
     for route in held:
         route.continue_()
-    page.wait_for_function("document.querySelector('.pg-times')?.textContent == '× 2'")
+    page.wait_for_function("document.querySelector('#picture .pg-times')?.textContent == '× 2'")
     page.wait_for_selector("#status .pg-brand")
     page.context.close()
 
@@ -101,7 +101,7 @@ def test_the_page_is_whole_under_a_path_of_a_host_and_in_a_frame(chromium, hoste
     page.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
     page.goto(hosted)
     page.wait_for_selector("#status .pg-brand")
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     assert all(name.startswith(f"{hosted}live/assets/{assets().version}/") for name in page.evaluate(LOADED))
     page.goto(f"{hosted}config")
     page.evaluate(

@@ -19,12 +19,12 @@ STATE = "document.body.dataset.runState"
 
 def train(page) -> str:
     """Start a run that goes on for minutes; returns its id."""
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     for elem_id, value in (("model-n_layer", 1), ("model-n_embd", 32), ("train-max_steps", 200_000)):
         box = page.locator(f"#{elem_id} input[type=number], #{elem_id} textarea, #{elem_id} input[type=text]").first
         box.fill(str(value))
         box.press("Tab")
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
     page.click("#train")
     page.wait_for_function(f"{STATE} == 'running'")
     return re.search(r"run=([a-z2-7]{10})", page.evaluate("location.href"))[1]
@@ -71,7 +71,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     assert not other.get_by_role("button", name="Pause", exact=True).is_visible()
     other.get_by_role("button", name="Copy configuration", exact=True).click()
     other.wait_for_function("document.querySelector('#model-n_embd input[type=number]')?.value == '32'")
-    other.get_by_role("tab", name="Train").click()
+    other.get_by_role("tab", name="Play").click()
     other.evaluate("document.body.dataset.runMine = 'yes'")
     other.get_by_role("button", name="Pause", exact=True).click()
     other.get_by_text("only the owner of").first.wait_for()
@@ -118,7 +118,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     wall.fill("#limit-max_steps", "5,000")
     wall.click("#host-set-limits")
     wall.get_by_text("The limits are set").first.wait_for()
-    ada.get_by_role("tab", name="Design").click()
+    ada.get_by_role("tab", name="Play").click()
     ada.click("#train")
     ada.get_by_text("200,000 steps are more than this playground's limit, which its host sets; use at most 5,000").first.wait_for()
     wall.fill("#limit-max_steps", "1,000,000")

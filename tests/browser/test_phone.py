@@ -11,7 +11,7 @@ from tests.patience import page_patience_s
 
 WIDTHS = (320, 360, 390, 430)
 ENDS = (320, 430)
-TABS = ("Design", "Train", "Inside", "Sample", "Experiments", "Runs")
+TABS = ("Play", "Inside", "Sample", "Experiments", "Runs")
 VIEWS = ("diagram", "curves", "heads", "lens", "ablate", "patch")
 # What reaches beyond the screen and does not lie in a container that is itself on the screen and clips or scrolls; and text that is
 # cut by what hides it, without an ellipsis. Token labels of attention maps are cut on purpose, where they are wider than a cell.
@@ -103,13 +103,13 @@ def walk(page, when: str, widths: tuple[int, ...], views: tuple[str, ...] = ()) 
 
 def test_nothing_is_beyond_the_screen_of_a_phone_before_during_and_after_a_run(visit):
     page = visit(width=390, height=844)
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     walk(page, "before", ENDS)
-    page.get_by_role("tab", name="Design", exact=True).click()
+    page.get_by_role("tab", name="Play", exact=True).click()
     for knob, value in (("model-n_layer", 2), ("model-n_embd", 32), ("train-max_steps", 20_000)):
         page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first.fill(str(value))
         page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 2'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 2'")
     assert page.locator("#train").bounding_box()["y"] < 844, "in reach without scrolling"
     page.click("#train")
     page.wait_for_selector("#loss .scatterlayer .trace")

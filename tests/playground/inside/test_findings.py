@@ -281,8 +281,8 @@ def test_a_rule_speaks_where_it_should_and_is_silent_otherwise(rule):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_is_stated_and_leads_somewhere(rule):
     assert rule.rule and not rule.rule.endswith(".")
-    assert rule.view in ("diagram", "curves", "heads", "lens", "train")
-    assert rule.quantity in QUANTITIES if rule.view != "train" else rule.quantity == ""
+    assert rule.view in ("diagram", "curves", "heads", "lens", "play")
+    assert rule.quantity in QUANTITIES if rule.view != "play" else rule.quantity == ""
     assert rule.weight in (1, 2, 3)
 
 

@@ -1,0 +1,63 @@
+/* What the address says after its #: the design and the tab, readable, as `#d=default,n_layer=6&tab=inside`. */
+
+/** Until it has been read, nothing is written over it. */
+let read = false;
+
+/** @returns {Map<string, string>} */
+const parts = () =>
+  new Map(
+    location.hash
+      .slice(1)
+      .split("&")
+      .filter(Boolean)
+      .map((part) => {
+        const i = part.indexOf("=");
+        return i < 0 ? [part, ""] : [part.slice(0, i), part.slice(i + 1)];
+      }),
+  );
+
+/**
+ * Runs when the page has loaded, once it is known who looks: what the address asks for goes to the server in place of
+ * the open run, of which there is none yet.
+ * @param {unknown} visitor
+ */
+export function arrive(visitor) {
+  const asked = parts();
+  read = true;
+  watchTabs();
+  return [visitor, { design: asked.get("d") ?? "", tab: asked.get("tab") ?? "" }];
+}
+
+/**
+ * @param {string} name
+ * @param {string} value empty: it is left out
+ * @param {boolean} [step] whether Back returns to what was before
+ */
+function put(name, value, step = false) {
+  const now = parts();
+  if (!read || (now.get(name) ?? "") === value) return;
+  if (value) now.set(name, value);
+  else now.delete(name);
+  const hash = [...now].map(([key, text]) => `${key}=${text}`).join("&");
+  const url = `${location.pathname}${location.search}${hash ? `#${hash}` : ""}`;
+  if (step) history.pushState(history.state, "", url);
+  else history.replaceState(history.state, "", url);
+}
+
+/**
+ * The design that the recipe shows; the one that the page begins with needs no words.
+ * @param {string} design
+ */
+export const putDesign = (design) => put("d", design === "default" && !parts().has("d") ? "" : design);
+
+/** A tab that a person opens is a step that Back returns from. */
+function watchTabs() {
+  const bar = document.querySelector("#tabs [role=tablist]");
+  if (!bar) return;
+  const watch = new MutationObserver(() => {
+    const open = bar.querySelector('[role="tab"][aria-selected="true"]');
+    const name = open?.textContent?.trim().toLowerCase() ?? "";
+    if (name) put("tab", name === "play" ? "" : name, true);
+  });
+  watch.observe(bar, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
+}
