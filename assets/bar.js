@@ -25,7 +25,7 @@ export function status(root) {
     fill,
   );
   root.append(
-    h("strong", { class: "pg-brand" }, "GPT playground"),
+    h("h1", { class: "pg-brand" }, "GPT playground"),
     h("span", { class: "pg-status-run" }, h("span", { class: "pg-dot" }), name, state),
     line,
     progress,
@@ -90,12 +90,10 @@ export function progress(root) {
   const parts = {
     step: slot(facts, "step"),
     time: slot(facts, "training time"),
-    left: slot(facts, "time left"),
     train: slot(facts, "training loss, nats per token"),
     val: slot(facts, "held-out loss, nats per token"),
     bits: slot(facts, "the same, bits per byte"),
     speed: slot(facts, "speed, tokens per second"),
-    params: slot(facts, "parameters"),
     from: slot(facts, "started from"),
   };
   root.append(askPlace, facts, reason, log);
@@ -109,14 +107,12 @@ export function progress(root) {
     const step = number(status.step);
     parts.step.textContent = status.max_steps ? `${step} of ${number(status.max_steps)}` : step;
     parts.time.textContent = duration(status.seconds);
-    parts.left.textContent = status.state === "running" ? duration(status.left_s) : "–";
     parts.train.textContent = number(status.train_loss, 3);
     parts.val.textContent = number(status.val_loss ?? status.eval_loss, 3);
     const bits = /** @type {HTMLElement} */ (parts.bits.parentElement);
     bits.hidden = status.is_task;
     parts.bits.textContent = number(newest(run, "validation", "bits_per_byte"), 3);
     parts.speed.textContent = number(status.tokens_per_s);
-    parts.params.textContent = number(status.n_params);
     showOrigin(parts.from, status.began_from);
     const notice = newest(run, "notice", "text");
     const goesWell = status.state === "running" || status.state === "finished";

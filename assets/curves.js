@@ -9,7 +9,7 @@ import { exportButtons } from "./export.js";
 import { number } from "./format.js";
 import { translucent } from "./palette.js";
 import { growing, layout, levelLine, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
-import { along, AXES, AXIS_OPTIONS, movingAverage, newest } from "./series.js";
+import { along, AXES, AXIS_OPTIONS, movingTrend, newest } from "./series.js";
 
 /* ---- the common axis ---- */
 
@@ -39,7 +39,7 @@ const column = (kind, name) => (/** @type {Run} */ run, /** @type {number} */ st
 };
 
 /**
- * The same smoothed, which goes on where it stopped. A loss that is no number leaves a gap.
+ * The same smoothed over steps, which goes on where it stopped. A loss that is no number leaves a gap.
  * @param {string} kind
  * @param {string} name
  * @param {() => number} weight
@@ -47,14 +47,17 @@ const column = (kind, name) => (/** @type {Run} */ run, /** @type {number} */ st
 function smoothColumn(kind, name, weight) {
   /** @type {(number | null)[]} */
   let kept = [];
-  let average = movingAverage(0);
+  let trend = movingTrend(0);
   /** @type {Run | null} */
   let source = null;
   return (/** @type {Run} */ run, /** @type {number} */ start) => {
     const columns = run.series[kind];
     if (!columns) return NONE;
-    if (start === 0 || source !== run) [kept, average, source] = [[], movingAverage(weight()), run];
-    for (const value of columns[name].slice(kept.length)) kept.push(value === null ? null : average(value));
+    if (start === 0 || source !== run) [kept, trend, source] = [[], movingTrend(weight()), run];
+    for (let i = kept.length; i < columns.step.length; i++) {
+      const value = columns[name][i];
+      kept.push(value === null ? null : trend(columns.step[i], value));
+    }
     return { x: along(run, columns, axis).slice(start), y: kept.slice(start) };
   };
 }
@@ -110,7 +113,7 @@ export function loss(root) {
     min: "0",
     max: "0.98",
     step: "0.02",
-    value: "0.8",
+    value: "0.9",
     id: "loss-smooth",
     "aria-label": "smoothing of the training loss",
   });
@@ -287,8 +290,12 @@ function lossLegend() {
     h("span", { style: "--c:color-mix(in srgb, var(--pg-train) 45%, transparent)" }, "training, each point"),
     h(
       "span",
-      { style: "--c:var(--pg-val)" },
-      "held out, a sample; band: where all of it lies (95%); star: all of it, at the end",
+      {
+        style: "--c:var(--pg-val)",
+        title:
+          "a sample of the held-out data, the same for every run; band: where the loss on all of it lies (95%); star: all of it, at the end",
+      },
+      "held out, with its 95% band",
     ),
     h(
       "span",
@@ -296,9 +303,9 @@ function lossLegend() {
         class: "pg-dashed",
         style: "--c:var(--body-text-color-subdued)",
         title:
-          "counted on the training part with interpolated Witten-Bell smoothing, judged on all held-out tokens; chance: all tokens equally likely",
+          "how frequent each token is (unigram), after the one before (bigram), after two (trigram): counted on the training part with interpolated Witten-Bell smoothing, judged on all held-out tokens; chance: all tokens equally likely",
       },
-      "what counting reaches: how frequent each token is (unigram), after the one before (bigram), after two (trigram)",
+      "what counting tokens reaches",
     ),
     floor,
     before,

@@ -337,7 +337,9 @@ function picture(tell) {
       element.querySelectorAll("[data-node]").forEach(opensItsKnobs);
     }
     live?.draw();
-    tell(open ? newsOf(design.values, open) : "");
+    const words = open ? newsOf(design.values, open) : "";
+    document.body.dataset.differs = words ? "yes" : "no";
+    tell(words);
   }
   /** @param {Described} value */
   function show(value) {

@@ -121,12 +121,13 @@ export function diagram(graph, other = null, stacked = false, room = NO_ROOM) {
     role: "img",
     "aria-label": "the architecture, from tokens at the top to the head at the bottom",
   });
-  svg.append(arrowHead(), ...frame(graph, arrangement));
+  const arrow = `pg-arrow-${++drawings}`; // of its own: one inside a drawing that is not shown would not be drawn
+  svg.append(arrowHead(arrow), ...frame(graph, arrangement));
   for (const { source, target, kind } of graph.edges) {
     const [from, to] = [placeOf(arrangement, source), placeOf(arrangement, target)];
     const look = kind === "residual" ? "pg-edge pg-residual" : "pg-edge";
     const d = kind === "residual" ? aroundRight(from, to) : straight(from, to);
-    svg.append(s("path", { d, class: look, "marker-end": "url(#pg-arrow)" }));
+    svg.append(s("path", { d, class: look, "marker-end": `url(#${arrow})` }));
   }
   const theirs = other && new Set(other.nodes.map(signature));
   for (const node of graph.nodes) {
@@ -142,9 +143,12 @@ const placeOf = ({ place }, id) => /** @type {Place} */ (place.get(id));
 /** @param {GraphNode} node */
 const signature = (node) => [node.id, node.title, node.formula, node.lane].join("|");
 
-function arrowHead() {
+let drawings = 0;
+
+/** @param {string} id */
+function arrowHead(id) {
   const box = { viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6 };
-  const arrow = s("marker", { id: "pg-arrow", ...box, orient: "auto" });
+  const arrow = s("marker", { id, ...box, orient: "auto" });
   arrow.append(s("path", { d: "M0 0 8 4 0 8z", class: "pg-arrow" }));
   const defs = s("defs");
   defs.append(arrow);

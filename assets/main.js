@@ -14,6 +14,7 @@ import { inside } from "./inside.js";
 import { show, wire } from "./open_run.js";
 import { cividisGradient } from "./palette.js";
 import { plotly } from "./plot.js";
+import { presets } from "./presets.js";
 import { runs } from "./runs.js";
 import { sample } from "./sample.js";
 import { start } from "./start.js";
@@ -40,6 +41,7 @@ const PANELS = {
   inside,
   layers,
   loss,
+  presets,
   progress,
   rate,
   runs,

@@ -86,27 +86,35 @@ export function along(run, columns, axis) {
 }
 
 /**
- * Exponential moving average without bias at its start. A missing value stays missing and doesn't count.
+ * Smoothed by a moving trend, over places of equal distance. A missing value stays missing and doesn't count.
  * @param {(number | null)[]} values
  * @param {number} weight of the past, from 0 to 1; 0 smooths nothing
  */
 export function smoothed(values, weight) {
-  const average = movingAverage(weight);
-  return values.map((value) => (value === null || weight === 0 ? value : average(value)));
+  const trend = movingTrend(weight);
+  return values.map((value, i) => (value === null || weight === 0 ? value : trend(i, value)));
 }
 
 /**
- * The same, value by value.
+ * A straight line fitted to the values so far by least squares, each weighing `weight` times what the one after it weighs;
+ * gives the line's height at the newest. A mean of the past would lag behind a loss that falls.
  * @param {number} weight
- * @returns {(value: number) => number}
+ * @returns {(x: number, y: number) => number} `x` ascending
  */
-export function movingAverage(weight) {
-  let sum = 0;
-  let weights = 0;
-  return (value) => {
-    sum = weight * sum + value;
-    weights = weight * weights + 1;
-    return sum / weights;
+export function movingTrend(weight) {
+  // Weighted sums over x (relative to the newest), y and their products.
+  let [n, sx, sy, sxx, sxy] = [0, 0, 0, 0, 0];
+  /** @type {number | null} */
+  let last = null;
+  return (x, y) => {
+    const d = last === null ? 0 : x - last;
+    last = x;
+    [sxx, sxy, sx] = [sxx - 2 * d * sx + d * d * n, sxy - d * sy, sx - d * n];
+    [n, sx, sy, sxx, sxy] = [weight * n + 1, weight * sx, weight * sy + y, weight * sxx, weight * sxy];
+    const spread = n * sxx - sx * sx;
+    if (spread <= 1e-9 * n * sxx) return sy / n; // one place alone has no trend
+    const slope = (n * sxy - sx * sy) / spread;
+    return (sy - slope * sx) / n;
   };
 }
 

@@ -43,7 +43,7 @@ export function you(root, { props, trigger, watch }) {
   const dialog = h("dialog", { class: "pg-dialog", "aria-label": "who you are here" });
   const opener = button("You", open, { class: "pg-button pg-you-button", id: "you-open" });
   root.append(opener, dialog);
-  /** @returns {{name?: string, host?: boolean}} */
+  /** @returns {{name?: string, host?: boolean, others?: boolean}} `others` have trained here too */
   const value = () => props.value || {};
   /** @param {string} id */
   const nameField = (id) =>
@@ -113,7 +113,7 @@ export function you(root, { props, trigger, watch }) {
   const question = h(
     "form",
     { class: "pg-ask", hidden: true },
-    h("label", { for: "ask-name" }, "Others see your run. What should they call you?"),
+    h("label", { for: "ask-name" }, "Others see your run. Your name?"),
     field,
     h("button", { class: "pg-button", id: "ask-keep" }, "Keep"),
     later,
@@ -131,7 +131,8 @@ export function you(root, { props, trigger, watch }) {
   /** @param {Run} run */
   function update(run) {
     if (run.mine && document.documentElement.dataset.forgets) forgets.hidden = false;
-    if (run.mine && run.status && !value().name && !value().host && !wasAsked()) question.hidden = false;
+    const { name, host, others } = value();
+    if (run.mine && run.status && others && !name && !host && !wasAsked()) question.hidden = false;
   }
   return { always: true, update };
 }

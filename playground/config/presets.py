@@ -28,12 +28,19 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Preset:
-    """A complete config and the one sentence that says why one would choose it."""
+    """A complete config, the one sentence that says why one would choose it, and under which heading it is found."""
 
     title: str
     sentence: str
     config: RunConfig
+    group: str
     shows: Demonstration | None = None
+
+
+BEGIN, RECIPES, MODELS, LEARNT, NOT_LEARNT = GROUPS = (
+    "Begin here", "Recipes", "Known models", "Tasks that the architecture learns", "Tasks that it cannot learn",
+)  # fmt: skip
+FIRST = ("teaching", "nanogpt")  # of the known models: the two that this playground starts from
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ def _of_pair(name: str, pair: Pair, learns: bool) -> Preset:
             optim=OptimConfig(lr=pair.lr, warmup_steps=50, weight_decay=pair.weight_decay),
             train=TrainConfig(max_steps=pair.steps, batch_size=pair.batch_size, eval_interval=50),
         ),
+        LEARNT if learns else NOT_LEARNT,
         Demonstration(PREFIX + name, words, learns),
     )
 
@@ -127,9 +135,12 @@ PRESETS: dict[str, Preset] = {
         "Small GPT",
         "Four pre-norm layers that learn to write short stories in about a minute on two CPU cores.",
         _DEFAULT,
+        BEGIN,
     ),
     **{
-        name: Preset(known.title, f"{known.sentence} {known.paper}.", RunConfig(model=known.config, data=TALES))
+        name: Preset(
+            known.title, f"{known.sentence} {known.paper}.", RunConfig(model=known.config, data=TALES), BEGIN if name in FIRST else MODELS
+        )
         for name, known in architectures.ARCHITECTURES.items()
     },
     "nanogpt-cpu": Preset(
@@ -141,6 +152,7 @@ PRESETS: dict[str, Preset] = {
             optim=OptimConfig(lr=1e-3, min_lr=1e-4, warmup_steps=100, beta1=0.9, beta2=0.99, weight_decay=0.1, grad_clip=1.0),
             train=TrainConfig(max_steps=2000, batch_size=12),
         ),
+        RECIPES,
     ),
     "fast-cpu": Preset(
         "Fast on a CPU",
@@ -151,6 +163,7 @@ PRESETS: dict[str, Preset] = {
             optim=FAST,
             train=TrainConfig(max_steps=200, batch_size=12, eval_interval=50, checkpoint_interval=50),
         ),
+        RECIPES,
     ),
     "nanogpt-gpu": Preset(
         "nanoGPT on a GPU",
@@ -161,6 +174,7 @@ PRESETS: dict[str, Preset] = {
             optim=OptimConfig(lr=1e-3, min_lr=1e-4, warmup_steps=100, beta1=0.9, beta2=0.99, weight_decay=0.1, grad_clip=1.0),
             train=TrainConfig(max_steps=5000, batch_size=64, eval_interval=250, checkpoint_interval=250),
         ),
+        RECIPES,
     ),
     "fast-gpu": Preset(
         "Fast on a GPU",
@@ -171,6 +185,7 @@ PRESETS: dict[str, Preset] = {
             optim=FAST,
             train=TrainConfig(max_steps=600, batch_size=64, eval_interval=100, checkpoint_interval=100),
         ),
+        RECIPES,
     ),
     "post-norm": Preset(
         "Post-norm, no warm-up",
@@ -181,6 +196,7 @@ PRESETS: dict[str, Preset] = {
             optim=OptimConfig(warmup_steps=0, lr=3e-3),
             train=TrainConfig(max_steps=1000),
         ),
+        BEGIN,
     ),
     **{name: _of_pair(name, pair, True) for name, pair in PAIRS.items()},
     **{f"{name}-cannot": _of_pair(name, pair, False) for name, pair in PAIRS.items()},

@@ -79,7 +79,7 @@ class DataForm:
             self.choose, controls, controls, **EVENT
         ).then(self.fetch, source, None, **EVENT).then(**review)
         self.panel.fetch(self.fetch, source, None, **EVENT).then(**review)
-        chosen = self.panel.demonstrate(self.demonstrate, None, preset_outputs[0], **EVENT)
+        chosen = self.panel.demonstrate(chosen_preset, None, preset_outputs[0], **EVENT)
         chosen.then(apply_preset, preset_outputs[0], preset_outputs, **EVENT).then(**review)
         self.sentence.change(**cut)
         self.tokens.again(**cut)  # triggered by the panel when it becomes visible
@@ -99,10 +99,6 @@ class DataForm:
             needed = task.longest(parse(DataConfig, data_for(source)).params) - 1
             changes["model.block_size"] = max(needed, given["model.block_size"])
         return [gr.update(value=changes[path]) if path in changes else gr.skip() for path in PATHS]
-
-    def demonstrate(self, event: gr.EventData) -> str:
-        """The preset that was chosen of the two of a task."""
-        return preset_of(event._data.get("preset") if isinstance(event._data, dict) else None)
 
     def take_files(self, kept: object, paths: list[str]) -> dict:
         """Store uploaded texts as one source and choose it."""
@@ -203,3 +199,8 @@ def source_choices(chosen: str = "", name: str = "own text") -> list[tuple[str, 
         words = chosen.removeprefix("hub:") if HUB.fullmatch(chosen) else f"{name[:40]} ({chosen[7:13]})"
         choices.append((words, chosen))
     return choices
+
+
+def chosen_preset(event: gr.EventData) -> str:
+    """The preset that was chosen in a panel."""
+    return preset_of(event._data.get("preset") if isinstance(event._data, dict) else None)

@@ -12,7 +12,7 @@ from playground.runs.creation import check_early, check_fork, checked
 from playground.runs.store import NoSuchRun, Run
 from playground.ui import address, form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
-from playground.ui.data import PATHS, SOURCE, DataForm, source_choices
+from playground.ui.data import PATHS, SOURCE, DataForm, chosen_preset, source_choices
 from playground.ui.facts import facts, searchable, section_id
 from playground.ui.panel import Panel
 
@@ -45,6 +45,7 @@ class Design:
                 [(preset.title, name) for name, preset in PRESETS.items()], value="default", label="preset",
                 info=PRESETS["default"].sentence, elem_id="preset",
             )  # fmt: skip
+            self.gallery = Panel("presets", events=("choose",), elem_id="presets")
             self.origin = gr.Dropdown(
                 [FRESH], value="", label="starts from", visible=False, elem_id=ORIGIN,
                 info="The weights of a checkpoint are taken over. Change what they allow: rate, schedule, optimizer, dropout, looks.",
@@ -95,6 +96,9 @@ class Design:
         self.picture.again(**review)  # the panel repeats it while the machine's speed is still being measured
         self.preset.select(self.fresh, None, self.origin, queue=False, **EVENT)
         self.preset.select(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
+        chosen = self.gallery.choose(chosen_preset, None, self.preset, **EVENT)
+        chosen.then(self.fresh, None, self.origin, queue=False, **EVENT)
+        chosen.then(self.apply_preset, self.preset, [self.preset, *self.controls], **EVENT).then(**review)
         self.data.wire(self.source, self.controls, visitor, review, self.apply_preset, [self.preset, *self.controls])
         self.train.click(self.start, [visitor, self.preset, self.origin, *self.controls], [wire, tabs, self.origin], **EVENT)
 

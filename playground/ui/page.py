@@ -116,7 +116,8 @@ def _wire_load(
         """Open what the address names: the run of `?run=ID`, if the visitor may see it, or the experiment of `?experiment=ID`; the design
         and the tab after `#` (`asked`), or the open run's design. Show the Host tab to the host."""
         who, asked = services.visitor(kept), asked if isinstance(asked, dict) else {}
-        about = {"name": services.db.names().get(who.id, ""), "host": who.is_host}
+        others = any(owner != who.id for owner in services.db.last_starts())
+        about = {"name": services.db.names().get(who.id, ""), "host": who.is_host, "others": others}
         rest = [about, gr.Tab(visible=True) if who.is_host else gr.skip()]
         run_id, experiment = request.query_params.get("run"), request.query_params.get("experiment")
         if experiment:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import orjson
 
+from models.config import complete
 from models.graph import formulas, graph, stream_nodes
 from models.knobs import said
+from playground.config.presets import GROUPS, PRESETS
 from playground.data import tokenizers
 from playground.inside.findings import History
 from playground.inside.findings import findings as found_in
@@ -113,6 +115,21 @@ def architecture(root: Path, run_id: str) -> bytes:
         asdict(graph(config))
         | {"stream": stream, "formulas": formulas(config), "n_head": config.n_head if config.has_attention else 0}
         | {"quantities": [asdict(each) for each in QUANTITIES.values()], "quantiles": QUANTILES, "values": said(run)}
+    )
+
+
+ANY_VOCABULARY = 1000  # the picture of a preset shows nothing that depends on it
+
+
+def presets() -> bytes:
+    """All presets in the order of their groups: name, title, sentence, group, and the graph of the architecture."""
+    in_order = sorted(PRESETS.items(), key=lambda each: GROUPS.index(each[1].group))
+    return orjson.dumps(
+        [
+            {"name": name, "title": preset.title, "sentence": preset.sentence, "group": preset.group}
+            | {"graph": asdict(graph(complete(preset.config.model, ANY_VOCABULARY)))}
+            for name, preset in in_order
+        ]
     )
 
 

@@ -74,6 +74,7 @@ class Routes:
                 *more,
                 Route("/me", self.me),
                 Route("/assets/{version}/{name}", assets().answer),
+                Route("/presets", self.presets),
                 Route("/runs", self.list),
                 Route("/overlay", self.overlay),
                 Route("/experiments", self.experiments),
@@ -118,6 +119,10 @@ class Routes:
         run_id = request.path_params["run_id"]
         RunFolder(self.root, run_id)
         return self.access.run(run_id, self.visitor(request))
+
+    def presets(self, request: Request) -> Response:
+        """All presets, each with its picture. The same for everybody, for as long as the app runs."""
+        return _json(self.cache.get(("presets",), answers.presets), request)
 
     # All runs.
 
