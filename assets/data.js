@@ -169,7 +169,7 @@ export function tokens(root, { props, watch, trigger }) {
 /** @param {Cut} cut */
 function cutBox({ kind, waiting, tokens, n_bytes, vocab_size }) {
   const name = TOKENIZERS[kind] || "";
-  if (waiting) return h("div", { class: "pg-cut" }, h("h4", {}, name), h("p", { class: "pg-faint" }, waiting));
+  if (waiting) return h("div", { class: "pg-cut" }, h("h3", {}, name), h("p", { class: "pg-faint" }, waiting));
   const unknown = tokens.filter(([, known]) => !known).length;
   const bytes = tokens.length ? (n_bytes / tokens.length).toFixed(2) : "–";
   const never = unknown ? `; ${number(unknown)} never seen` : "";
@@ -187,7 +187,7 @@ function cutBox({ kind, waiting, tokens, n_bytes, vocab_size }) {
   return h(
     "div",
     { class: "pg-cut" },
-    h("h4", {}, name, h("span", { class: "pg-faint" }, words)),
+    h("h3", {}, name, h("span", { class: "pg-faint" }, words)),
     h("p", { class: "pg-pieces" }, ...pieces),
   );
 }

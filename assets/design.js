@@ -100,7 +100,11 @@ function dressControls() {
 
 /** @param {Knob} knob */
 function varyButton({ path, label }) {
-  const look = { class: "pg-vary", title: `Compare…: an experiment on ${label}`, "aria-label": `Compare… ${label}` };
+  const look = {
+    class: "pg-vary",
+    title: `Compare…: an experiment on ${label}`,
+    "aria-label": `A/B: an experiment on ${label}`,
+  };
   return h("button", { type: "button", ...look, onclick: () => vary(path) }, "A/B");
 }
 
@@ -142,7 +146,6 @@ function lightUp(part, on) {
 function opensItsKnobs(node) {
   const part = /pg-node-(\w+)/.exec(node.getAttribute("class") ?? "")?.[1];
   const open = () => showKnobs(knobs.filter((knob) => knob.part === part));
-  node.setAttribute("role", "button");
   node.addEventListener("click", open);
   node.addEventListener("keydown", (event) => {
     const { key } = /** @type {KeyboardEvent} */ (event);
@@ -397,7 +400,7 @@ function differences({ title, differs }) {
     h("li", {}, h("code", {}, path.split(".").pop()), ` ${mine}, not ${theirs}`),
   );
   return [
-    h("h4", {}, `this design, and ${title}`),
+    h("h3", {}, `this design, and ${title}`),
     lines.length ? h("ul", {}, ...lines) : h("p", {}, "The architectures are the same."),
   ];
 }

@@ -25,7 +25,7 @@ export function drawDetail(place, chosen, shared) {
     h(
       "div",
       { class: "pg-head" },
-      h("div", {}, h("h3", {}, title), h("p", {}, h("code", {}, node.formula))),
+      h("div", {}, h("h2", {}, title), h("p", {}, h("code", {}, node.formula))),
       h("div", { class: "pg-tools" }, layers, close),
     ),
     h(
@@ -57,7 +57,7 @@ function layerChoice(n, chosen, shared) {
  * @param {HTMLElement} picture
  */
 const block = (title, words, picture) =>
-  h("div", { class: "pg-detail-block" }, h("h4", {}, title), picture, h("p", { class: "pg-faint" }, words));
+  h("div", { class: "pg-detail-block" }, h("h3", {}, title), picture, h("p", { class: "pg-faint" }, words));
 
 /**
  * Where the residual stream passes.
@@ -125,5 +125,5 @@ function measuredBlock(quantities, probe, { node, layer }) {
     );
   if (!rows.length) return [];
   const table = h("table", { class: "pg-detail-table" }, h("tbody", {}, ...rows));
-  return [h("div", { class: "pg-detail-block" }, h("h4", {}, "Measured here"), table)];
+  return [h("div", { class: "pg-detail-block" }, h("h3", {}, "Measured here"), table)];
 }

@@ -118,7 +118,7 @@ export function diagram(graph, other = null, stacked = false, room = NO_ROOM) {
   const svg = s("svg", {
     viewBox: `0 0 ${WIDTH} ${arrangement.height}`,
     class: "pg-graph",
-    role: "img",
+    role: "group",
     "aria-label": "the architecture, from tokens at the top to the head at the bottom",
   });
   const arrow = `pg-arrow-${++drawings}`; // of its own: one inside a drawing that is not shown would not be drawn
@@ -194,7 +194,13 @@ function straight(a, b) {
 /** @param {GraphNode} node @param {Place} place @param {boolean} differs */
 function shape(node, { x, top, bottom, middle }, differs) {
   const look = `pg-node pg-node-${node.kind}${differs ? " pg-differs" : ""}`;
-  const group = s("g", { class: look, tabindex: "0", "data-node": node.id });
+  const group = s("g", {
+    class: look,
+    tabindex: "0",
+    role: "button",
+    "aria-label": nameOf(node),
+    "data-node": node.id,
+  });
   const width = node.lane ? NARROW : BOX;
   if (node.kind === "add") {
     const cross = `M${x - 6} ${middle}h12M${x} ${middle - 6}v12`;
@@ -223,12 +229,15 @@ function shape(node, { x, top, bottom, middle }, differs) {
 }
 
 /** @param {GraphNode} node */
+const nameOf = ({ title }) => (title === "+" ? "residual addition" : title);
+
+/** @param {GraphNode} node */
 function aboutNode(node) {
   const dims = (/** @type {string[]} */ shape) => `(${shape.join(", ")})`;
   const params = node.params ? `${number(node.params)} parameters` : "no parameters";
   const flops = node.flops ? `, ${compact(node.flops)}FLOP per token` : "";
   return [
-    h("strong", {}, node.title === "+" ? "residual addition" : node.title),
+    h("strong", {}, nameOf(node)),
     h("br"),
     h("code", {}, node.formula),
     h("br"),

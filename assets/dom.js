@@ -59,6 +59,15 @@ export const select = (options, attributes = {}) =>
   h("select", attributes, ...Array.from(options, ([value, label]) => h("option", { value }, String(label))));
 
 /**
+ * A part of the page that scrolls by itself, by the keyboard too.
+ * @param {string} look
+ * @param {string} name
+ * @param {Child[]} children
+ */
+export const scroller = (look, name, ...children) =>
+  h("div", { class: look, tabindex: "0", role: "region", "aria-label": name }, ...children);
+
+/**
  * What a panel begins with: its name, the question it answers, and its tools.
  * @param {string} title
  * @param {string} question
@@ -68,7 +77,7 @@ export const head = (title, question, ...tools) =>
   h(
     "div",
     { class: "pg-head" },
-    h("div", {}, h("h3", {}, title), h("p", {}, question)),
+    h("div", {}, h("h2", {}, title), h("p", {}, question)),
     h("div", { class: "pg-tools" }, ...tools),
   );
 

@@ -5,7 +5,7 @@
 
 import { sizeText } from "./arms.js";
 import { diagram } from "./diagram.js";
-import { button, h, head, setChildren, setText, visible } from "./dom.js";
+import { button, h, head, scroller, setChildren, setText, visible } from "./dom.js";
 import { get } from "./net.js";
 import { ownForm } from "./own.js";
 import { proposal } from "./proposal.js";
@@ -101,7 +101,7 @@ function gallery(choose, open, own) {
       button("Make your own", own, { id: "experiment-own" }),
     ),
     begun.element,
-    h("h4", {}, "Claims of textbooks, ready to be tested"),
+    h("h3", {}, "Claims of textbooks, ready to be tested"),
     problem,
     cards,
   );
@@ -142,7 +142,7 @@ function card(ready, choose) {
     "button",
     {
       type: "button",
-      class: "pg-experiment-card",
+      class: "pg-choice-card pg-experiment-card",
       "data-ready": ready.name,
       onclick: () => choose(ready),
       disabled: !quick,
@@ -175,8 +175,8 @@ function begunHere(open) {
   const element = h(
     "section",
     { hidden: true },
-    h("h4", {}, "Begun here"),
-    h("div", { class: "pg-table-wrap" }, table),
+    h("h3", {}, "Begun here"),
+    scroller("pg-table-wrap", "experiments begun here", table),
   );
   /** @type {Map<string, {tr: HTMLTableRowElement, cells: HTMLTableCellElement[]}>} */
   const rows = new Map();

@@ -501,7 +501,7 @@ export function inside(root) {
     empty.hidden = false;
     const advice =
       "Press Train in Play, and see here what happens inside the model while it learns. Or open a run in Runs.";
-    empty.replaceChildren(h("h3", {}, "Nothing to look into yet"), h("p", {}, run.problem || advice));
+    empty.replaceChildren(h("h2", {}, "Nothing to look into yet"), h("p", {}, run.problem || advice));
   }
   /** Another run is open than before. @param {Run} run */
   function begin(run) {

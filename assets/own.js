@@ -150,8 +150,14 @@ export function ownForm(knobs, draft, act, back) {
     setTimeout(() => (run.disabled = false), AGAIN_MS);
     act({ do: "start", document: { ...ready.document, ...predicting?.value() } });
   }
-  const field = (/** @type {string} */ label, /** @type {(Node | string)[]} */ ...content) =>
-    h("div", { class: "pg-field" }, h("span", {}, label), ...content);
+  /** The label of a field names each control in it that has no label of its own. */
+  const field = (/** @type {string} */ label, /** @type {(Node | string)[]} */ ...content) => {
+    const whole = h("div", { class: "pg-field" }, h("span", {}, label), ...content);
+    for (const control of whole.querySelectorAll(":is(input, select):not([aria-label])")) {
+      if (!control.closest("label")) control.setAttribute("aria-label", label);
+    }
+    return whole;
+  };
   const form = h(
     "div",
     { class: "pg-own" },
@@ -180,7 +186,7 @@ export function ownForm(knobs, draft, act, back) {
     "div",
     { class: "pg-experiment" },
     backButton(back),
-    h("h3", { class: "pg-question" }, "An experiment of your own"),
+    h("h2", { class: "pg-question" }, "An experiment of your own"),
     h("p", {}, baseText(given)),
     form,
     outcome,

@@ -19,7 +19,7 @@ export function presets(root, { trigger }) {
   const list = h("div", { class: "pg-preset-groups" });
   const close = button("Close", () => dialog.close());
   const dialog = h("dialog", { class: "pg-dialog pg-wide-dialog", "aria-label": "presets" });
-  dialog.append(h("div", { class: "pg-line" }, h("h3", {}, "Presets"), search, close), list);
+  dialog.append(h("div", { class: "pg-line" }, h("h2", {}, "Presets"), search, close), list);
   root.append(button("Browse the presets", open, { id: "presets-browse" }), dialog);
   /** @type {Preset[]} */
   let all = [];
@@ -45,7 +45,7 @@ export function presets(root, { trigger }) {
       h(
         "section",
         {},
-        h("h4", {}, group),
+        h("h3", {}, group),
         h("div", { class: "pg-cards" }, ...found.filter((each) => each.group === group).map(card)),
       ),
     );
@@ -61,7 +61,7 @@ export function presets(root, { trigger }) {
     };
     return h(
       "button",
-      { type: "button", class: "pg-experiment-card", "data-preset": name, onclick: choose },
+      { type: "button", class: "pg-choice-card", "data-preset": name, onclick: choose },
       h("span", { class: "pg-thumbs", inert: true, "aria-hidden": "true" }, diagram(graph)),
       h("strong", {}, title),
       h("span", { class: "pg-faint" }, sentence),

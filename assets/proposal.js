@@ -44,7 +44,7 @@ export function proposal({ ready, act, back, change }) {
     "div",
     { class: "pg-experiment" },
     backButton(back),
-    h("h3", { class: "pg-question" }, quick.question),
+    h("h2", { class: "pg-question" }, quick.question),
     h("p", {}, quick.said),
     h("div", { class: "pg-propose" }, predicting.element, forms),
     h(
@@ -115,9 +115,9 @@ export function described(given) {
     "div",
     {},
     ...given.warnings.map((words) => h("p", { class: "pg-warning" }, words)),
-    h("h4", {}, "What is claimed"),
+    h("h3", {}, "What is claimed"),
     h("ul", { class: "pg-verdicts" }, ...claims),
-    h("h4", {}, "The arms"),
+    h("h3", {}, "The arms"),
     arms(given),
     h(
       "details",

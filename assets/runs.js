@@ -2,7 +2,7 @@
 /** @import { Context, Mount } from "./open_run.js" */
 /** @import { Status } from "./series.js" */
 
-import { button, h, head, onTheme, select, setChildren, setText, visible } from "./dom.js";
+import { button, h, head, onTheme, scroller, select, setChildren, setText, visible } from "./dom.js";
 import { exportButtons } from "./export.js";
 import { compact, duration, number } from "./format.js";
 import { A_PAGE, folded, freshList, hasWords, mergeList, pageOf } from "./listing.js";
@@ -100,11 +100,11 @@ export function confirmDelete(visitor, table, wired) {
 export function runs(root, { props, trigger }) {
   const headings = h("tr");
   const body = h("tbody");
-  const wrap = h("div", { class: "pg-table-wrap" }, h("table", { class: "pg-table" }, h("thead", {}, headings), body));
+  const wrap = scroller("pg-table-wrap", "all runs", h("table", { class: "pg-table" }, h("thead", {}, headings), body));
   const empty = h(
     "div",
     { class: "pg-empty" },
-    h("h3", {}, "No runs yet"),
+    h("h2", {}, "No runs yet"),
     h("p", {}, "Every run that anybody starts here appears in this table. Press Train in Play to start the first."),
   );
   const search = h("input", {

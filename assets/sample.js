@@ -19,7 +19,7 @@ export function sample(root, { props, watch }) {
   const empty = h(
     "div",
     { class: "pg-empty" },
-    h("h3", {}, "Nothing is written yet"),
+    h("h2", {}, "Nothing is written yet"),
     h("p", {}, "Choose a run and a checkpoint, then press Write. Runs can be sampled from while they train."),
   );
   const scale = h(

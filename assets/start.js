@@ -18,7 +18,7 @@ export function start(root, { props, trigger }) {
     const pictures = graphs.map((graph, i) => diagram(graph, graphs[i ? 0 : graphs.length - 1]));
     const element = h(
       "button",
-      { type: "button", class: "pg-experiment-card", "data-start": name, onclick: begin },
+      { type: "button", class: "pg-choice-card", "data-start": name, onclick: begin },
       h("span", { class: "pg-thumbs", inert: true, "aria-hidden": "true" }, ...pictures),
       h("strong", {}, question),
       h("span", { class: "pg-faint" }, sentence),

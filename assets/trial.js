@@ -6,7 +6,7 @@
 /** @import { Law } from "./law.js" */
 
 import { deviation, differenceText, meanOf, reachOf, spread, valueText } from "./arms.js";
-import { button, css, h, head, onTheme, s, select, setText } from "./dom.js";
+import { button, css, h, head, onTheme, s, scroller, select, setText } from "./dom.js";
 import { exportButton, plotSection, saveCsv, savePng, saveVector } from "./export.js";
 import { fileName, number } from "./format.js";
 import { lookBeside } from "./inside.js";
@@ -49,7 +49,7 @@ import { arms as armFigures, backButton } from "./proposal.js";
  * @returns {View}
  */
 export function trial(id, act, back, change) {
-  const question = h("h3", { class: "pg-question" });
+  const question = h("h2", { class: "pg-question" });
   const headline = h("strong", { class: "pg-verdict-word", role: "status" });
   const banner = h("div", {});
   const said = h("div", { class: "pg-verdict" }, headline, banner);
@@ -57,7 +57,7 @@ export function trial(id, act, back, change) {
   const curves = curvePlot(id);
   const claims = differences();
   const law = lawPlot(id);
-  const table = h("div", { class: "pg-table-wrap pg-seeds" });
+  const table = scroller("pg-table-wrap pg-seeds", "the runs by arm and seed");
   const pair = twoArms(act);
   const about = h("div");
   const problem = h("p", { class: "pg-faint", role: "status" }, "One moment.");
@@ -70,7 +70,7 @@ export function trial(id, act, back, change) {
     curves.element,
     claims.element,
     law.element,
-    h("h4", {}, "Each run"),
+    h("h3", {}, "Each run"),
     table,
     pair.element,
     about,
@@ -584,11 +584,11 @@ function runCell(run, value, unit, look) {
 function aboutIt(found) {
   const command = `python -m playground experiment ${found.experiment_id}`;
   return [
-    h("h4", {}, "The arms"),
+    h("h3", {}, "The arms"),
     armFigures(found),
-    h("h4", {}, "Methods"),
+    h("h3", {}, "Methods"),
     h("p", { class: "pg-methods" }, found.methods),
-    h("h4", {}, "The same again"),
+    h("h3", {}, "The same again"),
     h(
       "p",
       {},

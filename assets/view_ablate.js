@@ -245,7 +245,7 @@ function compared({ step, before, after }) {
     return h(
       "div",
       {},
-      h("h4", {}, title),
+      h("h3", {}, title),
       h("pre", { class: "pg-text" }, h("span", { class: "pg-faint" }, prompt), written),
     );
   }

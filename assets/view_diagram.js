@@ -4,7 +4,7 @@
 /** @import { Quantity, Scale, Value } from "./values.js" */
 
 import { stackedDiagram } from "./diagram.js";
-import { h, hideTip, s, showTip } from "./dom.js";
+import { h, hideTip, s, scroller, showTip } from "./dom.js";
 import { fits, short } from "./format.js";
 import { nodeWords } from "./parts.js";
 import { graphOf } from "./side.js";
@@ -30,7 +30,7 @@ const HISTORY = 60;
  * @returns {View}
  */
 export function diagram(place, side, shared) {
-  const scroll = h("div", { class: "pg-diagram-scroll" });
+  const scroll = scroller("pg-diagram-scroll", "the diagram");
   const legend = h("div", { class: "pg-scale" });
   place.append(scroll, legend);
   /** @type {Cell[]} */

@@ -245,7 +245,7 @@ export function heads(place, side, shared) {
       h("div", { class: look, "aria-hidden": "true" }, ...tokens.map((token) => h("span", {}, visibleToken(token))));
     large.style.setProperty("--tokens", String(tokens.length));
     large.replaceChildren(
-      h("div", { class: "pg-head" }, h("h4", {}, `layer ${layer + 1}, head ${head + 1}`), close),
+      h("div", { class: "pg-head" }, h("h3", {}, `layer ${layer + 1}, head ${head + 1}`), close),
       h(
         "div",
         { class: "pg-large-map" },

@@ -2,7 +2,7 @@
 /** @import { Side, View } from "./side.js" */
 /** @import { ProbeWithLens } from "./values.js" */
 
-import { h, hideTip, s, showTip } from "./dom.js";
+import { h, hideTip, s, scroller, showTip } from "./dom.js";
 import { cut, short, visibleToken } from "./format.js";
 import { cividisCss, inkOn } from "./palette.js";
 
@@ -27,7 +27,7 @@ const likeliest = ({ lens_words, lens_top }, row, t) => lens_words[lens_top[row]
  * @returns {View}
  */
 export function lens(place, side) {
-  const scroll = h("div", { class: "pg-lens-scroll" });
+  const scroll = scroller("pg-lens-scroll", "the logit lens");
   const scale = h(
     "div",
     { class: "pg-scale" },

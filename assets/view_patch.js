@@ -2,7 +2,7 @@
 /** @import { Side, View } from "./side.js" */
 /** @import { Probe, ProbeWithLens } from "./values.js" */
 
-import { button, h, select } from "./dom.js";
+import { button, h, scroller, select } from "./dom.js";
 import { number, short, visibleToken } from "./format.js";
 import { getAtLength, messageOf } from "./net.js";
 import { graphOf } from "./side.js";
@@ -225,9 +225,9 @@ function map(caption, answer, grid, verb) {
       }),
     ),
   );
-  return h(
-    "div",
-    { class: "pg-lens-scroll", tabindex: "0", role: "region", "aria-label": caption.split(":")[0] },
+  return scroller(
+    "pg-lens-scroll",
+    caption.split(":")[0],
     h(
       "table",
       { class: "pg-patch-map" },

@@ -7,7 +7,7 @@ import { number } from "./format.js";
 
 /** @type {Mount} */
 export function writes(root) {
-  const title = h("h3");
+  const title = h("h2");
   const question = h("p");
   const now = sampleText("now", -1, "pg-text");
   const first = sampleText("at first", 0, "pg-text pg-faint");
@@ -37,8 +37,8 @@ export function writes(root) {
  * @param {string} look
  */
 function sampleText(words, index, look) {
-  const title = h("h4", {}, words);
-  const place = h("pre", { class: look });
+  const title = h("h3", {}, words);
+  const place = h("pre", { class: look, tabindex: "0", "aria-label": words });
   /** @param {Columns | undefined} samples */
   function draw(samples) {
     title.textContent = samples ? `${words}, step ${number(samples.step.at(index))}` : words;
@@ -69,7 +69,7 @@ function answered(answers) {
   });
   const headings = ["prompt and answer", "right?"].map((name) => h("th", { scope: "col" }, name));
   return [
-    h("h4", {}, `at step ${number(answers.step.at(-1))}`),
+    h("h3", {}, `at step ${number(answers.step.at(-1))}`),
     h("table", {}, h("thead", {}, h("tr", {}, ...headings)), h("tbody", {}, ...rows)),
   ];
 }

@@ -79,7 +79,7 @@ export function you(root, { props, trigger, watch }) {
             dialog.close();
           },
         },
-        h("h3", {}, "Your name"),
+        h("h2", {}, "Your name"),
         h("p", { class: "pg-faint" }, "Shown beside your runs to everybody here. Empty: no name."),
         line(name, h("button", { class: "pg-button", id: "you-save" }, "Keep")),
       ),
@@ -173,7 +173,7 @@ function ownKey() {
   });
   const words =
     "Your runs belong to this browser. With this key they are yours in another one too, or after a private window is closed. Whoever has it may steer and delete them.";
-  return [h("h3", {}, "Your recovery key"), h("p", { class: "pg-faint" }, words), line(key, show, take)];
+  return [h("h2", {}, "Your recovery key"), h("p", { class: "pg-faint" }, words), line(key, show, take)];
 }
 
 /**
@@ -197,7 +197,7 @@ function otherKey(rekey) {
   const words =
     "This browser then owns those runs, and no longer the ones it has now: keep the key above first if you need it.";
   return [
-    h("h3", {}, "You have a key from elsewhere?"),
+    h("h2", {}, "You have a key from elsewhere?"),
     h("p", { class: "pg-faint" }, words),
     line(other, button("Use it", use, { id: "you-use" })),
     wrong,

@@ -79,9 +79,9 @@ def test_a_part_opens_its_details(visit, pair):
     page.locator('.pg-inside [data-node="mlp"]').click()
     detail = page.locator(".pg-detail")
     detail.get_by_text("Hidden activations").wait_for()
-    assert "MLP, GELU, layer 1" in detail.locator("h3").inner_text() and "saturated units" in detail.inner_text()
+    assert "MLP, GELU, layer 1" in detail.locator("h2").inner_text() and "saturated units" in detail.inner_text()
     detail.locator("select").select_option(index=1)
-    page.wait_for_function("document.querySelector('.pg-detail h3').textContent.includes('layer 2')")
+    page.wait_for_function("document.querySelector('.pg-detail h2').textContent.includes('layer 2')")
     page.locator('.pg-inside [data-node="attn"]').click()
     page.wait_for_function("document.querySelectorAll('.pg-detail canvas').length == 4")
     page.locator('.pg-inside [data-node="attn.norm_in"]').click()
@@ -103,7 +103,7 @@ def test_two_runs_are_shown_on_one_text_with_their_time_linked(visit, app, pair)
     page.wait_for_function(f"{SHOWN.format('a')}.includes('step {steps[0]}') && {SHOWN.format('b')}.includes('step {steps[1]}')")
     page.locator("[data-side=a] .pg-head-cell").nth(6).click()
     page.wait_for_function("document.querySelectorAll('.pg-large:not([hidden]) canvas').length == 2")
-    titles = page.locator(".pg-large h4").all_inner_texts()
+    titles = page.locator(".pg-large h3").all_inner_texts()
     assert titles == ["layer 2, head 3"] * 2
     page.click("[data-view=curves]")
     page.wait_for_function("document.querySelectorAll('.pg-sides .scatterlayer').length == 2")
@@ -228,7 +228,7 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     page.locator(".pg-head-cell").nth(5).click()
     canvas = page.locator(".pg-large canvas")
     canvas.wait_for()
-    assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
+    assert page.locator(".pg-large h3").inner_text() == "layer 2, head 2"
     page.wait_for_timeout(800)  # the page moves to it
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 2, box["y"] + 2)
@@ -238,7 +238,7 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     painted = "Array.from(document.querySelector('.pg-large canvas').getContext('2d').getImageData(0, 9, 10, 1).data).join()"
     before = page.evaluate(painted)
     page.wait_for_function(f"{painted} != '{before}'")
-    assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2", "it stays open"
+    assert page.locator(".pg-large h3").inner_text() == "layer 2, head 2", "it stays open"
 
     page.fill("#probe-text textarea", "while the run trains")
     page.click("#use-probe")
@@ -295,7 +295,7 @@ def test_a_minute_of_updates_leaves_memory_flat_and_what_was_chosen_as_it_is(vis
         updates = (played.step - began) / 10
         assert updates > 0.5 * 2 * SECONDS_WATCHED, "the updates came"
         assert watch.memory_mb() - before < MAY_GROW_MB
-        assert page.locator(".pg-large h4").inner_text() == "layer 2, head 2"
+        assert page.locator(".pg-large h3").inner_text() == "layer 2, head 2"
         assert page.locator(".pg-head-cell").nth(9).get_attribute("data-mine") == "kept", "the same element as before"
         page.click("[data-view=curves]")
         page.wait_for_selector(".pg-view-curves .scatterlayer .trace")

@@ -81,7 +81,7 @@ def test_a_run_learns_in_front_of_its_owner_who_may_leave_and_come_back(visit, a
     assert float(fact(page, "training loss, nats per token")) < 6, "a fresh model starts at 6.9"
     assert "left" in page.locator(".pg-status-line").inner_text()
     # After one update or two of the warm-up it still writes what it wrote at first.
-    page.wait_for_function("Number(document.querySelector('#writes h4').textContent.match(/[0-9]+/)[0]) >= 50")
+    page.wait_for_function("Number(document.querySelector('#writes h3').textContent.match(/[0-9]+/)[0]) >= 50")
     now, first = page.locator("#writes pre").all_inner_texts()
     assert now != first
 
