@@ -10,7 +10,7 @@ from typing import Any
 
 from models import presets as architectures
 from models.config import ModelConfig
-from models.knobs import changed
+from models.knobs import Spec, changed, differences
 from playground.config.optim import OptimConfig
 from playground.config.run import RunConfig, TrainConfig
 from playground.data.config import DataConfig, source_is_known
@@ -207,3 +207,28 @@ def demonstrations(source: str) -> dict[str, Demonstration]:
     """By preset, what the presets of a task show: first that it is learnt."""
     found = {name: preset.shows for name, preset in PRESETS.items() if preset.shows is not None and preset.shows.source == source}
     return dict(sorted(found.items(), key=lambda each: not each[1].learns))
+
+
+LONGEST_NAME = 64
+
+
+def name_of(config: RunConfig, preset: str) -> str:
+    """What a run is called that nobody has named: its preset, and in what it differs from it."""
+    known = PRESETS.get(preset)
+    if known is None:
+        return config.summary
+    found = differences(config, known.config)
+    words = [_changed(spec, found[spec.path]) for spec in RunConfig.specs() if spec.path in found]
+    for shown in range(len(words), 0, -1):
+        more = f" and {len(words) - shown} more" if shown < len(words) else ""
+        name = f"{known.title}: {', '.join(words[:shown])}{more}"
+        if len(name) <= LONGEST_NAME:
+            return name
+    return f"{known.title}, {len(words)} changed" if words else known.title
+
+
+def _changed(spec: Spec, value: Any) -> str:
+    label = spec.knob.label
+    if isinstance(value, bool):
+        return label if value else f"no {label}"
+    return f"{label} {spec.said(value)}"

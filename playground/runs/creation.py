@@ -12,6 +12,7 @@ from models.config import CompleteModel, n_params
 from models.graph import graph
 from models.knobs import ConfigError, Problem, parse
 from playground.config import limits, run
+from playground.config.presets import name_of
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset, tokenizers
@@ -54,7 +55,8 @@ def add_run(
     with folder.created(completed):
         try:
             db.add_run(
-                run_id, name=clean_name(name) or numbered(completed.summary, db), owner=visitor.id, config=completed.model_dump_json(),
+                run_id, name=clean_name(name) or numbered(name_of(completed, preset), db), owner=visitor.id,
+                config=completed.model_dump_json(),
                 n_params=n_params(completed.model), state=state, preset=preset, parent=parent, private=private, member=member,
                 threads=threads, parent_step=parent_step,
             )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from models.config import ModelConfig
 from models.knobs import ConfigError, flat, nested, parse
-from playground.config.presets import PRESETS
+from playground.config.presets import PRESETS, name_of
 from playground.config.run import CompleteRun, RunConfig, complete
 from playground.data.config import SOURCES
 
@@ -273,3 +273,20 @@ def test_a_page_can_reason_about_runs_without_torch(module):
 
 def test_model_section_is_the_architectures_own_config():
     assert RunConfig.model_fields["model"].annotation is ModelConfig
+
+
+def test_a_run_is_called_after_its_preset_and_what_differs_from_it():
+    def called(preset: str = "default", **changes) -> str:
+        return name_of(parse(RunConfig, nested(flat(PRESETS["default"].config) | changes)), preset)
+
+    assert called() == "Small GPT"
+    assert called(**{"model.n_layer": 6, "model.residual": False}) == "Small GPT: layers 6, no residual connections"
+    assert called(**{"model.norm_placement": "post", "optim.lr": 0.01, "train.seed": 2}) == (
+        "Small GPT: norm placement post, learning rate 0.01, seed 2"
+    )
+    many = called(
+        **{"model.n_layer": 6, "model.n_embd": 64, "optim.lr": 0.01, "optim.warmup_steps": 3, "train.seed": 2, "train.batch_size": 9}
+    )
+    assert many == "Small GPT: layers 6, width 64, learning rate 0.01 and 3 more"
+    assert called("") == PRESETS["default"].config.summary, "of no preset"
+    assert all(len(name_of(each.config, other)) <= 80 for each in PRESETS.values() for other in PRESETS)
