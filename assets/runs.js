@@ -122,7 +122,10 @@ export function runs(root, { props, trigger }) {
   const full = offerToDelete(root, trigger);
   const compared = overlay();
   root.append(
-    head("Runs", "Click a run to choose it for the buttons below; tick several to compare them."),
+    head(
+      "Runs",
+      "Click a run to choose it: what can be done with it appears at the bottom. Tick several to compare them.",
+    ),
     full,
     empty,
     h("div", { class: "pg-search pg-runs-search" }, search),
@@ -289,6 +292,7 @@ export function runs(root, { props, trigger }) {
   }
   /** What the buttons below act on; told to Gradio again when its name or state changes. */
   let told = "";
+  const name = h("p", { class: "pg-chosen-name", role: "status" });
   function showChosen() {
     const run = all.find(({ id }) => id === chosen) || null;
     const now = JSON.stringify([chosen, run?.name, run?.state, run?.private]);
@@ -298,6 +302,8 @@ export function runs(root, { props, trigger }) {
     const hide = document.getElementById("run-private");
     if (hide) hide.textContent = run?.private ? "Show to everybody" : "Make private";
     document.body.dataset.chosen = run ? run.state : "none";
+    document.getElementById("runs-chosen")?.prepend(name);
+    name.replaceChildren("Chosen: ", h("strong", {}, run?.name ?? ""));
     links.replaceChildren(...(run ? downloads(run) : []));
   }
 

@@ -21,19 +21,26 @@ class Runs:
 
     def build(self) -> None:
         self.table = Panel("runs", {"run": None}, events=("pick", "clear"), elem_id="runs-table")
-        with gr.Row(elem_id="runs-actions"):
-            self.open = gr.Button("Open", elem_id="run-open", size="sm")
-            self.resume = gr.Button("Resume this run", elem_id="run-resume", size="sm")
-            self.further = gr.Button("Train further", elem_id="run-further", size="sm")
-            self.fork = gr.Button("Change and go on", elem_id="run-fork", size="sm")
-            self.copy = gr.Button("Copy configuration to Design", elem_id="run-copy", size="sm")
-            self.hide = gr.Button("Make private", elem_id="run-private", size="sm")
-            self.delete = gr.Button("Delete", variant="stop", elem_id="run-delete", size="sm")
-        with gr.Row(elem_id="runs-name"):
-            self.name = gr.Textbox(
-                label="new name", max_lines=1, max_length=80, scale=4, elem_id="run-name", info="Shown everywhere instead of the old one."
-            )
-            self.rename = gr.Button("Rename", scale=1, size="sm", elem_id="run-rename")
+        with gr.Column(elem_id="runs-chosen", min_width=0):
+            with gr.Row(elem_id="runs-actions"):
+                self.open = gr.Button("Open", elem_id="run-open", size="sm")
+                self.resume = gr.Button("Resume this run", elem_id="run-resume", size="sm")
+                self.further = gr.Button("Train further", elem_id="run-further", size="sm")
+                self.fork = gr.Button("Change and go on", elem_id="run-fork", size="sm")
+                self.copy = gr.Button("Copy configuration to Play", elem_id="run-copy", size="sm")
+                self.hide = gr.Button("Make private", elem_id="run-private", size="sm")
+                self.delete = gr.Button("Delete", variant="stop", elem_id="run-delete", size="sm")
+            with gr.Row(elem_id="runs-name"):
+                self.name = gr.Textbox(
+                    show_label=False,
+                    placeholder="a new name",
+                    max_lines=1,
+                    max_length=80,
+                    scale=4,
+                    elem_id="run-name",
+                    container=False,
+                )
+                self.rename = gr.Button("Rename", scale=1, size="sm", elem_id="run-rename")
 
     def wire(self, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, design: Design) -> None:
         chosen = [visitor, self.table]
