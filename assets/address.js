@@ -1,4 +1,5 @@
-/* What the address says after its #: the design and the tab, readable, as `#d=default,n_layer=6&tab=inside`. */
+/* What the address says after its #: the design, the tab, and the view and quantity of Inside, readable, as
+   `#d=default,n_layer=6&tab=inside&view=heads`. */
 
 /** Until it has been read, nothing is written over it. */
 let read = false;
@@ -49,6 +50,24 @@ function put(name, value, step = false) {
  * @param {string} design
  */
 export const putDesign = (design) => put("d", design === "default" && !parts().has("d") ? "" : design);
+
+/**
+ * What Inside shows; what it begins with needs no words.
+ * @param {string} view
+ * @param {string} quantity
+ */
+export function putLook(view, quantity) {
+  put("view", view === FIRST_LOOK.view ? "" : view);
+  put("quantity", quantity === FIRST_LOOK.quantity ? "" : quantity);
+}
+
+/** What the address asks Inside to show. */
+export const lookAsked = () => ({
+  view: parts().get("view") || FIRST_LOOK.view,
+  quantity: parts().get("quantity") || FIRST_LOOK.quantity,
+});
+
+const FIRST_LOOK = { view: "diagram", quantity: "stream_rms" };
 
 /** A tab that a person opens is a step that Back returns from. */
 function watchTabs() {

@@ -1,5 +1,6 @@
 /* The Inside tab: one or two runs, one step of each, and a view that asks one question of them. */
-/** @import { Finding } from "./findings.js" */
+/** @import { lookAsked, putLook } from "./address.js";
+import { Finding } from "./findings.js" */
 /** @import { Change, Mount } from "./open_run.js" */
 /** @import { Run } from "./series.js" */
 /** @import { Chosen, Shared, Side, ViewKind } from "./side.js" */
@@ -113,8 +114,7 @@ export function lookAgain() {
 export function inside(root) {
   /** @type {Shared} */
   const shared = {
-    view: "diagram",
-    quantity: "stream_rms",
+    ...lookAsked(),
     step: null,
     text: "",
     chosen: null,
@@ -155,6 +155,8 @@ export function inside(root) {
   const other = select([["", "no other run"]], { id: "inside-other", "aria-label": "a second run beside this one" });
   const quantityLabel = h("label", { class: "pg-quantity" }, "show ", quantity);
   const about = h("p", { class: "pg-about" });
+  /** The text that is looked at. */
+  const on = h("p", { class: "pg-on" });
   const sides = h("div", { class: "pg-sides" });
   const detail = h("div", { class: "pg-detail", hidden: true });
   const kept = h("p", { class: "pg-faint pg-kept" });
@@ -163,14 +165,15 @@ export function inside(root) {
   const full = h(
     "div",
     { hidden: true },
-    head("What stands out", FINDINGS_QUESTION),
-    findings.element,
     h("div", { class: "pg-inside-tools pg-tools" }, tabs, quantityLabel, h("label", {}, "beside ", other)),
     about,
     sides,
     detail,
     time.element,
     kept,
+    on,
+    head("What stands out", FINDINGS_QUESTION),
+    findings.element,
   );
   root.append(empty, full);
 
@@ -343,7 +346,9 @@ export function inside(root) {
     const { run, places } = side;
     if (!side.graph || !run.status || !places) return;
     if (side === a) offerQuantities(side);
-    if (!shared.quantities[shared.quantity]) return;
+    if (!shared.quantities[shared.quantity]) shared.quantity = "stream_rms"; // the address may name one that is not known
+    if (!VIEWS[shared.view]) shared.view = "diagram";
+    putLook(shared.view, shared.quantity);
     if (side.made !== shared.view) {
       side.made = shared.view;
       places.place.replaceChildren();
@@ -418,7 +423,8 @@ export function inside(root) {
     const said = line.map(({ textContent }) => textContent).join("") + (probe ? probe.tokens.join("") : "");
     if (about.dataset.said === said) return;
     about.dataset.said = said;
-    about.replaceChildren(...line, ...(probe ? probeText(probe.tokens) : []));
+    about.replaceChildren(...line);
+    on.replaceChildren(...(probe ? probeText(probe.tokens) : []));
   }
 
   /**
@@ -554,7 +560,6 @@ export function inside(root) {
 
 /** @param {string[]} tokens */
 const probeText = (tokens) => [
-  h("br"),
   h("span", { class: "pg-faint" }, `On ${number(tokens.length)} tokens: `),
   h("code", { class: "pg-probe-text" }, tokens.map(visibleToken).join("")),
 ];
