@@ -1,10 +1,10 @@
 /* The Inside tab: one or two runs, one step of each, and a view that asks one question of them. */
-/** @import { lookAsked, putLook } from "./address.js";
-import { Finding } from "./findings.js" */
+/** @import { Finding } from "./findings.js" */
 /** @import { Change, Mount } from "./open_run.js" */
 /** @import { Run } from "./series.js" */
 /** @import { Chosen, Shared, Side, ViewKind } from "./side.js" */
 
+import { lookAsked, putLook } from "./address.js";
 import { h, head, onTheme, openTab, select, visible } from "./dom.js";
 import { drawDetail } from "./detail.js";
 import { exportButton, saveCsv, savePng } from "./export.js";
