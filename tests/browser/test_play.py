@@ -55,7 +55,7 @@ def test_the_drawing_shows_what_is_measured_and_what_the_next_run_changes(visit,
     cells.first.wait_for()
     recorded = [row for row in Store(app.root).events(first) if row.kind == "probe"][-1].body["values"]["stream_rms"]
     page.wait_for_function("document.querySelector('#picture .pg-when').textContent.startsWith('step 12')")
-    shown = [float(text) for text in cells.all_inner_texts()[:3]]
+    shown = [float(text) for text in cells.all_text_contents()[:3]]
     values = [recorded["embedding"][0], recorded["attn.add"][0], recorded["mlp.add"][0]]
     assert shown == pytest.approx(values, rel=0.02)
     assert not page.locator(".pg-news").is_visible(), "the recipe is that of the run"
@@ -120,7 +120,7 @@ def test_presets_are_found_by_what_they_are_for(visit):
     page.click("#presets-browse")
     page.wait_for_selector("#presets [data-preset=default] .pg-graph")
     assert page.locator(".pg-preset-groups h3").all_inner_texts()[:3] == ["Begin here", "Recipes", "Known models"]
-    page.locator("#presets input[type=search]").fill("rotary parallel")
+    page.locator("#presets input[type=search]").fill("parallel rope")
     page.wait_for_function("document.querySelectorAll('#presets [data-preset]').length < 5")
     page.click("#presets [data-preset=gpt-j]")
     page.wait_for_function("location.hash == '#d=gpt-j'")
