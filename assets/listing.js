@@ -77,3 +77,11 @@ export function pageOf(rows, page) {
   const at = Math.max(0, Math.min(page, last));
   return { page: at, last, first: at * A_PAGE, rows: rows.slice(at * A_PAGE, (at + 1) * A_PAGE) };
 }
+
+/**
+ * What is said of ticked runs that are not drawn; nothing where all are.
+ * @param {number} ticked
+ * @param {number} most how many are drawn
+ */
+export const leftOut = (ticked, most) =>
+  ticked > most ? [`Only the first ${most} ticked runs are drawn; ${ticked - most} more are not.`] : [];

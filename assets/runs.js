@@ -5,7 +5,7 @@
 import { button, h, head, onTheme, scroller, select, setChildren, setText, visible } from "./dom.js";
 import { exportButtons } from "./export.js";
 import { compact, duration, number } from "./format.js";
-import { A_PAGE, folded, freshList, hasWords, mergeList, pageOf } from "./listing.js";
+import { A_PAGE, folded, freshList, hasWords, leftOut, mergeList, pageOf } from "./listing.js";
 import { address, download, get, getAtLength, messageOf, who } from "./net.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { AXIS_OPTIONS } from "./series.js";
@@ -480,8 +480,7 @@ function overlay() {
       await Plotly.react(plot, figure.data, look(figure.layout), PLOT_CONFIG);
       offerGroups(figure.differing);
       const most = group.value ? MOST_GROUPED : MOST_DRAWN;
-      const left = runs.length - most;
-      const words = left > 0 ? [`Only the first ${most} ticked runs are drawn; ${left} more are not.`] : [];
+      const words = leftOut(runs.length, most);
       verdicts.replaceChildren(
         ...[...words, ...figure.compared].map((/** @type {string} */ each) => h("li", {}, each)),
       );

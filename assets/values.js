@@ -12,7 +12,8 @@ import { cividisCss, inkOn } from "./palette.js";
  * @typedef {{
  *   name: string, label: string, group: string, unit: string, help: string, formula: string, paper: string,
  *   where: string, per: string, scale: "log" | "linear", top: number | null, decisive: number | null, seldom: boolean,
- * }} Quantity
+ *   floor: string, ceiling: boolean,
+ * }} Quantity `floor` names the quantity that says what is reached where nothing is there to be read
  */
 /**
  * @typedef {{
@@ -29,6 +30,17 @@ import { cividisCss, inkOn } from "./palette.js";
  * @returns {Entry}
  */
 export const entryOf = (values, quantity, node, layer) => values?.[quantity]?.[node]?.[layer] ?? null;
+
+/**
+ * What a quantity reaches where nothing is there to be read: the one value of its floor.
+ * @param {Values | undefined} values
+ * @param {Pick<Quantity, "floor">} quantity
+ * @returns {Value}
+ */
+export function floorOf(values, { floor }) {
+  const [value] = floor ? numbersOf(values?.[floor]) : [];
+  return value ?? null;
+}
 
 /**
  * The mean over heads; a missing one counts as 0.

@@ -10,7 +10,7 @@ import { nodeWords } from "./parts.js";
 import { joinCursors, layout, placeLine, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
 import { along, AXES, indexUpTo, smoothed } from "./series.js";
 import { graphOf } from "./side.js";
-import { axisRange, entryOf } from "./values.js";
+import { axisRange, entryOf, floorOf } from "./values.js";
 import { messageOf } from "./net.js";
 import { whyNoValues } from "./why.js";
 
@@ -145,8 +145,33 @@ function legendOf(side, quantity, changed) {
   const marks =
     quantity.per === "quantile"
       ? [plain("Line: the median. Bands: 25 to 75%, 5 to 95%, 1 to 99% of the activations.")]
-      : [...layers, ...dashWords(side, quantity).map(plain)];
+      : [...layers, ...levelsOf(side, quantity), ...dashWords(side, quantity).map(plain)];
   return changed ? [...marks, plain("Dotted: another probe text from here on.")] : marks;
+}
+
+/**
+ * The grey lines: what stands in no layer, and what is reached where nothing is there to be read.
+ * @param {Side} side
+ * @param {Quantity} quantity
+ */
+function levelsOf(side, quantity) {
+  const style = "--c:var(--body-text-color-subdued)";
+  const alone = nodesOf(side, quantity).filter((node) => !node.in_block);
+  const ceiling = quantity.ceiling ? ": the ceiling" : "";
+  const words = alone.map(({ id }) => nodeWords(graphOf(side), id, 0)).join(", ");
+  const floor = shownFloor(quantity, side.run.series.probe?.values ?? []);
+  return [
+    alone.length ? h("span", { style }, `${words}${ceiling}`) : null,
+    floor ? h("span", { class: "pg-dotted", style }, `${FLOOR}: the floor`) : null,
+  ].filter((mark) => mark !== null);
+}
+
+const FLOOR = "naming the commonest token";
+
+/** @param {Quantity} quantity @param {Values[]} rows */
+function shownFloor(quantity, rows) {
+  const y = rows.map((row) => floorOf(row, quantity));
+  return y.some((value) => value !== null) ? y : null;
 }
 
 /** @param {Side} side @param {Quantity} quantity */
@@ -196,6 +221,12 @@ function tracesOf(side, shared, quantity, x) {
         traces.push({ type: "scatter", ...look, name, x, y, line, hovertemplate });
       }
     }
+  }
+  const floor = shownFloor(quantity, rows);
+  if (floor) {
+    const line = { color: css("--body-text-color-subdued"), width: 1.9, dash: "dot" };
+    const hovertemplate = `${FLOOR}: %{y:.3g}<extra></extra>`;
+    traces.push({ type: "scatter", mode: "lines", connectgaps: true, name: FLOOR, x, y: floor, line, hovertemplate });
   }
   return traces;
 }

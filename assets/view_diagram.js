@@ -8,7 +8,7 @@ import { h, hideTip, s, scroller, showTip } from "./dom.js";
 import { fits, short } from "./format.js";
 import { nodeWords } from "./parts.js";
 import { graphOf } from "./side.js";
-import { entryOf, meanOf } from "./values.js";
+import { entryOf, floorOf, meanOf } from "./values.js";
 import { whyNoValues } from "./why.js";
 
 const TALL = 32;
@@ -241,10 +241,15 @@ function legendOf(side, quantity, { low, high }) {
   }
   const colours = quantity.scale === "log" ? ", logarithmic colours" : "";
   const bars = quantity.per === "head" ? "; one bar per head" : "";
+  const floor = floorOf(side.probe.values, quantity);
+  const ends = [
+    quantity.ceiling ? "; at the embedding: the ceiling" : "",
+    floor === null ? "" : `; naming the commonest token, the floor: ${short(floor)}`,
+  ].join("");
   return [
     h("span", {}, short(low)),
     h("span", { class: "pg-ramp" }),
     h("span", {}, short(high)),
-    faint(`${quantity.unit}${colours}; the small line in a cell is its past${bars}`),
+    faint(`${quantity.unit}${colours}; the small line in a cell is its past${bars}${ends}`),
   ];
 }

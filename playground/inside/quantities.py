@@ -45,7 +45,8 @@ class Probe(Generic[Array]):
 class Quantity:
     """One thing to measure. `where` says at which nodes; `scale` how its values are best compared; `top`
     the largest possible value, None where there is none; `decisive` the value from which a head gets the label; `seldom`: on held-out
-    data and not at each probe, because it is dear."""
+    data and not at each probe, because it is dear; `floor`: the quantity that says what is reached where nothing is there to be read,
+    drawn below; `ceiling`: the value at the embedding is the most that can be reached."""
 
     name: str
     label: str
@@ -60,6 +61,8 @@ class Quantity:
     top: float | None = None
     decisive: float | None = None
     seldom: bool = False
+    floor: str = ""
+    ceiling: bool = False
 
 
 STREAM, GRADIENTS, ACTIVATIONS, HEADS, LENS = "residual stream", "gradients", "activations", "attention heads", "logit lens"
@@ -113,13 +116,13 @@ QUANTITIES = {
             "share of held-out tokens that a linear probe (LDA) reads in x",
             "How many tokens can be read off the stream by a linear probe, fitted on one part of the held-out data and judged on another. "
             "At the embedding it reads all that it has met; a probe that reads nothing still names the commonest token.",
-            "Alain and Bengio 2017, arXiv:1610.01644", top=1.0, seldom=True,
+            "Alain and Bengio 2017, arXiv:1610.01644", top=1.0, seldom=True, floor="reads_majority", ceiling=True,
         ),
         Quantity(
             "reads_previous", "the token before", STREAM, "node", "stream", "of the tokens",
             "share of held-out positions whose previous token a linear probe (LDA) reads in x",
             "How many times the token before can be read off the stream. Only attention can bring it there; what is read at the embedding "
-            "is guessed from the token itself.", "Alain and Bengio 2017, arXiv:1610.01644", top=1.0, seldom=True,
+            "is guessed from the token itself.", "Alain and Bengio 2017, arXiv:1610.01644", top=1.0, seldom=True, floor="reads_majority",
         ),
         Quantity(
             "reads_majority", "the commonest token", STREAM, "node", "stream", "of the tokens", "share of the commonest token",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,18 @@ def planned(experiment: Experiment, settings: Settings) -> Plan:
     if problems:
         raise ConfigError(problems)
     return plan
+
+
+def check_early(arms: Mapping[str, RunConfig], settings: Settings) -> None:
+    """As that of `creation`, of all arms. Raises ConfigError."""
+    problems = []
+    for arm, config in arms.items():
+        try:
+            creation.check_early(config, settings)
+        except ConfigError as error:
+            problems += _of_arm(arm, error.problems)
+    if problems:
+        raise ConfigError(problems)
 
 
 def _of_arm(arm: str, problems: Sequence[Problem]) -> list[Problem]:

@@ -56,7 +56,8 @@ class Endpoints:
     def start_run(self, config: dict, name: str = "", preset: str = "default", owner_key: str = "", private: bool = False) -> dict:
         """Queue a run. `config` has the sections model, data, optim, train, probe; what it leaves out comes
         from the preset. Returns `run_id` and the `owner_key` that steers it (a new one where none was given).
-        A `private` run is visible to its owner and the host only."""
+        A `private` run is visible to its owner and the host only. Refused as underway where its data are not ready within some
+        seconds: whoever asks again goes on waiting."""
         with refusals_as_errors():
             base = PRESETS.get(_text(preset, "preset", 60))
             if base is None:

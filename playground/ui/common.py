@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from playground.config.presets import PRESETS
+from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset
 from playground.data.config import DataConfig
@@ -21,29 +23,36 @@ from playground.runs.access import Access, Visitor
 from playground.runs.points import Points
 from playground.runs.store import Store
 from playground.web.computing import Computing
-from playground.web.errands import Errands
+from playground.web.errands import PATIENCE_S, Errand, Errands
 from playground.web.experiments import Experimenting
 from playground.web.looking import Looking
 from playground.web.origin import address_of
 from playground.web.refusals import REFUSALS, code_of
-from playground.workers.admission import CannotDo
+from playground.workers.admission import CannotDo, NotReady
 from playground.workers.audience import Audience
 from playground.workers.supervisor import Supervisor
 
 # Handlers get raw values, so that they can say themselves what is wrong with one; they run concurrently.
 EVENT = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
 
+UNHEARD_S = 90.0  # data that nobody has asked for since are prepared no further; a hidden page asks once a minute
+
 
 @dataclass(frozen=True)
 class Services:
-    """The services that handlers may use."""
+    """The services that handlers may use. `errands`: data that are fetched and prepared, also for runs that somebody starts;
+    `reprobing`: checkpoints that are looked at again."""
 
     settings: Settings
     db: Store
     supervisor: Supervisor
     access: Access
-    errands: Errands = field(default_factory=Errands)
+    errands: Errands = field(default_factory=lambda: Errands(unheard_s=UNHEARD_S))
+    reprobing: Errands = field(default_factory=lambda: Errands(noun="runs are being looked at again"))
     computing: Computing = field(default_factory=Computing)
+
+    def __post_init__(self) -> None:
+        self.supervisor.prepare = self.prepare
 
     def visitor(self, kept: object) -> Visitor:
         """The visitor, by what their browser keeps or their program sends, and by where the request of this handler comes from."""
@@ -59,19 +68,36 @@ class Services:
         self.supervisor.admission.check_upload(visitor, limits, sum(len(data) for _, data in files))
         return uploads.keep(self.db, self.settings.root, visitor, files, limits.max_upload_bytes)
 
-    def preparing(self, data: DataConfig) -> str | None:
-        """Prepare data in the background; returns what is being done, or None once they are ready. Raises CorpusError and what made it
-        fail."""
+    def prepare(self, config: RunConfig, visitor: Visitor, patience_s: float) -> None:
+        """Get the data of a run in line with others. Raises NotReady where that takes longer than `patience_s`, TooManyErrands, CorpusError
+        and what made it fail."""
+        data, until = config.data, time.monotonic() + patience_s
+        words = self.fetching(data.source, patience_s, visitor.address)
+        if words is None and corpora.is_here(data.source, self.settings.root):  # else the check of the run says what is wrong
+            words = self.preparing(data, max(0.0, until - time.monotonic()), visitor.address)
+        if words is not None:
+            raise NotReady(f"the data of this run are not ready yet: {words}; try again in a moment")
+
+    def fetching(self, source: str, patience_s: float, near: str) -> str | None:
+        """Fetch a text from the Hub in the background, where that is needed and allowed; returns what is being done, None once it is here.
+        Raises CorpusError and what made it fail."""
+        settings = self.settings
+        if not settings.hub or corpora.is_here(source, settings.root):
+            return None
+        do = lambda report: corpora.fetch(source, settings.root, self.limits().max_upload_bytes, report)  # noqa: E731
+        return _words_of(self.errands.go(("fetch", source), do, patience_s, near))
+
+    def preparing(self, data: DataConfig, patience_s: float = PATIENCE_S, near: str | None = None) -> str | None:
+        """Prepare data in the background; returns what is being done, or None once they are ready. `near`: the network address that asks,
+        left out: that of the present request. Raises CorpusError and what made it fail."""
         root = self.settings.root
         if not corpora.is_here(data.source, root):
             raise CorpusError(f"{corpora.title(data.source)} is not on this machine yet; fetch it first")
         if dataset.is_prepared(data, root):
             return None
         key = ("prepare", data.model_copy(update={"fingerprint": None}).model_dump_json())
-        errand = self.errands.go(key, lambda report: dataset.prepare(data, root, report))
-        if errand is None:
-            return None
-        return errand.words + ("" if errand.share is None else f", {errand.share:.0%}")
+        near = self.visitor(None).address if near is None else near
+        return _words_of(self.errands.go(key, lambda report: dataset.prepare(data, root, report), patience_s, near))
 
     def limits(self) -> Settings:
         """The settings with the limits that the host has set meanwhile."""
@@ -88,6 +114,10 @@ class Services:
     @property
     def audience(self) -> Audience:
         return self.supervisor.audience
+
+
+def _words_of(errand: Errand | None) -> str | None:
+    return None if errand is None else errand.words + ("" if errand.share is None else f", {errand.share:.0%}")
 
 
 @contextmanager

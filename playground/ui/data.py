@@ -144,7 +144,7 @@ class DataForm:
             self._hub_is_on()
             if not isinstance(source, str) or not corpora.from_hub(source):
                 raise CannotDo("this text is not on the Hub; choose another")
-            self.services.errands.go(("fetch", source), lambda report: self._fetch(source, report), patience_s=0.1)
+            self.services.fetching(source, 0.1, self.services.visitor(None).address)
 
     def cut(self, sentence: str, *values) -> list:
         """The sentence under each tokenizer of the chosen data. Never raises."""
@@ -176,10 +176,6 @@ class DataForm:
         """For the panel: the text is not on this machine; None where it is."""
         here = corpora.is_here(source, self.services.settings.root)
         return None if here else {"missing": corpora.title(source), "allowed": self.services.settings.hub}
-
-    def _fetch(self, source: str, report) -> None:
-        settings = self.services.settings
-        corpora.fetch(source, settings.root, self.services.limits().max_upload_bytes, report)
 
     def _chosen(self, kept: object, files: list[tuple[str, bytes]], name: str) -> dict:
         source = self.services.bring(self.services.visitor(kept), files)

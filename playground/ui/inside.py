@@ -47,5 +47,6 @@ class Inside:
                 def wanted() -> bool:
                     return db.run(run_id).probe_text == text
 
-                self.services.errands.forget(again)  # it may have ended early because another text was wanted
-                self.services.errands.go(again, lambda report: lookup.reprobe(root, run_id, text, report, wanted, run_later), patience_s=0)
+                self.services.reprobing.forget(again)  # it may have ended early because another text was wanted
+                do = lambda report: lookup.reprobe(root, run_id, text, report, wanted, run_later)  # noqa: E731
+                self.services.reprobing.go(again, do, 0.0, who.address)

@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 
 def reader_of(visitor: Visitor, request: gr.Request | None) -> Hashable:
-    """Who reads a stream: a visitor with a key, else an address; None where neither is known."""
+    """Who reads a stream: a visitor with a key, else an address, that which a declared proxy tells; None where neither is known."""
     if visitor.is_known or visitor.is_host:
         return visitor.id, visitor.is_host
     client = request.client if request is not None else None
-    return None if client is None else ("address", client.host)
+    address = visitor.address or (client.host if client is not None else "")
+    return ("address", address) if address else None
 
 
 def while_read(answers: Generator[T], unread: Callable[[], int | None], gone_s: float = GONE_S) -> Iterator[T]:

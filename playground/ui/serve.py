@@ -86,7 +86,7 @@ def run(settings: Settings) -> None:
 def _launch(blocks, services: Services) -> None:
     settings, port = services.settings, _port(os.environ.get("GRADIO_SERVER_PORT", ""))
     live = Routes(
-        settings, services.db, errands=services.errands, looking=services.looking, access=services.access,
+        settings, services.db, errands=services.reprobing, looking=services.looking, access=services.access,
         audience=services.audience, scale=services.supervisor.enforcer.scale, experimenting=services.experimenting,
     )  # fmt: skip
     most = ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20

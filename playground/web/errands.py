@@ -1,13 +1,15 @@
 """Background jobs: work that takes longer than a request may. It runs once, in a thread, and clients poll until it is done.
 
-Requests for the same work share one errand, and wait in line for it with others. No request waits longer than it says, and only a few
-wait at all, because each occupies a thread of the server meanwhile. Knows nothing of what the work is.
+Requests for the same work share one errand, and wait in line for it with others; turns go round over network addresses, of which none has
+all turns at a time, so that whoever asks for little does not wait for those who ask for much. No request waits longer than it says, and
+only a few wait at all, because each occupies a thread of the server meanwhile. Knows nothing of what the work is.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -75,14 +77,18 @@ class Errands:
         kept_s: float = KEPT_S, noun: str = "data sets are being prepared",
     ):  # fmt: skip
         self.at_most, self.each, self.unheard_s, self.kept_s, self.noun = at_most, each, unheard_s, kept_s, noun
-        self._lock, self._turns = threading.Lock(), threading.Semaphore(at_once)
+        self._lock = threading.Lock()
+        self._turn, self._at_once, self._free, self._n_begun = threading.Condition(self._lock), at_once, at_once, 0
+        self._at_work: Counter[str] = Counter()  # by address
+        self._served: dict[str, int] = {}  # by address, when one of its errands was begun last: the how many-th of all that was
         self._listening = threading.Semaphore(LISTENING)
         self._running: dict[Hashable, Errand] = {}
 
-    def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S) -> Errand | None:
+    def go(self, key: Hashable, do: Callable[[Report], object], patience_s: float = PATIENCE_S, near: str = "") -> Errand | None:
         """Begin `do(report)`, or join it where it has begun. Returns None if it is done within `patience_s`, else the errand.
-        Raises TooManyErrands, and what `do` raised: once, and then a new call begins anew."""
-        return self._settled(key, self._begun(key, do, None, ""), patience_s)
+        Raises TooManyErrands, also where those at the address `near` have begun too many, and what `do` raised: once, and then a new call
+        begins anew."""
+        return self._settled(key, self._begun(key, do, None, near), patience_s)
 
     def answer(
         self, key: Hashable, do: Callable[[Report], Any], who: Hashable = None, near: str = "", patience_s: float = PATIENCE_S
@@ -153,8 +159,43 @@ class Errands:
 
     def _place(self, errand: Errand) -> int:
         with self._lock:
-            waiting = [each for each in self._running.values() if not each.begun]
+            waiting = self._in_turn()
         return waiting.index(errand) + 1 if errand in waiting else 0
+
+    def _in_turn(self) -> list[Errand]:
+        """Those that wait, the next to begin first: the address that has waited longest since its last turn, and there who came first."""
+        waiting, served, found = [each for each in self._running.values() if not each.begun], dict(self._served), []
+        while waiting:
+            following = min(waiting, key=lambda each: served.get(each.near, 0))
+            served[following.near] = self._n_begun + len(found) + 1
+            waiting.remove(following)
+            found.append(following)
+        return found
+
+    def _begin(self, errand: Errand) -> None:
+        """Wait for the turn of an errand."""
+        with self._turn:
+            while self._following() is not errand:
+                self._turn.wait()
+            self._free, self._n_begun, errand.begun = self._free - 1, self._n_begun + 1, True
+            self._at_work[errand.near] += 1
+            self._served[errand.near] = self._n_begun
+            self._turn.notify_all()
+
+    def _following(self) -> Errand | None:
+        """The errand that may begin now. One turn is left to other addresses by those of one; where addresses are not known, none is."""
+        most = max(1, self._at_once - 1)
+        fit = (each for each in self._in_turn() if not each.near or self._at_work[each.near] < most)
+        return next(fit, None) if self._free else None
+
+    def _give_back(self, errand: Errand) -> None:
+        with self._turn:
+            self._free += 1
+            self._at_work[errand.near] -= 1
+            if self._free == self._at_once and all(each.begun for each in self._running.values()):
+                self._served.clear()  # all are even
+                self._at_work.clear()
+            self._turn.notify_all()
 
     def _drop(self, key: Hashable, errand: Errand) -> None:
         with self._lock:
@@ -175,15 +216,15 @@ class Errands:
             if not errand.listeners and time.monotonic() - errand.asked_at > self.unheard_s:
                 raise Unheard(f"nobody has asked for this for {self.unheard_s:g} s; ask again")
 
+        self._begin(errand)
         try:
-            with self._turns:
-                errand.begun = True
-                report(errand.share, "at work")
-                errand.answer = do(report)
+            report(errand.share, "at work")
+            errand.answer = do(report)
         except Exception as error:  # raised again in the thread that asks
             errand.error = error
         finally:
-            errand.begun, errand.ended_at = True, time.monotonic()
+            self._give_back(errand)
+            errand.ended_at = time.monotonic()
             if isinstance(errand.error, Unheard):
                 self._drop(key, errand)
             errand.done.set()

@@ -16,7 +16,7 @@ from playground.runs.store import Run
 from playground.web.computing import Computing
 from playground.web.errands import PATIENCE_S, Errands, Report
 
-AT_ONCE, AT_MOST, EACH = 2, 16, 3
+AT_ONCE, AT_MOST, EACH = 3, 16, 3  # at work: two of one address, so that a long look doesn't hold up all others of a room, and one more
 UNHEARD_S = 15.0  # a page asks again every second; browsers slow the clocks of pages that are hidden
 NOUN = "questions about models are being answered"
 PROGRAM_PATIENCE_S = 20.0  # an endpoint of the API answers once; whoever asks again joins

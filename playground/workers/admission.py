@@ -55,6 +55,12 @@ class NoMemory(CannotDo):
     code = "no_memory"
 
 
+class NotReady(CannotDo):
+    """The data of a run are still being fetched or prepared."""
+
+    code = "underway"
+
+
 class Addresses:
     """From which address each owner of a run came last, and when people were new there."""
 

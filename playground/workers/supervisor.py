@@ -11,14 +11,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 from models.knobs import ConfigError, Problem, parse
-from playground.config.experiment import Experiment
+from playground.config.experiment import Experiment, configs_of
 from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.runs import experiments, store
 from playground.runs.access import NotAllowed, Visitor
-from playground.runs.creation import add_run, check_fork, check_probe, continuation, further, ready
+from playground.runs.creation import add_run, check_early, check_fork, check_probe, checked, continuation, fetch, further
 from playground.runs.experiments import Plans
 from playground.runs.folder import RunFolder, clean_name
 from playground.runs.store import Member, NoSuchRun, Run, Store
@@ -35,6 +37,8 @@ from playground.workers.leftovers import DELETED, Death, clear_away, how_it_died
 from playground.workers.standby import Standby, Worker
 
 TICK_S = 0.2
+PATIENCE_S = 20.0  # for data that are prepared; whoever asks again joins
+Prepare = Callable[[RunConfig, Visitor, float], None]
 MOST_AT_ONCE, MOST_KEPT = 3, 50  # experiments of one person, under way and in all
 START_PATIENCE_S = 15.0
 STANDBY_DELAY_S = 3.0
@@ -55,14 +59,16 @@ def threads_for(settings: Settings, n_running: int) -> int:
 
 class Supervisor:
     """One per app. `start` begins to serve the queue in a thread; only one app per root serves it. `audience` knows which runs
-    are watched."""
+    are watched. `prepare` gets the data of a run ready for this visitor within so many seconds, or raises NotReady; an app sets one that
+    has a line for that, without which they are fetched and prepared by whoever asks, however long it takes."""
 
     def __init__(self, settings: Settings, db: Store, audience: Audience | None = None):
         self.settings, self.db, self.audience = settings, db, audience or Audience()
         self.enforcer = Enforcer(settings.root, db, self.audience)
         self.admission, self._admitting = Admission(db, self.enforcer.scale), threading.Lock()
         self.plans = Plans(db, self.limits)
-        self.director = Director(db, self.submit, self.resume, self.halt_runs, self.plans, threads_each(settings))
+        self.prepare: Prepare = lambda config, visitor, patience_s: fetch(config, self.limits())
+        self.director = Director(db, partial(self.submit, patience_s=0.0), self.resume, self.halt_runs, self.plans, threads_each(settings))
         self._children: dict[str, subprocess.Popen | Worker] = {}
         self._ended: dict[str, int] = {}  # exit status
         self._hung: dict[str, Death] = {}  # ended here, and not recorded yet
@@ -86,13 +92,16 @@ class Supervisor:
     def submit(
         self, config: RunConfig | dict, visitor: Visitor, *, name: str = "", preset: str = "", parent: str | None = None,
         private: bool = False, member: Member | None = None, threads: int | None = None, parent_step: int | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> str:  # fmt: skip
         """Queue a new run and return its id; raises ConfigError, NotAllowed or CannotDo and starts nothing. With a `parent_step` it is a
         fork: it starts from that checkpoint of its parent, with whatever the weights allow changed."""
         visitor.must_be_known()
         config, settings = config if isinstance(config, RunConfig) else parse(RunConfig, config), self.limits()
         self._check_room(visitor, settings)
-        completed = ready(config, settings)
+        check_early(config, settings)
+        self.prepare(config, visitor, patience_s)
+        completed = checked(config, settings)
         if parent is not None and parent_step is not None:
             forked = self.db.run(parent)
             if not visitor.may_see(forked):
@@ -153,6 +162,11 @@ class Supervisor:
         visitor.must_be_known()
         settings = self.limits()
         self._check_room(visitor, settings)
+        self._check_experiments(visitor)
+        arms, until = configs_of(experiment), time.monotonic() + PATIENCE_S
+        experiments.check_early(arms, settings)
+        for config in arms.values():
+            self.prepare(config, visitor, max(0.0, until - time.monotonic()))
         experiments.planned(experiment, settings)
         with self._admitting:
             self._check_experiments(visitor)

@@ -74,6 +74,24 @@ def test_the_diagram_carries_the_values_of_the_step_that_is_chosen(visit, app, p
     assert float(page.locator('[data-cell="mlp 1"] text').text_content()) == pytest.approx(last["mlp"][1], rel=0.06)
 
 
+def test_what_a_probe_reads_is_drawn_between_its_floor_and_its_ceiling(visit, app, pair):
+    page = inside(visit, pair[0], "curves")
+    page.select_option("#inside-quantity", "reads_token")
+    page.wait_for_selector(".pg-view-curves .scatterlayer .trace")
+    (floor,) = values_of(page, app.root, pair[0], 120, "reads_majority")["embedding"]
+    plot = "document.querySelector('.pg-view-curves .js-plotly-plot')"
+    drawn = page.evaluate(f"{plot}.data.filter(({{name}}) => name == 'naming the commonest token').map(({{y}}) => y.at(-1))")
+    assert drawn == [floor]
+    legend = page.locator(".pg-view-curves .pg-legend").inner_text()
+    assert "embedding + position: the ceiling" in legend and "naming the commonest token: the floor" in legend
+    page.click("[data-view=diagram]")
+    scale = page.locator(".pg-inside .pg-scale")
+    scale.get_by_text("naming the commonest token, the floor: ").wait_for()
+    assert float(scale.inner_text().rpartition(": ")[2]) == pytest.approx(floor, rel=0.06)
+    page.select_option("#inside-quantity", "stream_rms")
+    page.wait_for_function("!document.querySelector('.pg-scale').textContent.includes('floor')")
+
+
 def test_a_part_opens_its_details(visit, pair):
     page = inside(visit, pair[0])
     page.locator('.pg-inside [data-node="mlp"]').click()
@@ -224,6 +242,9 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
     page.get_by_role("tab", name="Inside").click()
     page.wait_for_selector(CELL)
+    page.wait_for_function(
+        "/^step [0-9]+; waiting for the look at step [0-9]+$/.test(document.querySelector('.pg-step-words').textContent)"
+    )
     page.click("[data-view=heads]")
     page.locator(".pg-head-cell").nth(5).click()
     canvas = page.locator(".pg-large canvas")

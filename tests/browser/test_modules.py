@@ -116,3 +116,14 @@ def test_the_page_is_whole_under_a_path_of_a_host_and_in_a_frame(chromium, hoste
         page.wait_for_timeout(200)
     assert complaints == []
     page.context.close()
+
+
+def test_under_a_path_that_the_app_was_not_told_of_the_page_says_what_to_set(chromium, app):
+    proxy = Proxy(app.port)
+    page = chromium.new_context().new_page()
+    page.goto(f"http://127.0.0.1:{proxy.server_port}{Strip.prefix}/")
+    said = page.locator(".pg-astray")
+    said.wait_for()
+    assert f"start it with GRADIO_ROOT_PATH={Strip.prefix}" in said.inner_text()
+    page.context.close()
+    proxy.shutdown()

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { A_PAGE, folded, freshList, hasWords, mergeList, pageOf } from "../../assets/listing.js";
+import { A_PAGE, folded, freshList, hasWords, leftOut, mergeList, pageOf } from "../../assets/listing.js";
 
 test("what has changed is merged, and what is gone removed", () => {
   const list = freshList();
@@ -42,4 +42,9 @@ test("runs of an experiment stand under one row, where the first of them does", 
     folded(runs, new Set(open)).map((row) => ("group" in row ? row.title + row.runs.length : row.id));
   assert.deepEqual(ids(), ["a", "Norms2", "c"]);
   assert.deepEqual(ids("n", "other"), ["a", "Norms2", "b", "d", "c"]);
+});
+
+test("ticked runs that are not drawn are told of", () => {
+  assert.deepEqual(leftOut(12, 12), []);
+  assert.deepEqual(leftOut(60, 12), ["Only the first 12 ticked runs are drawn; 48 more are not."]);
 });

@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cividisCss } from "../../assets/palette.js";
-import { axisRange, entryOf, extremes, meanOf, numbersOf, readMaps, scaleOf, stripOf } from "../../assets/values.js";
+import {
+  axisRange,
+  entryOf,
+  extremes,
+  floorOf,
+  meanOf,
+  numbersOf,
+  readMaps,
+  scaleOf,
+  stripOf,
+} from "../../assets/values.js";
 
 /** @typedef {import("../../assets/values.js").Quantity["scale"]} Kind */
 const [log, linear] = /** @type {Kind[]} */ (["log", "linear"]);
@@ -21,6 +31,15 @@ test("values are looked up and what is missing is null", () => {
   assert.deepEqual(numbersOf(values.rms), [1, 2, 3]);
   assert.deepEqual(numbersOf(undefined), []);
   assert.deepEqual([meanOf(null), meanOf(4), meanOf([1, null, 5]), meanOf([])], [null, 4, 2, 0]);
+});
+
+test("the floor of a quantity is the one value of another, where it has one", () => {
+  const values = { read: { embedding: [0.9] }, commonest: { embedding: [0.2] } };
+  assert.equal(floorOf(values, { floor: "commonest" }), 0.2);
+  assert.equal(floorOf(values, { floor: "" }), null);
+  assert.equal(floorOf({ commonest: { embedding: [null] } }, { floor: "commonest" }), null);
+  assert.equal(floorOf({}, { floor: "commonest" }), null);
+  assert.equal(floorOf(undefined, { floor: "commonest" }), null);
 });
 
 test("extremes leave out what has no place on the scale", () => {

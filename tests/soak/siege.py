@@ -22,6 +22,10 @@ from tests.soak.house import App, app
 SLOWEST_S, GROWTH_BYTES = 3.0, 700 * 2**20  # of an answer to somebody else; of the server, which loads torch meanwhile
 STREAMS, ZIPS = 20, 8
 PEOPLE = 56  # invented by one visitor
+LETTERS = "etaoinshrdlu"
+UPLOADS, UPLOAD_CHARS, MAY_KEEP_BYTES = 12, 900_000, 5_000_000
+GUESSES = 100
+HELD_UP_S = 60.0  # how long somebody elsewhere may wait for data of their own, while others are prepared
 WITHIN_S = 600.0
 # The app believes a proxy, so that the one who attacks and all others come from two addresses.
 ATTACKER, OTHERS = (("X-Forwarded-For", "203.0.113.7"),), (("X-Forwarded-For", "198.51.100.9"),)
@@ -58,17 +62,22 @@ def campaign(typed: Typed) -> int:
 
 async def siege(crowd: int, width: int, rows: int) -> dict:
     """Start the app with one run of 12 layers, attack it, and measure what others notice."""
-    with app(proxies=1) as house:
+    with app(proxies=1, max_disk_each=MAY_KEEP_BYTES) as house:
         client, attacks = Client(house.port, WITHIN_S), []
         run_id = await _trained(client, house, width)
         await client.get(f"/live/runs/{run_id}/probe?text=warm&step=0", OTHERS)  # loads torch
         before, violations = house.rss_bytes(), []
-        for name, path, times in (
-            ("worth of parts", f"/live/runs/{run_id}/ablate", crowd), ("folders", f"/live/runs/{run_id}/transformers.zip", ZIPS),
-            ("changed tokens", f"/live/runs/{run_id}/patch?position=2&token=e", crowd),
+        base = f"/live/runs/{run_id}"
+        for name, paths in (
+            ("worth of parts", [f"{base}/ablate"] * crowd), ("folders", [f"{base}/transformers.zip"] * ZIPS),
+            ("changed tokens", [f"{base}/patch?position={1 + i % 30}&token={LETTERS[i % len(LETTERS)]}" for i in range(crowd)]),
+            ("parts one by one", [f"{base}/ablate?off=head:{1 + i % 12}.{1 + i // 12 % 9}" for i in range(crowd)]),
+            ("texts of all kinds", [f"{base}/probe?maps=1&text={'so+' * (1 + i)}" for i in range(crowd)]),
         ):  # fmt: skip
             async with _watched(Attack(name), house, attacks) as attack:
-                await asyncio.gather(*(_ask(client, path, attack) for _ in range(times)))
+                await asyncio.gather(*(_ask(client, path, attack) for path in paths))
+        async with _watched(Attack("data of all kinds"), house, attacks) as attack:
+            violations += await _prepares(client, attack, crowd)
         async with _watched(Attack("streams that nobody reads"), house, attacks) as attack:
             for _ in range(STREAMS):
                 body = {"data": [run_id, "", None, 2000, 1.0, None, None, 1, access.new_key()]}
@@ -79,6 +88,10 @@ async def siege(crowd: int, width: int, rows: int) -> dict:
         async with _watched(Attack(f"a run of {rows:,} rows"), house, attacks) as attack:
             paths = [f"/live/runs/{run_id}/findings", f"/live/overlay?runs={run_id}", f"/live/runs/{run_id}/metrics.csv"]
             await asyncio.gather(*(_ask(client, path, attack) for path in paths * 3))
+        async with _watched(Attack("texts without end"), house, attacks) as attack:
+            violations += await _uploads(client, attack)
+        async with _watched(Attack("guesses of the host's token"), house, attacks) as attack:
+            violations += await _guesses(client, house, attack)
         async with _watched(Attack("invented people"), house, attacks) as attack:
             violations += await _crowd_in(client, house, attack)
         async with _watched(Attack("a run larger than the machine"), house, attacks) as attack:
@@ -93,7 +106,6 @@ async def siege(crowd: int, width: int, rows: int) -> dict:
             if set(attack.answers) & {200, 500}:
                 violations.append("another name for this server was answered")
         for attack in attacks:
-            say(str(attack.as_json()))
             if max(attack.waits, default=WITHIN_S) > SLOWEST_S:
                 violations.append(f"{attack.name}: others waited {max(attack.waits, default=WITHIN_S):.1f} s")
         if (grown := house.rss_bytes() - before) > GROWTH_BYTES:
@@ -122,6 +134,7 @@ async def _watched(attack: Attack, house: App, attacks: list[Attack]) -> AsyncIt
     await looking
     other.close()
     attacks.append(attack)
+    say(str(attack.as_json()))
 
 
 async def _ask(client: Client, path: str, attack: Attack) -> None:
@@ -129,6 +142,53 @@ async def _ask(client: Client, path: str, attack: Attack) -> None:
         attack.answers[(await client.get(path, ATTACKER)).status] += 1
     except NoAnswer:
         attack.answers["none"] += 1
+
+
+async def _prepares(client: Client, attack: Attack, crowd: int) -> list[str]:
+    """Runs on data that have to be prepared, each other ones, and one that is too large for its data to be prepared at all. Meanwhile
+    somebody elsewhere starts a run, and gets their data."""
+    tiny = {"model": {"n_layer": 1, "n_embd": 16, "n_head": 1}, "train": {"max_steps": 2}}
+    data = [{"data": {"source": "python-stdlib", "tokenizer": "bpe", "bpe_vocab": 2000 + i}} for i in range(crowd)]
+    key = access.new_key()
+    asking = [asyncio.create_task(_start(client, tiny | each, key, attack)) for each in data]
+    began, other, found = time.monotonic(), Attack("somebody elsewhere"), []
+    over = {"model": {"n_layer": 48, "n_embd": 576, "n_head": 9}} | {"data": {"source": "python-stdlib", "tokenizer": "bpe"}}
+    await _start(client, over, access.new_key(), other, OTHERS)
+    if other.answers["accepted"] or time.monotonic() - began > SLOWEST_S:
+        found.append("data of all kinds: a run over the limits was not refused at once")
+    other, mine = Attack("somebody elsewhere"), {"data": {"source": "task:copy", "length": 4, "seed": 77}}
+    while not await _start(client, tiny | mine, access.new_key(), other, OTHERS):
+        if time.monotonic() - began > HELD_UP_S:
+            found.append(f"data of all kinds: somebody elsewhere waited over {HELD_UP_S:.0f} s for theirs")
+            break
+        await asyncio.sleep(0.5)
+    await asyncio.gather(*asking)
+    return found
+
+
+async def _uploads(client: Client, attack: Attack) -> list[str]:
+    """One person brings texts until there is no room left for more of theirs."""
+    key = access.new_key()
+    for i in range(UPLOADS):
+        body = {"data": [f"{i} " + "a" * UPLOAD_CHARS, key]}
+        answer = await client.post("/gradio_api/run/upload_text", body, ATTACKER)
+        attack.answers["kept" if "data" in answer.json() else "refused"] += 1
+    return [] if attack.answers["kept"] <= MAY_KEEP_BYTES / UPLOAD_CHARS else ["texts without end: more was kept than one person may"]
+
+
+async def _guesses(client: Client, house: App, attack: Attack) -> list[str]:
+    """Tokens as long as the right one; whoever knows it is let in from elsewhere, and from there after too many guesses as well, not
+    at once."""
+    token = house.said().partition("#host=")[2].split()[0]
+    for i in range(GUESSES):
+        guess = [("X-Playground-Host", f"{i:0{len(token)}}"), *ATTACKER]
+        attack.answers[(await client.get("/live/host", guess)).status] += 1
+    late = (await client.get("/live/host", [("X-Playground-Host", token), *ATTACKER])).status
+    host = (await client.get("/live/host", [("X-Playground-Host", token), *OTHERS])).status
+    found = [] if host == 200 else [f"guesses of the host's token: the host got {host}"]
+    if late == 200 or set(attack.answers) != {403}:
+        found.append("guesses of the host's token: they are not slowed down")
+    return found
 
 
 async def _writes(client: Client, run_id: str) -> bool:

@@ -64,7 +64,9 @@ def test_a_download_that_failed_leaves_the_button_to_try_again(tmp_path, until):
     chosen = flat(RunConfig()) | {"data.source": source}
     values = [form.shown_value(spec, chosen[spec.path]) for spec in form.SPECS]
     with gr.Blocks():
-        design.build()
+        design.build_recipe()
+        design.build_picture()
+        design.built()
 
     def fail(report):
         report(0.5, "half of it")

@@ -61,6 +61,8 @@ def test_a_reader_is_a_visitor_or_else_an_address():
     request = gr.Request(client=type("Client", (), {"host": "10.0.0.7"})())
     assert reader_of(known, request) == reader_of(known, None) != reader_of(HOST, None)
     assert reader_of(NOBODY, request) == ("address", "10.0.0.7") and reader_of(NOBODY, None) is None
+    behind_a_proxy = [reader_of(Visitor("", address=address), request) for address in ("203.0.113.7", "198.51.100.9")]
+    assert behind_a_proxy == [("address", "203.0.113.7"), ("address", "198.51.100.9")], "all of them come from the proxy"
 
 
 def test_events_that_nobody_takes_are_counted_as_gradio_keeps_them():

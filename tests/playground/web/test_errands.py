@@ -204,6 +204,47 @@ def test_one_address_with_many_invented_names_leaves_places_for_others():
         gate.set()
 
 
+def test_turns_go_round_over_addresses_whoever_came_first(until):
+    """Six of one address, then two of another and one of a third: whoever asks for little waits for little."""
+    errands, gate, begun = Errands(at_once=1), threading.Event(), []
+
+    def ask(key, near):
+        def work(report):
+            begun.append(key)
+            gate.wait(20)
+
+        with pytest.raises(Underway) as told:
+            errands.answer(key, work, near=near, patience_s=0.0)
+        return told.value.place
+
+    try:
+        ask("a0", "10.0.0.7")
+        until(lambda: begun == ["a0"], "the first")
+        assert [ask(f"a{i}", "10.0.0.7") for i in range(1, 6)] == [1, 2, 3, 4, 5]
+        assert [ask(f"b{i}", "10.0.0.8") for i in range(2)] == [1, 3]
+        assert ask("c0", "10.0.0.9") == 2
+        assert ask("a5", "10.0.0.7") == 8
+    finally:
+        gate.set()
+    until(lambda: len(begun) == 9, "all")
+    assert begun == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4", "a5"]
+
+
+def test_one_address_leaves_a_turn_to_others(until):
+    errands, gate, begun = Errands(at_once=3), threading.Event(), []
+    try:
+        for key, near in [*((f"a{i}", "10.0.0.7") for i in range(4)), ("b", "10.0.0.8")]:
+            with pytest.raises(Underway):
+                errands.answer(key, lambda report, key=key: begun.append(key) or gate.wait(20), near=near, patience_s=0.0)
+            until(lambda key=key: key in begun or len(begun) == 2, "its turn, or that of two before it")
+        until(lambda: len(begun) == 3, "that of somebody else")
+        time.sleep(0.1)
+        assert sorted(begun) == ["a0", "a1", "b"]
+    finally:
+        gate.set()
+    until(lambda: len(begun) == 5, "all")
+
+
 def test_no_more_than_so_many_are_taken_on():
     errands, gate = Errands(at_most=3), threading.Event()
     try:

@@ -13,7 +13,7 @@ from playground.training.errors import CheckpointError, NoCheckpointYet
 from playground.web.computing import Busy, Superseded
 from playground.web.errands import TooManyErrands, Underway, Unheard
 from playground.web.refusals import REFUSALS, code_of
-from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull, WrongState
+from playground.workers.admission import CannotDo, NoMemory, NoRoom, NotReady, QueueFull, WrongState
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from playground.workers.admission import CannotDo, NoMemory, NoRoom, QueueFull, 
     [
         (ConfigError([Problem("x", "y")]), "invalid"), (CorpusError("x"), "invalid"), (NotAllowed("x"), "not_allowed"),
         (NoSuchRun("x"), "no_such_run"), (CannotDo("x"), "cannot_do"), (WrongState("x"), "wrong_state"), (QueueFull("x"), "queue_full"),
-        (NoMemory("x"), "no_memory"),
+        (NoMemory("x"), "no_memory"), (NotReady("x"), "underway"),
         (NoRoom("x"), "disk_full"), (CheckpointError("x"), "no_checkpoint"), (NoCheckpointYet("x"), "no_checkpoint_yet"),
         (Busy("x"), "busy"), (StoreBusy("x"), "busy"), (TooManyErrands("x"), "busy"), (Superseded("x"), "superseded"),
         (Underway(None, "x", 0), "underway"), (Unheard("x"), "unheard"), (StoreFull("x"), "disk_full"),

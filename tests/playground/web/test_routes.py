@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from models.knobs import parse
 from playground.config import estimate
+from playground.config.looks import looks
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, from_environment
 from playground.data import tokenizers
@@ -361,6 +362,21 @@ def test_whoever_waits_is_told_their_place_and_about_when_they_start(tmp_path):
     live = TestClient(Routes(settings, db).app())
     starts = [live.get(f"/runs/{run_id}").json()["run"]["starts_in_s"] for run_id in (theirs, mine, also_mine)]
     assert starts == pytest.approx([20.0, 30.0, 40.0], rel=0.05), "100 steps of two layers, 0.05 s each"
+
+
+def test_while_a_run_trains_the_step_of_the_next_look_is_told(tmp_path):
+    db = Store(tmp_path)
+    db.create()
+    config = RunConfig.model_validate({"model": TINY, "train": {"max_steps": 60, "batch_size": 4}})
+    run_id = create_run(db, Settings(tmp_path), config, Visitor.from_key(new_key()), state="running")
+    told = lambda: TestClient(Routes(Settings(tmp_path), db).app()).get(f"/runs/{run_id}").json()["run"]  # noqa: E731
+    schedule = looks(db.run(run_id).config)
+    for step in (0, 7, 21, 59, 60):
+        db.append(run_id, [], {"step": step})
+        later = (each for each in range(step + 1, 61) if schedule.probed(each))
+        assert told()["next_look"] == next(later, None)
+    db.append(run_id, [], {"state": "finished"})
+    assert "next_look" not in told()
 
 
 def test_an_overlay_has_two_lines_a_run_and_shows_names_as_text(trained):

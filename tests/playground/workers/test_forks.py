@@ -117,7 +117,9 @@ def test_a_strangers_private_run_cannot_be_forked_and_forks_of_private_ones_are_
 def test_the_design_says_at_once_what_does_not_fit_the_checkpoint_it_starts_from(house, parent):
     design = Design(Services(house.settings, house.db, house.supervisor, Access(house.db)))
     with gr.Blocks():
-        design.build()
+        design.build_recipe()
+        design.build_picture()
+        design.built()
 
     def said(origin, **changes):
         values = flat(config_of(**changes))
