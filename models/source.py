@@ -21,7 +21,7 @@ from models.config import CompleteModel, ModelConfig, n_params
 from models.graph import formulas
 
 TEMPLATES = Path(__file__).parent / "templates"
-IMPORTS = {"math": "import math\n\n", "F": "import torch.nn.functional as F\n"}  # of the template, by what not all code needs
+IMPORTS = {"math": "import math\n", "F": "import torch.nn.functional as F\n"}  # of the template, which not all code needs
 Part = TypeVar("Part")
 
 
@@ -91,7 +91,7 @@ def tidy(code: str) -> str:
     for name, line in IMPORTS.items():
         if f"{name}." not in code.replace(line, ""):
             code = code.replace(line, "")
-    return code
+    return re.sub('"""\n{3,}', '"""\n\n', code, count=1)
 
 
 def words(config: CompleteModel) -> dict[str, Any]:
