@@ -6,7 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from playground.runs.store import Store
+from playground.training.devices import choose_dtype
 from tests.browser.test_phone import BEYOND
 
 LINES = "[...document.querySelectorAll('.pg-code-line')]"
@@ -87,3 +90,28 @@ def test_on_a_phone_it_scrolls_within_itself(visit, dark):
     assert page.evaluate(BEYOND) == []
     wide = page.evaluate("(() => { const e = document.querySelector('.pg-code-lines'); return [e.scrollWidth, e.clientWidth]; })()")
     assert wide[0] > wide[1] > 250
+
+
+def test_a_run_is_taken_home_as_a_script_that_prints_its_losses(visit, app, tmp_path):
+    page = visit()
+    page.wait_for_selector(".pg-graph")
+    for knob, value in (("model-n_layer", "1"), ("model-n_embd", "32"), ("model-block_size", "16"), ("train-max_steps", "20")):
+        box = page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first
+        box.fill(value)
+        box.press("Tab")
+    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
+    page.click("#train")
+    page.wait_for_function("document.body.dataset.runState == 'finished'")
+    run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
+    page.get_by_role("tab", name="Runs").click()
+    page.locator(f"tr[data-run='{run_id}']").click()
+    with page.expect_download() as script:
+        page.get_by_role("link", name="training script (Python)").click()
+    path = tmp_path / "train.py"
+    script.value.save_as(path)
+    assert script.value.suggested_filename.endswith(f"-{run_id}.py")
+    done = subprocess.run([sys.executable, path, app.root], capture_output=True, text=True)
+    printed = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    recorded = [row.body["loss"] for row in Store(app.root).events(run_id, kinds=["progress"])]
+    exact = choose_dtype("auto", torch.device("cpu")) == torch.float32  # else the run's products were in bfloat16
+    assert printed == pytest.approx(recorded, abs=1e-5 if exact else 0.05, rel=0), done.stderr
