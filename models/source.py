@@ -128,7 +128,7 @@ def environment(*more: Path) -> Environment:
     """Reads the templates of this folder, and of more folders that are looked into first."""
     loaded = FileSystemLoader([*more, TEMPLATES])
     made = Environment(loader=loaded, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False)
-    made.filters |= {"number": number}
+    made.filters |= {"number": number, "exponent": lambda value: number(value).removesuffix(".0")}
     return made
 
 
