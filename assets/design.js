@@ -257,10 +257,10 @@ export function design(root, { props, watch, trigger }) {
   const drawing = picture(showNews);
   document.getElementById("train")?.before(news);
   const code = codePanel();
+  const parts = partsTable(rows);
   root.append(
     problems,
-    h("div", { class: "pg-design" }, drawing.element, formulas, changes, facts, partsTable(rows)),
-    code.element,
+    h("div", { class: "pg-design" }, drawing.element, formulas, code.element, changes, facts, parts),
   );
 
   function show() {

@@ -23,7 +23,7 @@ def choose(page, control: str, option: str) -> None:
 
 
 def opened(page) -> None:
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     page.click(".pg-code summary")
     page.wait_for_function(f"{LINES}.length > 50")
 
@@ -32,7 +32,7 @@ def test_nothing_is_asked_for_while_the_panel_is_closed(visit):
     page = visit()
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "live/code" in request.url else None)
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     choose(page, "model-norm_placement", "post")
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('x = LN(x + Attn(x))')")
     assert asked == [] and not page.locator(".pg-code-lines").is_visible()
@@ -94,12 +94,12 @@ def test_on_a_phone_it_scrolls_within_itself(visit, dark):
 
 def test_a_run_is_taken_home_as_a_script_that_prints_its_losses(visit, app, tmp_path):
     page = visit()
-    page.wait_for_selector(".pg-graph")
+    page.wait_for_selector("#picture .pg-graph")
     for knob, value in (("model-n_layer", "1"), ("model-n_embd", "32"), ("model-block_size", "16"), ("train-max_steps", "20")):
         box = page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first
         box.fill(value)
         box.press("Tab")
-    page.wait_for_function("document.querySelector('.pg-times').textContent == '× 1'")
+    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
     page.click("#train")
     page.wait_for_function("document.body.dataset.runState == 'finished'")
     run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
