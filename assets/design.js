@@ -4,6 +4,7 @@
 /** @import { Run } from "./series.js" */
 
 import { putDesign } from "./address.js";
+import { codePanel } from "./code.js";
 import { diagram } from "./diagram.js";
 import { asking, fact, h, hideTip, setText, showTip } from "./dom.js";
 import { compact, duration, number } from "./format.js";
@@ -18,7 +19,7 @@ import { graphOfRun, instrument } from "./instrument.js";
  *   title: string, graph: Graph, formulas: string[], differs: [path: string, mine: string, theirs: string][],
  * }} Other
  * @typedef {Notes & {
- *   graph: Graph, formulas: string[], other: Other | null, n_params: number, flops: number, memory_bytes: number,
+ *   graph: Graph, formulas: string[], config: object, other: Other | null, n_params: number, flops: number, memory_bytes: number,
  *   seconds: number | null, training_now: number, learns: {total: number | null, unit: string, times: number},
  *   parts: [name: string, params: number, flops: number][], values: Record<string, string>, address: string,
  * }} Described what the server says of a design
@@ -255,7 +256,12 @@ export function design(root, { props, watch, trigger }) {
   const news = h("p", { class: "pg-news", role: "status", hidden: true });
   const drawing = picture(showNews);
   document.getElementById("train")?.before(news);
-  root.append(problems, h("div", { class: "pg-design" }, drawing.element, formulas, changes, facts, partsTable(rows)));
+  const code = codePanel();
+  const parts = partsTable(rows);
+  root.append(
+    problems,
+    h("div", { class: "pg-design" }, drawing.element, formulas, code.element, changes, facts, parts),
+  );
 
   function show() {
     const value = props.value;
@@ -294,6 +300,7 @@ export function design(root, { props, watch, trigger }) {
   function showDesign(value) {
     putDesign(value.address);
     formulas.textContent = value.formulas.join("\n");
+    code.show(value.config);
     drawing.show(value);
     changes.hidden = !value.other;
     if (value.other) changes.replaceChildren(...differences(value.other));

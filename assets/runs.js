@@ -411,6 +411,16 @@ function downloads(run) {
       why.textContent = messageOf(error);
     }
   }
+  async function scriptReady(/** @type {Event} */ event) {
+    event.preventDefault();
+    try {
+      const { problem } = await get(`live/runs/${run.id}/train.py?ready`);
+      why.textContent = problem ?? "";
+      if (!problem) link("train.py", "").click();
+    } catch (error) {
+      why.textContent = messageOf(error);
+    }
+  }
   const folder = run.no_family
     ? button("transformers folder: not possible, why?", explain, { "aria-disabled": "true" })
     : download(
@@ -425,6 +435,12 @@ function downloads(run) {
     folder,
     link("metrics.csv", "metrics (CSV)"),
     link("config.json", "configuration (JSON)"),
+    download(
+      `live/runs/${run.id}/train.py`,
+      { class: "pg-button", onclick: (/** @type {Event} */ event) => scriptReady(event) },
+      "training script (Python)",
+      false,
+    ),
     why,
   ];
 }

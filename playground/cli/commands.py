@@ -1,4 +1,4 @@
-"""The command line: train, sample, resume, continue, experiment, pause, stop, runs, data, bench.
+"""The command line: train, sample, resume, continue, experiment, pause, stop, runs, code, data, bench.
 
 Exit status 0 for finished, stopped or paused, 2 for bad input, 1 for any other end. Bad input starts
 nothing, and all its problems are printed together, one a line. Imports torch only to train and to sample.
@@ -29,9 +29,10 @@ from playground.config.run import RunConfig
 from playground.config.settings import Settings
 from playground.data import corpora, dataset, tasks
 from playground.data.config import DataConfig
+from playground.runs import code as written
 from playground.runs import sampler, store
 from playground.runs.access import HOST
-from playground.runs.creation import continuation, create_run, further
+from playground.runs.creation import continuation, create_run, further, ready
 from playground.runs.store import NoSuchRun, Run, Store
 from playground.workers.admission import CannotDo, WrongState, must_have_ended
 from playground.workers.leftovers import mark_dead_runs
@@ -232,6 +233,21 @@ def _table(settings: Settings, rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def code(typed: Typed) -> int:
+    """Print the script of a run, or the code of the design that the flags ask for."""
+    if typed.positionals:
+        if typed.settings or typed.values.keys() & {"preset", "config", "loop"}:
+            typed.problems.append(Problem("RUN", f"a run has its settings; leave out {typed.positionals[0]!r} or the flags"))
+        settings, _, run = _find(typed)
+        text = written.of_run(run, settings.root)
+    else:
+        typed.problems = [problem for problem in typed.problems if problem.path != "RUN"]
+        config, settings = config_from(typed, os.environ, _fetching(typed))
+        text = written.of_design(ready(config, settings), settings.root, training="loop" in typed.values)
+    print(json.dumps({"code": text}) if typed.as_json else text, end="\n" if typed.as_json else "")
+    return 0
+
+
 def data(typed: Typed) -> int:
     settings = settings_of(typed)
     with tempfile.TemporaryDirectory(prefix="playground-") as staging:  # listing the data must not create the root
@@ -371,6 +387,7 @@ REPEAT = Flag(
 )
 VARY = Flag("vary", "SETTING=A,B", "Train one run per value of a setting of optim, or of train.seed; with --repeat, several per value.")
 ALL = Flag("all", "", "All runs that train or wait.")
+LOOP = Flag("loop", "", "The training loop below the model, as a run of these settings trains it.")
 COMMANDS = {
     "train": Command(
         "train [--preset NAME] [--config FILE] [--model.n_layer 4 ...] [--repeat N] [--vary optim.lr=A,B] [--name NAME] [--json]",
@@ -398,6 +415,11 @@ COMMANDS = {
     "pause": Command("pause RUN", "Pause a run: its worker saves a checkpoint and ends; `resume` continues it.", pause, (), ("RUN",)),
     "stop": Command("stop RUN|--all", "Stop a run, or all runs; each keeps a checkpoint.", stop, (ALL,), ("RUN",)),
     "runs": Command("runs [--json]", "List all runs, newest first.", runs),
+    "code": Command(
+        "code RUN | code [--preset NAME] [--model.n_layer 4 ...] [--loop] [--json]",
+        "Print a run as one file of Python that trains it and prints its losses, or the PyTorch code of the model that the flags describe.",
+        code, (LOOP, *CONFIG_FLAGS), ("RUN",),
+    ),
     "data": Command("data [--json]", "List the built-in texts and tasks, with their settings.", data),
     "bench": Command(
         "bench [--seconds X] [--pairs N] [--preset NAME] [--model.n_layer 4 ...] [--json] [--repeat N|--gpu|--estimates|--experiment|"

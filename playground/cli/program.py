@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from models.knobs import ConfigError
+from models.source import NotWritten
 from playground.cli.flags import COMMON, Flag, Typed, help_text, read
 from playground.runs.store import NoSuchExperiment, NoSuchRun, StoreBusy
 from playground.workers.admission import CannotDo
@@ -35,7 +36,7 @@ def main(program: str, commands: Mapping[str, Command], argv: list[str]) -> int:
         return status
     except ConfigError as error:
         return _refuse(*map(str, error.problems))
-    except (NoSuchRun, NoSuchExperiment, CannotDo) as error:
+    except (NoSuchRun, NoSuchExperiment, CannotDo, NotWritten) as error:
         return _refuse(str(error))
     except BrokenPipeError:
         # The reader has closed the pipe; Python must not try to flush into it at exit.

@@ -279,12 +279,12 @@ def _prepared(config: DataConfig, root: Path, read: Callable[[Path], Read], prog
 
 def is_prepared(config: DataConfig, root: Path) -> bool:
     """Whether `about` would answer at once."""
-    return _is_whole(_folder(config, root))
+    return _is_whole(prepared_folder(config, root))
 
 
 def prepare(config: DataConfig, root: Path, progress: Progress | None = None) -> Path:
     """The folder of the prepared data; a damaged one is made anew. Whoever wants what another is preparing waits for it."""
-    folder, progress = _folder(config, root), progress or (lambda share, words: None)
+    folder, progress = prepared_folder(config, root), progress or (lambda share, words: None)
     if _is_whole(folder):
         os.utime(folder)
         return folder
@@ -478,7 +478,7 @@ def _key(config: DataConfig, root: Path) -> str:
     return hashlib.sha256(json.dumps([FORMAT, *made_of]).encode()).hexdigest()
 
 
-def _folder(config: DataConfig, root: Path) -> Path:
+def prepared_folder(config: DataConfig, root: Path) -> Path:
     return root / "prepared" / _key(config, root)[:32]
 
 

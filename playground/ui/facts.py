@@ -41,6 +41,7 @@ def facts(config: CompleteRun, root: Path, compare: object = "") -> dict:
         "data": about_data(config, known),
         "learns": learns(config, known),
         "formulas": formulas(config.model),
+        "config": config.model_dump(mode="json", exclude_defaults=True),
         "graph": asdict(drawn),
         "parts": by_part(drawn),
         "values": said(config),

@@ -41,7 +41,7 @@ class StartHere:
 
     def begin(self, kept: object, event: gr.EventData) -> list:
         """Train the preset of the card with this `name`, or open its experiment."""
-        start = STARTS.get(event._data.get("name") if isinstance(event._data, dict) else None)
+        start = STARTS.get(str(event._data.get("name")) if isinstance(event._data, dict) else "")
         with refusals_as_toasts():
             if start is None:
                 raise CannotDo("there is no such card")

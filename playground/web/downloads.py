@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from models.knobs import ConfigError
-from playground.runs import export, frames, sampler
+from playground.runs import code, export, frames, sampler
 from playground.runs.access import Visitor
 from playground.runs.folder import RunFolder
 from playground.runs.store import Run, Store
@@ -66,6 +66,11 @@ def config(root: Path, run: Run) -> Response:
     if not folder.config.exists():
         folder.read_config()  # says so
     return Response(folder.config.read_bytes(), media_type="application/json", headers=_named(f"{file_name(run)}.json"))
+
+
+def script(root: Path, run: Run) -> Response:
+    """The run as one file of Python that prints its losses. Raises NotWritten."""
+    return Response(code.of_run(run, root), media_type="text/x-python", headers=_named(f"{file_name(run)}.py"))
 
 
 def file_name(run: Run) -> str:

@@ -6,6 +6,7 @@ Each class has its own `code`, which never changes; the words beside it may, fro
 from __future__ import annotations
 
 from models.knobs import ConfigError
+from models.source import NotWritten
 from playground.runs.access import NotAllowed
 from playground.runs.store import NoSuchExperiment, NoSuchRun, StoreBusy
 from playground.system.files import NO_ROOM, NOT_WRITABLE
@@ -14,7 +15,10 @@ from playground.web.computing import Busy
 from playground.web.errands import Underway, Unheard
 from playground.workers.admission import CannotDo
 
-REFUSALS = (ConfigError, NotAllowed, CannotDo, NoSuchRun, NoSuchExperiment, StoreBusy, CheckpointError, Busy, Underway, Unheard, OSError)
+REFUSALS = (
+    ConfigError, NotWritten, NotAllowed, CannotDo, NoSuchRun, NoSuchExperiment, StoreBusy, CheckpointError, Busy, Underway, Unheard,
+    OSError,
+)  # fmt: skip
 SYSTEM, DISK_FULL, READ_ONLY = "system", "disk_full", "read_only"
 
 

@@ -18,10 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from models.knobs import ConfigError
-from playground.config.run import MAX_PROBE_TEXT
+from models.knobs import ConfigError, parse
+from models.source import NotWritten
+from playground.config.run import MAX_PROBE_TEXT, CompleteRun
 from playground.config.settings import Settings
-from playground.runs import disk, sampler, store
+from playground.runs import code, disk, sampler, store
 from playground.runs.access import Access, NotAllowed, Visitor
 from playground.runs.experiments import Plans
 from playground.runs.folder import RunFolder
@@ -46,6 +47,7 @@ OBSERVED_S, LISTED_S = 2.5, 0.5  # how old an answer may be
 COMPRESSED_FROM, COMPRESSION = 2000, 1  # bytes, and the level of gzip
 MAX_OVERLAY, MAX_GROUPED = 12, 32  # runs
 MAX_PARTS, MAX_TOKEN = 2000, 200  # characters of what is switched off, and of one token
+MAX_CONFIG = 8000  # characters of a design
 NEWEST = 10**12  # beyond every step
 
 
@@ -77,6 +79,7 @@ class Routes:
                 Route("/presets", self.presets),
                 Route("/runs", self.list),
                 Route("/overlay", self.overlay),
+                Route("/code", self.code),
                 Route("/experiments", self.experiments),
                 Route("/experiments/ready", self.ready_experiments),
                 Route("/experiments/{experiment_id}", self.experiment),
@@ -92,10 +95,11 @@ class Routes:
                 Route("/runs/{run_id}/transformers.zip", self.transformers),
                 Route("/runs/{run_id}/metrics.csv", self.metrics),
                 Route("/runs/{run_id}/config.json", self.config),
+                Route("/runs/{run_id}/train.py", self.script),
             ],
             exception_handlers={
                 NoSuchRun: _refusal(404), NoSuchExperiment: _refusal(404), CheckpointError: _refusal(404),
-                ConfigError: _refusal(422), NotAllowed: _refusal(403),
+                ConfigError: _refusal(422), NotWritten: _refusal(422), NotAllowed: _refusal(403),
                 StoreBusy: _later, Busy: _later, TooManyErrands: _later, Underway: _later, Unheard: _later, OSError: _refusal(500),
                 HTTPException: _wrong,
             },
@@ -164,6 +168,18 @@ class Routes:
             self.access.run(run_id, self.visitor(request))
         key = "overlay", x, y, group, *wanted
         return _json(self.cache.get(key, lambda: answers.overlay(self.db, self.points, wanted, x, y, group)), request)
+
+    # A design.
+
+    def code(self, request: Request) -> Response:
+        """The `code` of a design, whose `config` is that of a complete run in JSON: its model, with `training` the loop below it."""
+        text, training = request.query_params.get("config", "")[:MAX_CONFIG], "training" in request.query_params
+        try:
+            config = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise HTTPException(400, "config is the configuration of a run in JSON") from None
+        write = lambda: orjson.dumps({"code": code.of_design(parse(CompleteRun, config), self.root, training)})  # noqa: E731
+        return _json(self.cache.get(("code", text, training), lambda: _or_problem(write)), request)
 
     # Experiments.
 
@@ -267,6 +283,13 @@ class Routes:
     def config(self, request: Request) -> Response:
         return downloads.config(self.root, self._run(request))
 
+    def script(self, request: Request) -> Response:
+        """A run as one file of Python; with `ready`, only whether it can be written, or the `problem`."""
+        run = self._run(request)
+        if "ready" in request.query_params:
+            return _json(_or_problem(lambda: orjson.dumps({"ready": bool(code.of_run(run, self.root))})))
+        return downloads.script(self.root, run)
+
 
 def _json(data: bytes, request: Request | None = None) -> Response:
     """An answer in JSON; with the request, compressed where it is long and the client can read that."""
@@ -288,10 +311,10 @@ def _whole(request: Request, name: str, default: int) -> int:
 
 
 def _or_problem(answer: Callable[[], bytes]) -> bytes:
-    """The answer, or the problems of what a person typed, which the page shows."""
+    """The answer, or the problems of what a person asked for, which the page shows."""
     try:
         return answer()
-    except ConfigError as error:
+    except (ConfigError, NotWritten) as error:
         return orjson.dumps({"problem": str(error)})
 
 

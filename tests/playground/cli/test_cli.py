@@ -9,6 +9,8 @@ import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -322,6 +324,30 @@ def test_runs_are_listed(command, copied):
     assert run_id in command("runs").out
     Store(root).append(run_id, [], {"train_loss": float("nan")})
     assert command("runs", "--json").json[0]["train_loss"] is None
+
+
+def test_a_run_is_printed_as_a_script_that_trains_it(command, root, tmp_path):
+    trained = command("train", *TINY, "--train.dtype", "float32", "--train.device", "cpu", "--train.log_interval", 1, "--json")
+    run_id = json.loads(trained.out.splitlines()[-1])["run_id"]
+    path = tmp_path / "train.py"
+    path.write_text(command("code", run_id).out)
+    done = subprocess.run([sys.executable, path, root], capture_output=True, text=True)
+    printed = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    recorded = [row.body["loss"] for row in Store(root).events(run_id, kinds=["progress"])]
+    assert len(printed) == 40 and printed == pytest.approx(recorded, abs=1e-5, rel=0), done.stderr
+    further = command("continue", run_id, "--steps", 1, "--json")
+    refused = command("code", json.loads(further.out.splitlines()[-1])["run_id"])
+    assert refused.status == 2 and "this run began with the weights of another one" in refused.err
+    assert "leave out" in command("code", run_id, "--model.n_layer", 2).err
+
+
+def test_the_code_of_a_design_is_printed(command, root):
+    words = ("--preset", "nanogpt-cpu", *TEXT, "--model.block_size", 16, "--model.norm_type", "rmsnorm")
+    printed = command("code", *words)
+    assert printed.status == 0 and "nn.RMSNorm(n_embd" in printed.out and "optimizer" not in printed.out
+    assert json.loads(command("code", *words, "--json").out) == {"code": printed.out}
+    assert "optimizer.step()" in command("code", *words, "--loop").out
+    assert "model.n_layer" in command("code", "--model.n_layer", 0).err
 
 
 def test_looking_creates_nothing(command, root):

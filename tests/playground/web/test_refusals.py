@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.knobs import ConfigError, Problem
+from models.source import NotWritten
 from playground.data.errors import CorpusError
 from playground.runs.access import NotAllowed
 from playground.runs.store import NoSuchRun, StoreBusy, StoreFull, StoreReadOnly
@@ -21,7 +22,7 @@ from playground.workers.admission import CannotDo, NoMemory, NoRoom, NotReady, Q
     [
         (ConfigError([Problem("x", "y")]), "invalid"), (CorpusError("x"), "invalid"), (NotAllowed("x"), "not_allowed"),
         (NoSuchRun("x"), "no_such_run"), (CannotDo("x"), "cannot_do"), (WrongState("x"), "wrong_state"), (QueueFull("x"), "queue_full"),
-        (NoMemory("x"), "no_memory"), (NotReady("x"), "underway"),
+        (NoMemory("x"), "no_memory"), (NotReady("x"), "underway"), (NotWritten("x", 1, "y"), "not_written"),
         (NoRoom("x"), "disk_full"), (CheckpointError("x"), "no_checkpoint"), (NoCheckpointYet("x"), "no_checkpoint_yet"),
         (Busy("x"), "busy"), (StoreBusy("x"), "busy"), (TooManyErrands("x"), "busy"), (Superseded("x"), "superseded"),
         (Underway(None, "x", 0), "underway"), (Unheard("x"), "unheard"), (StoreFull("x"), "disk_full"),

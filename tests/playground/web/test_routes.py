@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import shutil
 import threading
 import time
 import zipfile
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -17,11 +19,12 @@ from safetensors.torch import load
 from starlette.testclient import TestClient
 
 from models.knobs import parse
+from models.source import source
 from playground.config import estimate
 from playground.config.looks import looks
 from playground.config.run import RunConfig
 from playground.config.settings import Settings, from_environment
-from playground.data import tokenizers
+from playground.data import dataset, tokenizers
 from playground.data.corpora import add_text
 from playground.inside.quantities import QUANTITIES
 from playground.runs import export, frames, sampler, store
@@ -224,11 +227,61 @@ def test_downloads_are_the_files_themselves(trained, client):
 @pytest.mark.parametrize("path", ["/runs/aaaaaaaaaa/probe", "/runs/aaaaaaaaaa/probes", "/runs/aaaaaaaaaa/graph",
                                   "/runs/aaaaaaaaaa/ablate?off=mlp:1",
                                   "/runs/aaaaaaaaaa/findings", "/runs/aaaaaaaaaa/measures.csv", "/assets/x/" + "a" * 5000,
+                                  "/runs/aaaaaaaaaa/train.py",
                                   "/overlay?runs=zzz",
                                   "/assets/core.js", "/assets/x/..%2f..%2fapp.py",
                                   "/assets/x/main.js", "/runs/aaaaaaaaaa/weights", "/runs/../../etc/passwd"])  # fmt: skip
 def test_what_is_not_there_is_not_found(client, path):
     assert client.get(path).status_code == 404
+
+
+def asked_code(client, config: RunConfig | dict, more: str = ""):
+    """The answer about a design, which the page sends without what is at its default."""
+    tree = config if isinstance(config, dict) else config.model_dump(mode="json", exclude_defaults=True)
+    return client.get(f"/code?config={quote(json.dumps(tree))}{more}")
+
+
+def test_the_code_of_a_design_is_that_of_its_model(trained, client):
+    root, _, run_id = trained
+    config = RunFolder(root, run_id).read_config()
+    assert asked_code(client, config).json() == {"code": source(config.model)}
+    with_loop = asked_code(client, config, "&training").json()["code"]
+    assert "class CausalSelfAttention" in with_loop and "optimizer.step()" in with_loop
+    assert f'"{dataset.prepared_folder(config.data, root).relative_to(root)}/train.npy"' in with_loop
+
+
+def test_code_that_cannot_be_written_says_why(trained, client):
+    root, _, run_id = trained
+    config = RunFolder(root, run_id).read_config().model_dump(mode="json")
+    endless = config | {"train": config["train"] | {"max_steps": None, "max_seconds": 5.0}}
+    assert "train.max_steps=None: a run that ends by the clock" in asked_code(client, endless, "&training").json()["problem"]
+    assert "code" in asked_code(client, endless).json(), "its model can be"
+    assert "model.n_layer" in asked_code(client, {"model": {"vocab_size": 5, "n_layer": 0}}).json()["problem"]
+    assert "a config is a JSON object" in client.get("/code?config=[]").json()["problem"]
+    assert client.get("/code").status_code == client.get("/code?config={").status_code == 400
+
+
+def test_a_run_downloads_as_a_script(trained, client):
+    _, db, run_id = trained
+    answer = client.get(f"/runs/{run_id}/train.py")
+    assert answer.headers["content-disposition"] == f'attachment; filename="{file_name(db.run(run_id))}.py"'
+    assert "attachment" in answer.headers["content-disposition"] and f"Trains run {run_id} on its tokens" in answer.text
+    compile(answer.text, "train.py", "exec")
+    assert client.get(f"/runs/{run_id}/train.py?ready").json() == {"ready": True}
+    assert "<b>" not in answer.text, "nothing that a person typed is in it"
+
+
+def test_a_run_that_began_with_other_weights_is_no_script(trained, client):
+    root, db, run_id = trained
+    config = RunConfig.model_validate(RunFolder(root, run_id).read_config().model_dump())
+    owner = Visitor.from_key(new_key())
+    further = create_run(db, Settings(root), config, owner, state=store.STOPPED, parent=run_id)
+    try:
+        refused = client.get(f"/runs/{further}/train.py")
+        assert (refused.status_code, refused.json()["code"]) == (422, "not_written")
+        assert "began with the weights of another one" in client.get(f"/runs/{further}/train.py?ready").json()["problem"]
+    finally:
+        db.delete_run(further)
 
 
 def test_a_refusal_has_a_code_beside_the_words(trained, client):
