@@ -147,8 +147,7 @@ function paint({ group, back, text, node, layer, width }, values, quantity, scal
 const ramp = ({ low, high }, { unit, scale, per }) => [
   h("span", {}, short(low)),
   h("span", { class: "pg-ramp pg-ramp-short" }),
-  h("span", {}, `${short(high)} ${unit}`),
-  h("span", {}, `${scale === "log" ? ", log" : ""}${per === "head" ? ", mean of heads" : ""}`),
+  h("span", {}, `${short(high)} ${unit}${scale === "log" ? ", log" : ""}${per === "head" ? ", mean of heads" : ""}`),
 ];
 
 /** @param {boolean} looked */
