@@ -46,7 +46,7 @@ from playground.training.state import Score, Step, TrainState
 SYNC_EVERY_S, MAX_SYNC_S = 0.25, 2.0
 SAMPLE_SHARE = 0.01
 EARLY_CREDIT_S = 0.24  # samples change most in the first half minute
-EARLY_SAMPLES = 3  # so that soon after its start a run has written something that is not noise, also on a slow machine
+EARLY_SAMPLES = 4  # so that within its first minute a run has written something that is not noise, also on a slow machine
 N_ANSWERS = 8
 USUAL_SHARE = 0.05  # of the computing time, that looking at a model takes at most in runs of a thousand steps
 UNFINISHED = ("paused", "interrupted", "queued")  # states of a run that is not over

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EARLY_REST = 5  # times the cost of one before the next of the first few
+EARLY_REST, EARLY_GROWTH = 5, 4  # times the cost of one before the second; and how many times as long after each of the first few
 
 
 class Cost:
@@ -32,8 +32,8 @@ class Cost:
 class Pacer(Cost):
     """Spaces an activity out so that it takes at most `share` of the time, by its measured cost.
 
-    A credit of a few seconds lets the first ones happen early, when most changes. However dear they are, the first `early` ones happen
-    as soon as `EARLY_REST` times the cost of the one before has passed.
+    A credit of a few seconds lets the first ones happen early, when most changes. However dear they are, the first `early` ones are
+    spread over the beginning: after 5, 20, 80 … times the cost of the one before.
     """
 
     def __init__(self, share: float, credit_s: float = 0.0, early: int = 0, clock=time.perf_counter):
@@ -43,7 +43,7 @@ class Pacer(Cost):
 
     def due(self) -> bool:
         now = self.clock()
-        if self.times < self.early and now - self.ended >= EARLY_REST * self.last_cost:
+        if self.times < self.early and now - self.ended >= EARLY_REST * EARLY_GROWTH ** max(0, self.times - 1) * self.last_cost:
             return True
         return self.spent + self.last_cost <= self.credit_s + self.share * (now - self.began)
 

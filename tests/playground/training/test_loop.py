@@ -318,15 +318,15 @@ def test_a_pacer_holds_its_share_of_the_time(share, cost):
 
 def test_the_first_ones_come_early_however_dear_they_are():
     clock, began = Clock(), []
-    pacer = Pacer(0.01, EARLY_CREDIT_S, early=3, clock=clock)
+    pacer = Pacer(0.01, EARLY_CREDIT_S, early=4, clock=clock)
     while clock.now < 300:
         if pacer.due():
             began.append(clock.now)
             with pacer.measured():
                 clock.now += 0.5
         clock.now += 0.25
-    assert began[:3] == [0.0, 3.0, 6.0], "five times what the one before took"
-    assert began[3] == pytest.approx((4 * 0.5 - EARLY_CREDIT_S) / 0.01, abs=0.25)
+    assert began[:4] == [0.0, 3.0, 13.5, 54.0], "5, 20 and 80 times what the one before took"
+    assert began[4] == pytest.approx((5 * 0.5 - EARLY_CREDIT_S) / 0.01, abs=0.25)
 
 
 def test_a_notice_is_an_event_with_a_step():
