@@ -94,7 +94,8 @@ class Tab:
         if answer.status != 200 or bad:
             self.diary.blame(f"opening the page: {answer.status}, and {bad} files that did not come")
         self._alive = asyncio.create_task(self._stay())
-        opened, *_ = await call(self.client, self.page, self.page.on_load(), [self.key], self.session, query)
+        asked = {"design": "", "tab": ""}  # what the page's script reads in the address
+        opened, *_ = await call(self.client, self.page, self.page.on_load(), [self.key, asked], self.session, query)
         if run_id:
             self.wire = opened
         shown = await self.review({})
