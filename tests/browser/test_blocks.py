@@ -33,7 +33,7 @@ def test_the_drawing_follows_where_the_norms_sit(visit):
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('x = LN(x + Attn(x))')")
     assert nodes(page)[2:8] == [attention, "+", "LayerNorm", mlp, "+", "LayerNorm"]
     page.uncheck("#model-residual input")
-    page.wait_for_function("!document.querySelector('.pg-residual')")
+    page.wait_for_function("!document.querySelector('#picture .pg-residual')")
     assert "+" not in nodes(page)
 
 

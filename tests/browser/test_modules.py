@@ -109,7 +109,7 @@ def test_the_page_is_whole_under_a_path_of_a_host_and_in_a_frame(chromium, hoste
     )
     frame = page.frame_locator("iframe")
     frame.locator("#status .pg-brand").wait_for()
-    frame.locator(".pg-graph").wait_for()
+    frame.locator("#picture .pg-graph").wait_for()
     began = time.monotonic()
     while page.frames[-1].evaluate("typeof Plotly") != "object":
         assert still(began), "Plotly is loaded"
