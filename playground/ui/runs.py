@@ -32,6 +32,7 @@ class Runs:
                 self.delete = gr.Button("Delete", variant="stop", elem_id="run-delete", size="sm")
             with gr.Row(elem_id="runs-name"):
                 self.name = gr.Textbox(
+                    label="new name",
                     show_label=False,
                     placeholder="a new name",
                     max_lines=1,

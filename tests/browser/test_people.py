@@ -62,6 +62,7 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     ada.click("#you-open")
     ada.fill("#you-name", "Ada")
     ada.click("#you-save")
+    ada.wait_for_function("document.querySelector('.pg-run-name').textContent.endsWith('by Ada')")
     for page, name in ((ada, "Ada"), (bob, "Bob")):
         page.wait_for_selector("#loss .scatterlayer .trace")
         assert page.locator(".pg-run-name").inner_text().endswith(f"by {name}")

@@ -16,7 +16,8 @@ VIEWS = ("diagram", "curves", "heads", "lens", "ablate", "patch")
 # What reaches beyond the screen and does not lie in a container that is itself on the screen and clips or scrolls; and text that is
 # cut by what hides it, without an ellipsis. Token labels of attention maps are cut on purpose, where they are wider than a cell.
 BEYOND = """() => {
-  const CUT_ON_PURPOSE = ".pg-keys *, .pg-queries *, .pg-sr, option, #js-plotly-tester, #js-plotly-tester *";
+  const HEARD_ONLY = ".pg-sr, .sr-only, #recipe .block:not(#preset) .info-text, #compare .info-text";
+  const CUT_ON_PURPOSE = `${HEARD_ONLY}, .pg-keys *, .pg-queries *, option, #js-plotly-tester, #js-plotly-tester *`;
   const overflow = (e) => getComputedStyle(e).overflowX;
   const onScreen = ({ left, right }) => left >= -0.5 && right <= innerWidth + 0.5;
   const holderOf = (e) => {
