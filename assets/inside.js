@@ -346,6 +346,7 @@ export function inside(root) {
     const { run, places } = side;
     if (!side.graph || !run.status || !places) return;
     if (side === a) offerQuantities(side);
+    if (!Object.keys(shared.quantities).length) return; // those of the first run come first
     if (!shared.quantities[shared.quantity]) shared.quantity = "stream_rms"; // the address may name one that is not known
     if (!VIEWS[shared.view]) shared.view = "diagram";
     putLook(shared.view, shared.quantity);

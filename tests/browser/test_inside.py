@@ -282,13 +282,13 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
 
 def test_a_finding_leads_to_where_it_comes_from(visit, pair):
     page = inside(visit, pair[1])
-    page.wait_for_selector(".pg-findings [data-rule] button")
-    buttons = page.locator(".pg-findings [data-rule] button")
+    page.wait_for_selector("#inside .pg-findings [data-rule] button")
+    buttons = page.locator("#inside .pg-findings [data-rule] button")
     assert all(rule.startswith("Rule: ") for rule in [button.get_attribute("title") for button in buttons.all()])
     page.route("**/findings", lambda route: route.fulfill(json=[
         {"name": "x", "sentence": "The <b>gradient</b> vanishes.", "rule": "r", "view": "curves", "quantity": "grad_stream", "weight": 3}
     ]))  # fmt: skip
-    page.locator(".pg-findings button", has_text="The <b>gradient</b> vanishes.").click()
+    page.locator("#inside .pg-findings button", has_text="The <b>gradient</b> vanishes.").click()
     page.wait_for_selector(".pg-view-curves .scatterlayer")
     assert page.input_value("#inside-quantity") == "grad_stream"
 
