@@ -8,7 +8,8 @@ import { codePanel } from "./code.js";
 import { diagram } from "./diagram.js";
 import { asking, fact, h, hideTip, setText, showTip } from "./dom.js";
 import { compact, duration, number } from "./format.js";
-import { graphOfRun, instrument } from "./instrument.js";
+import { instrument } from "./instrument.js";
+import { graphOfRun } from "./side.js";
 
 /**
  * @typedef {{id: string, message: string}} Note beside the control with this id
@@ -334,6 +335,8 @@ function picture(tell) {
   /** @type {ReturnType<typeof instrument> | null} */
   let live = null;
   let drawn = "";
+  /** @type {Run | null} */
+  let followed = null;
 
   const isOpen = () => design && !design.other && open && sameGraph(design.graph, open.graph);
   function draw() {
@@ -358,16 +361,14 @@ function picture(tell) {
   }
   /** @param {Run} run @param {Change} change */
   async function follow(run, { reset, kinds }) {
-    if (!run.status) {
-      open = null;
-      draw();
-      return;
-    }
-    if (open?.run !== run || (reset && kinds.size)) {
+    followed = run;
+    if (open?.run !== run || (reset && kinds.size)) open = null;
+    if (run.status && !open) {
       const graph = await graphOfRun(run).catch(() => null); // the bar says that the playground does not answer
+      if (followed !== run) return; // another one has been opened meanwhile
       if (graph) open = { run, graph };
       draw();
-    } else if (reset || kinds.has("probe")) draw();
+    } else if (reset || kinds.has("probe") || !open) draw();
   }
   return { element, show, follow };
 }

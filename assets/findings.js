@@ -58,6 +58,7 @@ export function findingList(follow) {
   function forget() {
     asked = 0;
     shown = "";
+    element.replaceChildren(); // what was said of another run
   }
   return { element, refresh, forget };
 }

@@ -79,6 +79,14 @@ export function lookInto(where) {
   showAsked();
 }
 
+/**
+ * What the tab shows of the run that is opened next.
+ * @param {Pick<Finding, "view" | "quantity">} where
+ */
+export function lookAtFirst(where) {
+  asked = where;
+}
+
 /** What Gradio's probe box does. @type {{lookAt: (text: string) => void, lookAgain: () => void}} */
 let box = { lookAt: () => {}, lookAgain: () => {} };
 /** Which run is to be shown beside another one, once that is open. @type {{run: string, other: string} | null} */

@@ -6,7 +6,6 @@
 import { CELL, diagramWithRows } from "./diagram.js";
 import { h, hideTip, s, select, showTip } from "./dom.js";
 import { fits, number, short } from "./format.js";
-import { get } from "./net.js";
 import { nodeWords } from "./parts.js";
 import { entryOf, extremes, meanOf, numbersOf, scaleOf } from "./values.js";
 
@@ -115,9 +114,10 @@ function scaleSoFar(run, quantity) {
  * @returns {Cell[]}
  */
 function cellsOf(node, n, { x, y, width: all }) {
-  const width = (all - GAP * (n - 1)) / n;
+  const gap = Math.min(GAP, all / n / 4);
+  const width = all / n - gap;
   return Array.from({ length: n }, (_, layer) => {
-    const group = s("g", { class: "pg-cell", transform: `translate(${x + layer * (width + GAP)} ${y})` });
+    const group = s("g", { class: "pg-cell", transform: `translate(${x + layer * (width + gap)} ${y})` });
     const back = s("rect", { width, height: CELL, rx: 3 });
     const text = s("text", { x: width / 2, y: CELL / 2 + 0.5 });
     group.append(back, text);
@@ -153,10 +153,3 @@ const ramp = ({ low, high }, { unit, scale, per }) => [
 /** @param {boolean} looked */
 const nothing = (looked) =>
   h("span", { class: "pg-faint" }, looked ? "Not measured at this step." : "It is filled in with the first look.");
-
-/**
- * The architecture of a run, with what can be measured in it.
- * @param {Run} run
- * @returns {Promise<RunGraph>}
- */
-export const graphOfRun = (run) => get(`live/runs/${encodeURIComponent(run.id ?? "")}/graph`);

@@ -71,7 +71,7 @@ export async function fetchSide(side, wanted) {
   const base = `live/runs/${encodeURIComponent(run.id ?? "")}`;
   let retry = null;
   try {
-    side.graph ??= await get(`${base}/graph`);
+    side.graph ??= await graphOfRun(run);
     const { text } = wanted();
     const words = text ? `text=${encodeURIComponent(text)}` : "";
     const checkpoints = text ? count(run, "checkpoint") : 0;
@@ -100,6 +100,13 @@ export async function fetchSide(side, wanted) {
   }
   return retry;
 }
+
+/**
+ * The architecture of a run, with what can be measured in it.
+ * @param {Run} run
+ * @returns {Promise<RunGraph>}
+ */
+export const graphOfRun = (run) => get(`live/runs/${encodeURIComponent(run.id ?? "")}/graph`);
 
 /**
  * How much has been recorded of a kind.

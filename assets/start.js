@@ -4,7 +4,7 @@
 
 import { diagram } from "./diagram.js";
 import { h, head } from "./dom.js";
-import { lookInto } from "./inside.js";
+import { lookAtFirst } from "./inside.js";
 
 /** @typedef {{name: string, question: string, sentence: string, view: string, opens: "run" | "experiment", graphs: Graph[]}} Start */
 
@@ -28,7 +28,7 @@ export function start(root, { props, trigger }) {
       element.disabled = true;
       setTimeout(() => (element.disabled = false), AGAIN_MS);
       trigger("begin", { name });
-      if (view) lookInto({ view, quantity: null });
+      if (view) lookAtFirst({ view, quantity: null });
     }
     return element;
   }

@@ -17,6 +17,7 @@ from models.config import (
     ModelConfig,
     attention_flops,
     attention_params,
+    complete,
     mlp_flops,
     mlp_params,
     norm_params,
@@ -113,6 +114,14 @@ def graph(config: CompleteModel) -> Graph:
         build.norm("norm", "norm", in_block=False)
     _head(build)
     return Graph(tuple(build.nodes), tuple(build.edges), config.n_layer, 1 if config.share_layers else config.n_layer)
+
+
+ANY_VOCABULARY = 1000
+
+
+def sketch(config: ModelConfig) -> Graph:
+    """The graph of an architecture whose vocabulary is not known yet, for a picture that shows no size which depends on it."""
+    return graph(complete(config, ANY_VOCABULARY))
 
 
 def formulas(config: ModelConfig) -> list[str]:

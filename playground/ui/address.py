@@ -1,7 +1,7 @@
 """A design as a part of the page's address: its preset, and each knob that differs from it, by name.
 
 `default,n_layer=6,norm_placement=post`. A name that two sections have stands with its section (`train.seed`). What a later version does
-not know any more is left out, and said, so that an old link still opens.
+not know any more is left out, and said, so that an old link still opens; so does one that was escaped as a whole on its way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def written(config: RunConfig, preset: str) -> str:
 
 def read(text: str) -> tuple[str, RunConfig, list[str]]:
     """The preset, the design, and the names that are not known here. Raises ConfigError where the values can't be."""
-    first, *rest = text[:LONGEST].split(",")
+    text = text[:LONGEST]
+    first, *rest = (unquote(text) if "%2C" in text and "," not in text else text).split(",")
     preset = first if first in PRESETS else "default"
     given = {name: unquote(value) for name, equals, value in (each.partition("=") for each in rest) if equals and name}
     unknown = [name for name in given if name not in _PATHS] + ([] if first in PRESETS else [first])

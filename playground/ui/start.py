@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import gradio as gr
 
-from models.config import ModelConfig, complete
-from models.graph import graph
+from models.config import ModelConfig
+from models.graph import sketch
 from models.knobs import flat, nested
 from playground.config.experiment import configs_of
 from playground.config.gallery import ready
@@ -20,7 +20,6 @@ from playground.ui.panel import Panel
 from playground.workers.admission import CannotDo
 
 MOST_PICTURES = 2
-ANY_VOCABULARY = 1000  # a picture shows no size that depends on it
 
 
 class StartHere:
@@ -50,13 +49,14 @@ class StartHere:
                 return [gr.skip(), gr.Tabs(selected="experiments"), self.experiments.named(start.experiment), gr.skip(), *controls]
             config = PRESETS[start.preset].config
             run_id = self.services.supervisor.submit(nested(flat(config)), self.services.visitor(kept), preset=start.preset)
-        return [{"run": run_id, "mine": True}, gr.skip(), gr.skip(), start.preset, *self.design.fill(config)]
+        opened = gr.Tabs(selected="inside") if start.view else gr.skip()
+        return [{"run": run_id, "mine": True}, opened, gr.skip(), start.preset, *self.design.fill(config)]
 
 
 def card(name: str, start: Start) -> dict:
     """What the page draws of a start: its words, and the architectures that it is about."""
     models = [PRESETS[start.preset].config.model] if start.preset else _models(start.experiment)
-    graphs = [asdict(graph(complete(model, ANY_VOCABULARY))) for model in models]
+    graphs = [asdict(sketch(model)) for model in models]
     different = [each for i, each in enumerate(graphs) if each not in graphs[:i]]
     about = {"name": name, "question": start.question, "sentence": start.sentence, "view": start.view}
     return about | {"opens": "experiment" if start.experiment else "run", "graphs": different[:MOST_PICTURES]}

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from models.config import complete
-from models.graph import formulas, graph, stream_nodes
+from models.graph import formulas, graph, sketch, stream_nodes
 from models.knobs import said
 from playground.config.presets import GROUPS, PRESETS
 from playground.data import tokenizers
@@ -118,16 +117,13 @@ def architecture(root: Path, run_id: str) -> bytes:
     )
 
 
-ANY_VOCABULARY = 1000  # the picture of a preset shows nothing that depends on it
-
-
 def presets() -> bytes:
     """All presets in the order of their groups: name, title, sentence, group, and the graph of the architecture."""
     in_order = sorted(PRESETS.items(), key=lambda each: GROUPS.index(each[1].group))
     return orjson.dumps(
         [
             {"name": name, "title": preset.title, "sentence": preset.sentence, "group": preset.group}
-            | {"graph": asdict(graph(complete(preset.config.model, ANY_VOCABULARY)))}
+            | {"graph": asdict(sketch(preset.config.model))}
             for name, preset in in_order
         ]
     )

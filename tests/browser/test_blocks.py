@@ -5,11 +5,7 @@ from __future__ import annotations
 import zipfile
 
 from playground.runs.store import Store
-
-
-def choose(page, control: str, option: str) -> None:
-    page.click(f"#{control} input")
-    page.locator(f"#{control}").get_by_role("option", name=option, exact=True).click()
+from tests.browser.steps import choose, small_run, taken_home, wait_state
 
 
 def nodes(page, figure: int = 0) -> list[str]:
@@ -90,22 +86,13 @@ def test_a_trained_llama_is_taken_home_as_a_folder_for_transformers(visit, app, 
     ready(page)
     choose(page, "preset", "Llama")
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('RMSNorm')")
-    for knob, value in (("model-n_layer", "1"), ("model-n_embd", "32"), ("train-max_steps", "8")):
-        box = page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first
-        box.fill(value)
-        box.press("Tab")
-    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
-    page.click("#train")
-    page.wait_for_function("document.body.dataset.runState == 'finished'")
-    run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
-    page.get_by_role("tab", name="Runs").click()
-    page.locator(f"tr[data-run='{run_id}']").click()
-    with page.expect_download() as folder:
-        page.get_by_role("link", name="transformers folder (zip)").click()
-    zipfile.ZipFile(folder.value.path()).extractall(tmp_path)
+    run_id = small_run(page, steps=8)
+    wait_state(page, "finished")
+    taken_home(page, run_id, "transformers folder (zip)", tmp_path / "folder.zip")
+    zipfile.ZipFile(tmp_path / "folder.zip").extractall(tmp_path / "folder")
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(next(tmp_path.iterdir()))
+    model = AutoModelForCausalLM.from_pretrained(next((tmp_path / "folder").iterdir()))
     assert type(model).__name__ == "LlamaForCausalLM"
     assert sum(p.numel() for p in model.parameters()) == Store(app.root).run(run_id).n_params
 

@@ -10,15 +10,11 @@ import torch
 
 from playground.runs.store import Store
 from playground.training.devices import choose_dtype
+from tests.browser.steps import choose, small_run, taken_home, wait_state
 
 LINES = "[...document.querySelectorAll('.pg-code-line')]"
 TEXT = f"{LINES}.map((line) => line.textContent).join('')"
 NEW = f"{LINES}.filter((line) => line.matches('.pg-code-new')).map((line) => line.textContent.trim())"
-
-
-def choose(page, control: str, option: str) -> None:
-    page.click(f"#{control} input")
-    page.locator(f"#{control}").get_by_role("option", name=option, exact=True).click()
 
 
 def opened(page) -> None:
@@ -95,21 +91,10 @@ def test_on_a_phone_it_scrolls_within_itself(visit, dark):
 def test_a_run_is_taken_home_as_a_script_that_prints_its_losses(visit, app, tmp_path):
     page = visit()
     page.wait_for_selector("#picture .pg-graph")
-    for knob, value in (("model-n_layer", "1"), ("model-n_embd", "32"), ("model-block_size", "16"), ("train-max_steps", "20")):
-        box = page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first
-        box.fill(value)
-        box.press("Tab")
-    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
-    page.click("#train")
-    page.wait_for_function("document.body.dataset.runState == 'finished'")
-    run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
-    page.get_by_role("tab", name="Runs").click()
-    page.locator(f"tr[data-run='{run_id}']").click()
-    with page.expect_download() as script:
-        page.get_by_role("link", name="training script (Python)").click()
+    run_id = small_run(page, steps=20, model_block_size=16)
+    wait_state(page, "finished")
     path = tmp_path / "train.py"
-    script.value.save_as(path)
-    assert script.value.suggested_filename.endswith(f"-{run_id}.py")
+    assert taken_home(page, run_id, "training script (Python)", path).endswith(f"-{run_id}.py")
     done = subprocess.run([sys.executable, path, app.root], capture_output=True, text=True)
     printed = [float(line.split()[-1]) for line in done.stdout.splitlines()]
     recorded = [row.body["loss"] for row in Store(app.root).events(run_id, kinds=["progress"])]

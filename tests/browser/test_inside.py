@@ -13,6 +13,7 @@ from playground.bench.page import Played, Watch, open_inside
 from playground.config.settings import Settings
 from playground.runs.folder import RunFolder
 from playground.runs.store import Store
+from tests.browser.steps import small_run
 from tests.command import run_here
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -233,13 +234,7 @@ def test_a_strangers_text_is_answered_and_changes_nothing(visit, app, pair):
 def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     page = visit()
     page.wait_for_selector("#picture .pg-graph")
-    for knob, value in (("model-n_layer", 2), ("model-n_embd", 32), ("train-max_steps", 300)):
-        page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first.fill(str(value))
-        page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 2'")
-    page.click("#train")
-    page.wait_for_function("new URL(location.href).searchParams.get('run')")
-    run_id = page.evaluate("new URL(location.href).searchParams.get('run')")
+    run_id = small_run(page, steps=300, layers=2)
     page.get_by_role("tab", name="Inside").click()
     page.wait_for_selector(CELL)
     page.wait_for_function(

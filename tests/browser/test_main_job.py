@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import time
 from pathlib import Path
 
@@ -12,43 +11,12 @@ import pytest
 from safetensors.torch import load
 
 from playground.runs.store import Store
+from tests.browser.steps import choose, fill_number, open_run, small_run, wait_state
 from tests.patience import page_patience_s
-
-STATE = "document.body.dataset.runState"
-
-
-def wait_state(page, *states):
-    page.wait_for_function(f"{list(states)}.includes({STATE})")
-
-
-def open_run(page) -> str:
-    page.wait_for_function("new URL(location.href).searchParams.get('run')")
-    return re.search(r"run=([a-z2-7]{10})", page.evaluate("location.href"))[1]
 
 
 def fact(page, label: str) -> str:
     return page.locator("#run-progress .pg-facts > div", has=page.get_by_text(label, exact=True)).locator("dd").inner_text()
-
-
-def fill_number(page, elem_id: str, value) -> None:
-    box = page.locator(f"#{elem_id} input[type=number], #{elem_id} textarea, #{elem_id} input[type=text]").first
-    box.fill(str(value))
-    box.press("Tab")
-
-
-def small_run(page, steps: int = 60, layers: int = 1) -> str:
-    """Train something quick; returns its id once it is under way."""
-    page.get_by_role("tab", name="Play").click()
-    fill_number(page, "model-n_layer", layers)
-    fill_number(page, "model-n_embd", 32)
-    fill_number(page, "train-max_steps", steps)
-    page.wait_for_function(f"document.querySelector('#picture .pg-times').textContent == '× {layers}'")
-    before = page.evaluate("new URL(location.href).searchParams.get('run')")
-    page.click("#train")
-    page.wait_for_function(
-        f"new URL(location.href).searchParams.get('run') && new URL(location.href).searchParams.get('run') != '{before}'"
-    )
-    return open_run(page)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +92,7 @@ def test_figures_follow_every_choice_and_what_cannot_work_is_refused_beside_its_
     fill_number(page, "model-n_layer", 6)
     page.wait_for_function(f"document.querySelector('#picture dd').textContent != '{before}'")
     assert page.locator("#picture .pg-times").text_content() == "× 6"
-    page.click("#model-norm_placement input")
-    page.locator("#model-norm_placement").get_by_role("option", name="post", exact=True).click()
+    choose(page, "model-norm_placement", "post")
     page.wait_for_function("document.querySelector('.pg-formulas').textContent.includes('x = LN(x + Attn(x))')")
 
     fill_number(page, "model-n_head", 3)

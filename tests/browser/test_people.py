@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import urllib.request
 
@@ -11,23 +10,18 @@ import pytest
 
 from playground.runs.access import Visitor
 from playground.runs.store import Store
+from tests.browser.steps import STATE, small_run, wait_state
 from tests.patience import LONGEST_S
 
 HOST = "#host=the-token-of-the-host"
-STATE = "document.body.dataset.runState"
 
 
 def train(page) -> str:
     """Start a run that goes on for minutes; returns its id."""
     page.wait_for_selector("#picture .pg-graph")
-    for elem_id, value in (("model-n_layer", 1), ("model-n_embd", 32), ("train-max_steps", 200_000)):
-        box = page.locator(f"#{elem_id} input[type=number], #{elem_id} textarea, #{elem_id} input[type=text]").first
-        box.fill(str(value))
-        box.press("Tab")
-    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 1'")
-    page.click("#train")
-    page.wait_for_function(f"{STATE} == 'running'")
-    return re.search(r"run=([a-z2-7]{10})", page.evaluate("location.href"))[1]
+    run_id = small_run(page, steps=200_000)
+    wait_state(page, "running")
+    return run_id
 
 
 def be_called(page, name: str) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.browser.steps import design
 from tests.command import run_here
 from tests.patience import page_patience_s
 
@@ -106,11 +107,7 @@ def test_nothing_is_beyond_the_screen_of_a_phone_before_during_and_after_a_run(v
     page = visit(width=390, height=844)
     page.wait_for_selector("#picture .pg-graph")
     walk(page, "before", ENDS)
-    page.get_by_role("tab", name="Play", exact=True).click()
-    for knob, value in (("model-n_layer", 2), ("model-n_embd", 32), ("train-max_steps", 20_000)):
-        page.locator(f"#{knob} input[type=number], #{knob} textarea, #{knob} input[type=text]").first.fill(str(value))
-        page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelector('#picture .pg-times').textContent == '× 2'")
+    design(page, 2, model_n_embd=32, train_max_steps=20_000)
     assert page.locator("#train").bounding_box()["y"] < 844, "in reach without scrolling"
     page.click("#train")
     page.wait_for_selector("#loss .scatterlayer .trace")

@@ -6,7 +6,7 @@ import pytest
 
 from playground.runs import store
 from playground.runs.store import Store
-from tests.browser.test_main_job import STATE, fill_number, open_run, small_run, wait_state
+from tests.browser.steps import STATE, choose, fill_number, open_run, small_run, wait_state
 
 NEWS = "document.querySelector('.pg-news').textContent"
 TRACES = "document.querySelector('#loss .pg-plot').data"
@@ -27,8 +27,7 @@ def test_the_address_keeps_the_design_for_a_reload_for_others_and_for_back(visit
     assert "d=" not in page.evaluate("location.hash"), "an untouched page has a short address"
     fill_number(page, "model-n_layer", 6)
     page.wait_for_function("location.hash.includes('n_layer=6')")
-    page.click("#model-norm_placement input")
-    page.locator("#model-norm_placement").get_by_role("option", name="post", exact=True).click()
+    choose(page, "model-norm_placement", "post")
     page.wait_for_function("location.hash == '#d=default,n_layer=6,norm_placement=post'")
     page.get_by_role("tab", name="Runs").click()
     page.wait_for_function("location.hash.endsWith('&tab=runs')")

@@ -1,5 +1,7 @@
 """A design in the page's address comes back as it was."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,11 @@ def test_whatever_is_typed_comes_back(words, seconds, residual, lr):
 def test_it_is_short_and_readable():
     config = parse(RunConfig, nested(flat(DEFAULT) | {"model.n_layer": 6, "model.norm_placement": "post", "train.seed": 3}))
     assert address.written(config, "default") == "default,n_layer=6,norm_placement=post,train.seed=3"
+
+
+def test_one_that_a_messenger_has_escaped_still_opens():
+    config = parse(RunConfig, nested(flat(DEFAULT) | {"model.n_layer": 6, "probe.text": "a, b = c"}))
+    assert address.read(quote(address.written(config, "default"), safe="")) == ("default", config, [])
 
 
 def test_what_is_not_known_any_more_is_left_out_and_said():
