@@ -9,7 +9,7 @@ import { exportButtons } from "./export.js";
 import { number } from "./format.js";
 import { translucent } from "./palette.js";
 import { growing, layout, levelLine, PLOT_CONFIG, plotly, plotPlace, plotRows } from "./plot.js";
-import { along, AXES, AXIS_OPTIONS, movingTrend, newest } from "./series.js";
+import { along, AXES, AXIS_OPTIONS, newest, smoothed } from "./series.js";
 
 /* ---- the common axis ---- */
 
@@ -39,28 +39,16 @@ const column = (kind, name) => (/** @type {Run} */ run, /** @type {number} */ st
 };
 
 /**
- * The same smoothed over steps, which goes on where it stopped. A loss that is no number leaves a gap.
+ * The same smoothed over steps, from its beginning on: what is learnt later moves the last points. A loss that is no
+ * number leaves a gap.
  * @param {string} kind
  * @param {string} name
- * @param {() => number} weight
+ * @param {() => number} reach
  */
-function smoothColumn(kind, name, weight) {
-  /** @type {(number | null)[]} */
-  let kept = [];
-  let trend = movingTrend(0);
-  /** @type {Run | null} */
-  let source = null;
-  return (/** @type {Run} */ run, /** @type {number} */ start) => {
-    const columns = run.series[kind];
-    if (!columns) return NONE;
-    if (start === 0 || source !== run) [kept, trend, source] = [[], movingTrend(weight()), run];
-    for (let i = kept.length; i < columns.step.length; i++) {
-      const value = columns[name][i];
-      kept.push(value === null ? null : trend(columns.step[i], value));
-    }
-    return { x: along(run, columns, axis).slice(start), y: kept.slice(start) };
-  };
-}
+const smoothColumn = (kind, name, reach) => (/** @type {Run} */ run) => {
+  const columns = run.series[kind];
+  return columns ? { x: along(run, columns, axis), y: smoothed(columns.step, columns[name], reach()) } : NONE;
+};
 
 /**
  * Results on held-out data: on the sample, or on the whole of it.
@@ -111,9 +99,9 @@ export function loss(root) {
   const smooth = h("input", {
     type: "range",
     min: "0",
-    max: "0.98",
-    step: "0.02",
-    value: "0.9",
+    max: "30",
+    step: "1",
+    value: "5",
     id: "loss-smooth",
     "aria-label": "smoothing of the training loss",
   });
@@ -166,7 +154,7 @@ export function loss(root) {
       showarrow: false,
       font: { size: 11, color: css("--body-text-color-subdued") },
     }));
-  const smoothed = smoothColumn("progress", "loss", () => Number(smooth.value));
+  const calm = smoothColumn("progress", "loss", () => Number(smooth.value));
   /** @returns {Source[]} */
   function sources() {
     const train = css("--pg-train");
@@ -188,7 +176,7 @@ export function loss(root) {
         opacity: 0.45,
         hoverinfo: "skip",
       },
-      { columns: smoothed, name: "training", line: { color: train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
+      { columns: calm, whole: true, name: "training", line: { color: train, width: 2.2 }, hovertemplate: "%{y:.3f}" },
       { columns: edge(-1), name: "held out, lower", line: { width: 0 }, hoverinfo: "skip" },
       {
         columns: edge(1),

@@ -73,9 +73,13 @@ export const placeLine = (x, line) => ({ type: "line", yref: "paper", y0: 0, y1:
 
 /** @typedef {{x: number[], y: (number | null)[]}} Points */
 /**
- * Where a trace's points come from, from index `start` on; the rest is its look.
- * @typedef {{columns: (run: Run, start: number) => Points, [look: string]: any}} Source
+ * Where a trace's points come from, from index `start` on; the rest is its look. `whole`: its earlier points change too, so
+ * all of them are given each time.
+ * @typedef {{columns: (run: Run, start: number) => Points, whole?: boolean, [look: string]: any}} Source
  */
+
+/** @type {Points} */
+const NO_POINTS = { x: [], y: [] };
 
 /**
  * A plot that is made once and then only extended. Draws one after the other, in the order in which they were asked
@@ -95,7 +99,7 @@ export function growing(place, group, sources, look) {
 
   /** @param {Run} run @param {Plotly} Plotly */
   async function make(run, Plotly) {
-    const traces = sources().map(({ columns, ...rest }) => {
+    const traces = sources().map(({ columns, whole: _, ...rest }) => {
       const { x, y } = columns(run, 0);
       return { type: "scatter", mode: "lines", ...rest, x: x.slice(), y: y.slice() };
     });
@@ -106,10 +110,12 @@ export function growing(place, group, sources, look) {
   }
   /** @param {Run} run @param {Plotly} Plotly */
   async function extend(run, Plotly) {
-    const fresh = sources()
-      .map(({ columns }, i) => ({ i, ...columns(run, counts[i]) }))
+    const all = sources();
+    const fresh = all
+      .map(({ columns, whole }, i) => ({ i, ...(whole ? NO_POINTS : columns(run, counts[i])) }))
       .filter(({ x }) => x.length);
     if (!fresh.length) return;
+    all.forEach(({ columns, whole }, i) => whole && place.data && Object.assign(place.data[i], columns(run, 0)));
     for (const { i, x } of fresh) counts[i] += x.length;
     const more = { x: fresh.map(({ x }) => x), y: fresh.map(({ y }) => y) };
     await Plotly.extendTraces(

@@ -86,36 +86,39 @@ export function along(run, columns, axis) {
 }
 
 /**
- * Smoothed by a moving trend, over places of equal distance. A missing value stays missing and doesn't count.
- * @param {(number | null)[]} values
- * @param {number} weight of the past, from 0 to 1; 0 smooths nothing
+ * Smoothed by a line fitted around each place (LOESS: local least squares, tricube weights), so that it neither lags behind
+ * a loss that falls nor runs ahead of it. A missing value stays missing and doesn't count.
+ * @param {number[]} x ascending
+ * @param {(number | null)[]} y
+ * @param {number} reach so many values on either side count; 0 smooths nothing
  */
-export function smoothed(values, weight) {
-  const trend = movingTrend(weight);
-  return values.map((value, i) => (value === null || weight === 0 ? value : trend(i, value)));
+export function smoothed(x, y, reach) {
+  return y.map((value, i) => (value === null || reach < 1 ? value : lineAt(x, y, i, Math.round(reach))));
 }
 
 /**
- * A straight line fitted to the values so far by least squares, each weighing `weight` times what the one after it weighs;
- * gives the line's height at the newest. A mean of the past would lag behind a loss that falls.
- * @param {number} weight
- * @returns {(x: number, y: number) => number} `x` ascending
+ * @param {number[]} x
+ * @param {(number | null)[]} y
+ * @param {number} i
+ * @param {number} reach
  */
-export function movingTrend(weight) {
-  // Weighted sums over x (relative to the newest), y and their products.
+function lineAt(x, y, i, reach) {
+  const [from, to] = [Math.max(0, i - reach), Math.min(y.length - 1, i + reach)];
+  const farthest = Math.max(x[i] - x[from], x[to] - x[i]) * (1 + 1 / reach) || 1;
   let [n, sx, sy, sxx, sxy] = [0, 0, 0, 0, 0];
-  /** @type {number | null} */
-  let last = null;
-  return (x, y) => {
-    const d = last === null ? 0 : x - last;
-    last = x;
-    [sxx, sxy, sx] = [sxx - 2 * d * sx + d * d * n, sxy - d * sy, sx - d * n];
-    [n, sx, sy, sxx, sxy] = [weight * n + 1, weight * sx, weight * sy + y, weight * sxx, weight * sxy];
-    const spread = n * sxx - sx * sx;
-    if (spread <= 1e-9 * n * sxx) return sy / n; // one place alone has no trend
-    const slope = (n * sxy - sx * sy) / spread;
-    return (sy - slope * sx) / n;
-  };
+  for (let j = from; j <= to; j++) {
+    const value = y[j];
+    if (value === null) continue;
+    const d = x[j] - x[i];
+    const weight = (1 - Math.abs(d / farthest) ** 3) ** 3;
+    n += weight;
+    sx += weight * d;
+    sy += weight * value;
+    sxx += weight * d * d;
+    sxy += weight * d * value;
+  }
+  const spread = n * sxx - sx * sx;
+  return spread <= 1e-9 * n * sxx ? sy / n : (sxx * sy - sx * sxy) / spread; // one place alone has no slope
 }
 
 /**

@@ -83,7 +83,7 @@ function curveTools(shared) {
   const axis = select(Object.entries(AXES), { "aria-label": "horizontal axis" });
   const logX = h("input", { type: "checkbox" });
   const logY = h("input", { type: "checkbox" });
-  const smooth = h("input", { type: "range", min: "0", max: "0.95", step: "0.05", "aria-label": "smoothing" });
+  const smooth = h("input", { type: "range", min: "0", max: "12", step: "1", "aria-label": "smoothing" });
   const layer = select([], { "aria-label": "layer" });
   const layerLabel = h("label", {}, "layer ", layer);
   const element = h(
@@ -196,9 +196,11 @@ function partWords({ id, kind }) {
 function tracesOf(side, shared, quantity, x) {
   /** @type {Values[]} */
   const rows = side.run.series.probe?.values ?? [];
+  const steps = side.run.series.probe?.step ?? [];
+  const calm = (/** @type {(number | null)[]} */ values) => smoothed(steps, values, shared.smooth);
   const graph = graphOf(side);
   const n = graph.n_layer;
-  if (quantity.per === "quantile") return bands(rows, quantity, x, Math.min(shared.layer, n - 1), shared.smooth);
+  if (quantity.per === "quantile") return bands(rows, quantity, x, Math.min(shared.layer, n - 1), calm);
   const nodes = nodesOf(side, quantity);
   const inBlock = nodes.filter((node) => node.in_block);
   const { chosen } = shared;
@@ -213,7 +215,7 @@ function tracesOf(side, shared, quantity, x) {
       const line = { color, width: isChosen ? 4 : 1.9, dash };
       for (let head = 0; head < Math.max(1, heads); head++) {
         const values = entries.map((entry) => (Array.isArray(entry) ? (entry[head] ?? null) : entry));
-        const y = smoothed(values, shared.smooth);
+        const y = calm(values);
         if (y.every((value) => value === null)) continue;
         const name = `${nodeWords(graph, node.id, layer)}${heads ? `, head ${head + 1}` : ""}`;
         const hovertemplate = `${name}: %{y:.3g}<extra></extra>`;
@@ -237,15 +239,15 @@ function tracesOf(side, shared, quantity, x) {
  * @param {Quantity} quantity
  * @param {number[]} x
  * @param {number} layer
- * @param {number} weight
+ * @param {(values: (number | null)[]) => (number | null)[]} calm
  */
-function bands(rows, quantity, x, layer, weight) {
+function bands(rows, quantity, x, layer, calm) {
   const colour = css("--pg-quantiles");
   /** @param {number} i */
   function quantile(i) {
     const entries = rows.map((row) => entryOf(row, quantity.name, "mlp", layer));
     const values = entries.map((entry) => /** @type {Value} */ (Array.isArray(entry) ? (entry[i] ?? null) : null));
-    return smoothed(values, weight);
+    return calm(values);
   }
   const edge = { type: "scatter", mode: "lines", x, line: { width: 0 }, hoverinfo: "skip" };
   const band = (/** @type {number} */ low, /** @type {number} */ high, /** @type {number} */ opacity) => [

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { along, freshRun, indexUpTo, merge, movingTrend, nearestIndex, newest, smoothed } from "../../assets/series.js";
+import { along, freshRun, indexUpTo, merge, nearestIndex, newest, smoothed } from "../../assets/series.js";
 
 const status = (more = {}) => /** @type {any} */ ({ state: "running", flops_per_token: 10, ...more });
 /** @param {object} events */
@@ -43,32 +43,30 @@ test("any axis can be had from what was recorded", () => {
   assert.deepEqual(along(freshRun("b"), { step: [1, 2] }, "tokens"), [0, 0]);
 });
 
-test("smoothing has no bias at its start, keeps gaps and can be switched off", () => {
-  for (const value of smoothed([4, 4, 4, 4], 0.9)) assert.ok(Math.abs(Number(value) - 4) < 1e-9);
-  assert.equal(smoothed([7], 0.9)[0], 7);
-  const [first, gap, last] = smoothed([1, null, 1], 0.5);
-  assert.ok(first === 1 && gap === null && Math.abs(Number(last) - 1) < 1e-9);
-  assert.deepEqual(smoothed([3, null, 5], 0), [3, null, 5]);
+test("smoothing keeps a straight line, at uneven places too, and gaps, and can be switched off", () => {
+  const x = [0, 1, 3, 4, 10, 40, 41];
+  for (const [i, value] of smoothed(
+    x,
+    x.map((at) => 7 - 0.1 * at),
+    3,
+  ).entries()) {
+    assert.ok(Math.abs(Number(value) - (7 - 0.1 * x[i])) < 1e-9);
+  }
+  assert.deepEqual(smoothed([5], [7], 5), [7]);
+  assert.deepEqual(smoothed([5, 5], [7, 9], 5), [8, 8]);
+  const [first, gap, last] = smoothed([1, 2, 3], [1, null, 1], 2);
+  assert.ok(Math.abs(Number(first) - 1) < 1e-9 && gap === null && Math.abs(Number(last) - 1) < 1e-9);
+  assert.deepEqual(smoothed([1, 2, 3], [3, null, 5], 0), [3, null, 5]);
 });
 
-test("smoothing does not lag behind a loss that falls evenly, at uneven places too", () => {
-  const trend = movingTrend(0.9);
-  for (const x of [0, 1, 3, 4, 10, 40, 41]) assert.ok(Math.abs(trend(x, 7 - 0.1 * x) - (7 - 0.1 * x)) < 1e-9);
-});
-
-test("smoothing calms noise, goes on where it stopped, and follows", () => {
-  const noise = Array.from({ length: 400 }, (_, i) => Math.sin(i * i));
-  const calm = smoothed(noise, 0.9).slice(100).map(Number);
+test("smoothing neither lags behind a curved fall nor runs ahead of it, and calms noise", () => {
+  const x = Array.from({ length: 200 }, (_, i) => 10 * i);
+  const falls = x.map((at) => 1.4 + 5.5 * Math.exp(-at / 180));
+  const off = smoothed(x, falls, 5).map((value, i) => Number(value) - falls[i]);
+  assert.ok(Math.max(...off.slice(3).map(Math.abs)) < 0.04, `${Math.max(...off.map(Math.abs))} nats`);
+  const noise = x.map((at) => Math.sin(at * at));
   const size = (/** @type {number[]} */ values) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
-  assert.ok(size(calm) < 0.5 * size(noise));
-  const trend = movingTrend(0.9);
-  assert.deepEqual(
-    noise.map((value, i) => trend(i, value)),
-    smoothed(noise, 0.9),
-  );
-  const heavy = movingTrend(0.98);
-  for (let i = 0; i < 900; i++) heavy(i, i < 250 ? 0 : 1);
-  assert.ok(Math.abs(heavy(900, 1) - 1) < 0.01);
+  assert.ok(size(smoothed(x, noise, 5).map(Number)) < 0.55 * size(noise));
 });
 
 test("the nearest place is found, at the ends and between", () => {
