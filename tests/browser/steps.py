@@ -29,6 +29,13 @@ def choose(page, control: str, option: str) -> None:
     page.locator(f"#{control}").get_by_role("option", name=option, exact=True).click()
 
 
+def answered(page, pressed: str, sure: bool) -> None:
+    """Press what asks whether one is sure, and answer. The question may come after the press, so it is waited for."""
+    page.once("dialog", lambda dialog: dialog.accept() if sure else dialog.dismiss())
+    with page.expect_event("dialog"):
+        page.click(pressed)
+
+
 def design(page, layers: int, **values: object) -> None:
     """Fill in the number of layers and other settings, by the ids of their controls with `_` before the name: `train_max_steps`."""
     page.get_by_role("tab", name="Play", exact=True).click()

@@ -9,6 +9,7 @@ import pytest
 
 from playground.runs import experiments
 from playground.runs.store import Store
+from tests.browser.steps import answered
 
 
 @pytest.fixture
@@ -79,8 +80,7 @@ def test_three_clicks_lead_from_the_gallery_to_a_verdict(tab, app, until):
     page.select_option("#inside-other", "")
     page.get_by_role("tab", name="Experiments").click()
     # Who began it may delete it; its runs stay.
-    page.once("dialog", lambda dialog: dialog.accept())
-    page.click("#experiment-delete")
+    answered(page, "#experiment-delete", sure=True)
     page.wait_for_selector(".pg-experiment-card")
     assert len(Store(app.root).runs()) >= 9
 

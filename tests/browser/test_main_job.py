@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load
 
 from playground.runs.store import Store
-from tests.browser.steps import choose, fill_number, open_run, small_run, wait_state
+from tests.browser.steps import answered, choose, fill_number, open_run, small_run, wait_state
 from tests.patience import page_patience_s
 
 
@@ -242,12 +242,10 @@ def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_
 
     page.get_by_role("tab", name="Runs").click()
     page.locator(f"tr[data-run='{child.id}']").click()
-    page.once("dialog", lambda dialog: dialog.dismiss())
-    page.click("#run-delete")
+    answered(page, "#run-delete", sure=False)
     time.sleep(0.5)
     assert Store(app.root).run(child.id)
-    page.once("dialog", lambda dialog: dialog.accept())
-    page.click("#run-delete")
+    answered(page, "#run-delete", sure=True)
     page.wait_for_selector(f"tr[data-run='{child.id}']", state="detached")
     assert not (app.root / "runs" / child.id).exists()
 

@@ -10,7 +10,7 @@ import pytest
 
 from playground.runs.access import Visitor
 from playground.runs.store import Store
-from tests.browser.steps import STATE, small_run, wait_state
+from tests.browser.steps import STATE, fill_number, small_run, wait_state
 from tests.patience import LONGEST_S
 
 HOST = "#host=the-token-of-the-host"
@@ -68,9 +68,14 @@ def test_two_people_train_side_by_side_and_the_host_sees_both(visit, app):
     other.wait_for_function(f"{STATE} == 'running'")
     assert other.locator(".pg-run-name").inner_text().endswith("by Ada")
     assert not other.get_by_role("button", name="Pause", exact=True).is_visible()
-    other.get_by_role("button", name="Copy configuration", exact=True).click()
-    other.wait_for_function("document.querySelector('#model-n_embd input[type=number]')?.value == '32'")
+    width = "document.querySelector('#model-n_embd input[type=number]')?.value"
     other.get_by_role("tab", name="Play").click()
+    other.wait_for_function(f"{width} == '32'")
+    copy = other.get_by_role("button", name="Copy configuration", exact=True)
+    assert not copy.is_visible(), "the design is that of the run already"
+    fill_number(other, "model-n_embd", 48)
+    copy.click()
+    other.wait_for_function(f"{width} == '32'")
     other.evaluate("document.body.dataset.runMine = 'yes'")
     other.get_by_role("button", name="Pause", exact=True).click()
     other.get_by_text("only the owner of").first.wait_for()
