@@ -32,6 +32,7 @@ OF_THE_EXPERIMENT = {
 }
 NOT_COMPARED = {*OF_THE_EXPERIMENT, "probe.text"}  # settings that are no factor: of the experiment, or of looking alone
 VocabSize = Callable[[RunConfig], int]
+Prediction = Literal["lower", "higher", "same"]
 
 
 class Part(BaseModel):
@@ -71,7 +72,7 @@ class Claim(Part):
     """That the measure of `arm` is lower or higher than that of `than`, another arm or a number in the measure's unit, or the same;
     differences up to `delta` don't matter."""
 
-    kind: Literal["lower", "higher", "same"]
+    kind: Prediction
     arm: str
     than: str | float
     delta: float = Field(ge=0)
@@ -102,7 +103,7 @@ class Experiment(Part):
     tuning: tuple[float, ...] = ()
     measure: Measure = Measure()
     claims: tuple[Claim, ...] = Field(min_length=1, max_length=MOST_CLAIMS)
-    prediction: Literal["lower", "higher", "same"] | None = None
+    prediction: Prediction | None = None
     fit: str | None = Field(None, max_length=60)
 
     def with_seed(self, seed: int) -> dict[str, int]:

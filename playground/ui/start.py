@@ -9,7 +9,7 @@ import gradio as gr
 from models.config import ModelConfig
 from models.graph import sketch
 from models.knobs import flat, nested
-from playground.config.experiment import configs_of
+from playground.config.experiment import Experiment, configs_of
 from playground.config.gallery import ready
 from playground.config.presets import PRESETS
 from playground.config.starts import STARTS, Start
@@ -39,18 +39,27 @@ class StartHere:
         begun.then(design.review, design.reviewed, design.seen, queue=False, **EVENT)
 
     def begin(self, kept: object, event: gr.EventData) -> list:
-        """Train the preset of the card with this `name`, or open its experiment."""
-        start = STARTS.get(str(event._data.get("name")) if isinstance(event._data, dict) else "")
+        """Train the preset of the card with this `name`, or begin its experiment with the `answer` that was chosen."""
+        asked = event._data if isinstance(event._data, dict) else {}
+        start = STARTS.get(str(asked.get("name")))
         with refusals_as_toasts():
+            who = self.services.visitor(kept)
             if start is None:
                 raise CannotDo("there is no such card")
-            controls = [gr.skip() for _ in self.design.controls]
             if start.experiment:
-                return [gr.skip(), gr.Tabs(selected="experiments"), self.experiments.named(start.experiment), gr.skip(), *controls]
+                begun = self.services.supervisor.submit_experiment(_predicted(start, asked.get("answer")), who)
+                unchanged = [gr.skip() for _ in self.design.controls]
+                return [gr.skip(), gr.Tabs(selected="experiments"), self.experiments.say(open=begun), gr.skip(), *unchanged]
             config = PRESETS[start.preset].config
-            run_id = self.services.supervisor.submit(nested(flat(config)), self.services.visitor(kept), preset=start.preset)
+            run_id = self.services.supervisor.submit(nested(flat(config)), who, preset=start.preset)
         opened = gr.Tabs(selected="inside") if start.view else gr.skip()
         return [{"run": run_id, "mine": True}, opened, gr.skip(), start.preset, *self.design.fill(config)]
+
+
+def _predicted(start: Start, answer: object) -> Experiment:
+    """The card's experiment with what the person expects of it, which may be nothing."""
+    prediction = start.answers.get(answer) if isinstance(answer, str) else None
+    return ready()[start.experiment].quick.model_copy(update={"prediction": prediction})
 
 
 def card(name: str, start: Start) -> dict:
@@ -59,7 +68,7 @@ def card(name: str, start: Start) -> dict:
     graphs = [asdict(sketch(model)) for model in models]
     different = [each for i, each in enumerate(graphs) if each not in graphs[:i]]
     about = {"name": name, "question": start.question, "sentence": start.sentence, "view": start.view}
-    return about | {"opens": "experiment" if start.experiment else "run", "graphs": different[:MOST_PICTURES]}
+    return about | {"answers": list(start.answers), "graphs": different[:MOST_PICTURES]}
 
 
 def _models(experiment: str) -> list[ModelConfig]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from playground.runs import store
@@ -94,7 +96,7 @@ def test_a_part_opens_its_settings_and_a_setting_lights_up_its_part(visit):
     assert "needs warm-up when deep" in page.locator(f"#{described}").inner_text()
 
 
-def test_start_here_trains_at_once_or_opens_an_experiment(visit, app):
+def test_start_here_begins_a_run_or_an_experiment_with_one_click(visit, app):
     page = visit()
     ready(page)
     page.click("[data-start=heads]")
@@ -108,9 +110,10 @@ def test_start_here_trains_at_once_or_opens_an_experiment(visit, app):
     assert page.locator("#optim-lr input").input_value() == "0.003", "the recipe is the one that is trained"
     other = visit()
     ready(other)
-    other.click("[data-start=residual]")
-    other.wait_for_selector("#experiment-run")
+    other.locator("[data-start=residual]").get_by_text("No", exact=True).click()
+    other.wait_for_selector(".pg-experiment .pg-verdict:visible")
     assert "without residual connections" in other.locator(".pg-question").inner_text()
+    assert json.loads(Store(app.root).experiments()[0].document)["prediction"] == "lower"
 
 
 def test_presets_are_found_by_what_they_are_for(visit):

@@ -5,7 +5,9 @@ import pytest
 from playground.config.estimate import KINDS, Machine, run_seconds
 from playground.config.experiment import MOST_RUNS, plan
 from playground.config.gallery import DOCUMENTS, OVERNIGHT, THOROUGH, ready
+from playground.config.presets import PRESETS
 from playground.config.run import complete
+from playground.config.starts import STARTS
 
 READY = ready()
 COSTS = {  # measured by `workers.speed` with one thread, on two cores that were busy
@@ -42,3 +44,14 @@ def test_every_thorough_form_is_of_an_experiment_and_no_id_has_two():
     assert THOROUGH.keys() <= DOCUMENTS.keys() == READY.keys()
     assert THOROUGH.keys() >= set(OVERNIGHT)
     assert len({each.quick.title for each in READY.values()}) == len(READY)
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_what_one_starts_with_is_a_preset_or_an_experiment_with_answers(name):
+    start = STARTS[name]
+    if start.preset:
+        assert start.preset in PRESETS and not (start.experiment or start.answers)
+    else:
+        claim = ready()[start.experiment].quick.claims[0]
+        assert {claim.kind} < set(start.answers.values()), "the text's claim is one answer, and there is another"
+        assert len(set(start.answers.values())) == len(start.answers)
