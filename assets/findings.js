@@ -17,6 +17,8 @@ export const FINDINGS_QUESTION =
  * }} Finding
  */
 
+/** @typedef {ReturnType<typeof findingList>} FindingList */
+
 /**
  * What a person should notice, in plain words.
  * @param {(finding: Finding) => void} follow

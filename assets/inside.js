@@ -5,11 +5,12 @@
 /** @import { Chosen, Shared, Side, ViewKind } from "./side.js" */
 
 import { lookAsked, putLook } from "./address.js";
-import { h, head, onTheme, openTab, select, visible } from "./dom.js";
+import { h, head, onTheme, openTab, select, setText, visible } from "./dom.js";
 import { drawDetail } from "./detail.js";
 import { exportButton, saveCsv, savePng } from "./export.js";
 import { FINDINGS_QUESTION, findingList } from "./findings.js";
 import { number, visibleToken } from "./format.js";
+import { GUIDES, guideOf, lastAnswer } from "./guides.js";
 import { download, get } from "./net.js";
 import { ask } from "./open_run.js";
 import { freshRun, indexUpTo, merge } from "./series.js";
@@ -162,6 +163,13 @@ export function inside(root) {
   const quantity = select([], { id: "inside-quantity", "aria-label": "quantity" });
   const other = select([["", "no other run"]], { id: "inside-other", "aria-label": "a second run beside this one" });
   const quantityLabel = h("label", { class: "pg-quantity" }, "show ", quantity);
+  const guides = h(
+    "div",
+    { class: "pg-guides", role: "group", "aria-label": "questions" },
+    ...GUIDES.map((guide) =>
+      h("button", { type: "button", onclick: () => follow(guide), "data-guide": guide.question }, guide.question),
+    ),
+  );
   const about = h("p", { class: "pg-about" });
   /** The text that is looked at. */
   const on = h("p", { class: "pg-on" });
@@ -169,10 +177,11 @@ export function inside(root) {
   const detail = h("div", { class: "pg-detail", hidden: true });
   const kept = h("p", { class: "pg-faint pg-kept" });
   const time = timeBar(root, { steps, step: () => shared.step, go });
-  const findings = findingList(follow);
+  const toldSides = h("div", { class: "pg-sides" });
   const full = h(
     "div",
     { hidden: true },
+    guides,
     h("div", { class: "pg-inside-tools pg-tools" }, tabs, quantityLabel, h("label", {}, "beside ", other)),
     about,
     sides,
@@ -181,7 +190,7 @@ export function inside(root) {
     kept,
     on,
     head("What stands out", FINDINGS_QUESTION),
-    findings.element,
+    toldSides,
   );
   root.append(empty, full);
 
@@ -314,6 +323,7 @@ export function inside(root) {
         }
         const before = side.run.series.probe ? count(side.run, "probe") : -1;
         merge(side.run, answer);
+        side.findings?.refresh(side.run);
         if (answer.reset || count(side.run, "probe") !== before) refresh(side);
       } catch {
         /* tried again */
@@ -325,18 +335,27 @@ export function inside(root) {
   /* ---- drawing ---- */
 
   function arrange() {
-    sides.classList.toggle("pg-two-sides", Boolean(b));
+    for (const row of [sides, toldSides]) row.classList.toggle("pg-two-sides", Boolean(b));
     sides.replaceChildren(
       ...both().map((side) => {
         const title = h("div", { class: "pg-side-title" });
+        const answer = h("p", { class: "pg-answer" });
         const place = h("div", { class: "pg-view" });
         const words = h("div", { class: "pg-wrote" });
-        side.places = { title, place, words };
+        side.places = { title, answer, place, words };
         side.made = "";
-        return h("section", { class: "pg-inside-side", "data-side": side === a ? "a" : "b" }, title, place, words);
+        const parts = [title, answer, place, words];
+        return h("section", { class: "pg-inside-side", "data-side": nameOf(side) }, ...parts);
+      }),
+    );
+    toldSides.replaceChildren(
+      ...both().map((side) => {
+        side.findings ??= findingList(follow);
+        return h("div", { "data-side": nameOf(side) }, side.findings.element);
       }),
     );
   }
+  const nameOf = (/** @type {Side} */ side) => (side === a ? "a" : "b");
 
   /** @param {Side} side */
   function offerQuantities(side) {
@@ -369,6 +388,7 @@ export function inside(root) {
       side.made = "";
       places.place.replaceChildren(h("p", { class: "pg-empty" }, side.problem));
     } else side.view?.draw();
+    showAnswer(side, places.answer);
     showWritten(side, places.words);
     if (side === a) showAbout(side);
     if (shared.chosen?.side === side) showDetail();
@@ -386,6 +406,19 @@ export function inside(root) {
       h("span", { class: "pg-exports" }, ...exportsOf(side)),
     );
   }
+  /**
+   * What the question that is shown has for an answer in this run, at the step shown or the last one before it at which
+   * it was measured: some quantities are measured more seldom.
+   * @param {Side} side
+   * @param {HTMLElement} place
+   */
+  function showAnswer({ run, probe }, place) {
+    const guide = guideNow();
+    const said = guide && probe ? lastAnswer(guide, probe, run.series.probe, shared.quantities) : null;
+    setText(place, said ? `Step ${number(said.step)}: ${said.words}` : "");
+  }
+  const guideNow = () => guideOf(shared.view, shared.quantity, Boolean(VIEWS[shared.view].ofQuantity));
+
   /** @param {Side} side */
   function exportsOf(side) {
     const { run, places } = side;
@@ -426,9 +459,15 @@ export function inside(root) {
       const selected = /** @type {HTMLElement} */ (tab).dataset.view === shared.view;
       tab.setAttribute("aria-selected", String(selected));
     }
+    const guide = guideNow();
+    for (const each of guides.children) {
+      const isNow = /** @type {HTMLElement} */ (each).dataset.guide === guide?.question;
+      each.setAttribute("aria-pressed", String(isNow));
+    }
     const line = ofQuantity
       ? [h("span", {}, q.help, " "), h("code", {}, q.formula), h("span", { class: "pg-faint" }, ` ${q.paper}`)]
       : [h("span", {}, words)];
+    if (guide?.read) line.push(h("span", { class: "pg-read" }, ` ${guide.read}`));
     const said = line.map(({ textContent }) => textContent).join("") + (probe ? probe.tokens.join("") : "");
     if (about.dataset.said === said) return;
     about.dataset.said = said;
@@ -528,7 +567,6 @@ export function inside(root) {
     shared.chosen = null;
     detail.hidden = true;
     listed = "";
-    findings.forget();
     if (b?.run.id === run.id) b = null;
     arrange();
     offer();
@@ -562,7 +600,7 @@ export function inside(root) {
     const outdated = listing && !listing.busy && listing.text !== status.probe_text && !own;
     if (reset || kinds.has("probe") || (kinds.has("checkpoint") && own) || outdated) refresh(side);
     else showTime();
-    findings.refresh(run);
+    side.findings?.refresh(run);
   }
   return { update };
 }

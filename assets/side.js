@@ -1,5 +1,6 @@
 /* One run in the Inside tab, beside another or alone: what is fetched of it, and what it shares with all views. */
 /** @import { RunGraph } from "./diagram.js" */
+/** @import { FindingList } from "./findings.js" */
 /** @import { Axis, Run } from "./series.js" */
 /** @import { Maybe } from "./format.js" */
 /** @import { Probe, Quantity, Scale } from "./values.js" */
@@ -15,11 +16,11 @@ import { extremes, numbersOf } from "./values.js";
  * }} Listing
  * @typedef {{draw: () => void, table: () => unknown[][], picture?: () => HTMLCanvasElement}} View
  * @typedef {(place: HTMLElement, side: Side, shared: Shared) => View} ViewKind
- * @typedef {{title: HTMLElement, place: HTMLElement, words: HTMLElement}} Places of a side in the page
+ * @typedef {{title: HTMLElement, answer: HTMLElement, place: HTMLElement, words: HTMLElement}} Places of a side in the page
  * @typedef {{
  *   run: Run, graph: RunGraph | null, listing: Listing | null, probe: Probe | null, text: string, off: Set<string>,
  *   problem: string, listed: string, shown: string, busy: boolean, again: boolean, view: View | null, made: string,
- *   places: Places | null, extremes: Record<string, {key: string, ends: number[]}>,
+ *   places: Places | null, findings: FindingList | null, extremes: Record<string, {key: string, ends: number[]}>,
  * }} Side `listed` and `shown` say what `listing` and `probe` were fetched for, `made` which view stands in its place
  * @typedef {{side: Side, node: string, layer: number, kind: string}} Chosen a part of a model
  * @typedef {{
@@ -53,6 +54,7 @@ export const newSide = (run) => ({
   view: null,
   made: "",
   places: null,
+  findings: null,
   extremes: {},
 });
 

@@ -4,6 +4,7 @@
 
 import { button, css, h, hideTip, pen, select, showTip } from "./dom.js";
 import { short, visibleToken } from "./format.js";
+import { tokenLooks } from "./looks.js";
 import { attentionColours } from "./palette.js";
 import { readMaps } from "./values.js";
 
@@ -106,7 +107,10 @@ export function headRow(probe, layer) {
  *   layer: number, head: number, canvas: HTMLCanvasElement, note: HTMLElement, label: HTMLElement,
  *   element: HTMLElement,
  * }} Cell
- * @typedef {{layer: number, head: number, canvas: HTMLCanvasElement, text: string, numbers: HTMLElement}} Enlarged
+ * @typedef {{
+ *   layer: number, head: number, canvas: HTMLCanvasElement, text: string, numbers: HTMLElement,
+ *   looks: ReturnType<typeof tokenLooks>,
+ * }} Enlarged
  */
 
 /**
@@ -243,6 +247,7 @@ export function heads(place, side, shared) {
     });
     const labels = (/** @type {string} */ look) =>
       h("div", { class: look, "aria-hidden": "true" }, ...tokens.map((token) => h("span", {}, visibleToken(token))));
+    const looks = tokenLooks(tokens, label);
     large.style.setProperty("--tokens", String(tokens.length));
     large.replaceChildren(
       h("div", { class: "pg-head" }, h("h3", {}, `layer ${layer + 1}, head ${head + 1}`), close),
@@ -255,17 +260,20 @@ export function heads(place, side, shared) {
         canvas,
       ),
       h("p", { class: "pg-faint" }, "Down the side: the token that looks. Along the top: what it looks at."),
+      looks.element,
       numbers,
     );
     if (large.hidden && side === shared.sides()[0]) {
       requestAnimationFrame(() => large.scrollIntoView({ block: "nearest", behavior: "smooth" }));
     }
     large.hidden = false;
-    enlarged = { layer, head, canvas, text, numbers };
+    enlarged = { layer, head, canvas, text, numbers, looks };
   }
   /** @param {Enlarged} enlarged @param {Probe} probe */
-  function showLarge({ layer, head, canvas, numbers }, probe) {
+  function showLarge({ layer, head, canvas, numbers, looks }, probe) {
     paint(canvas, probe, layer, head);
+    const { at } = mapsOf(probe);
+    looks.draw((query, key) => at(layer, head, query, key) / 255);
     numbers.replaceChildren(
       ...scores().map(({ name, label, unit, help, formula }) => {
         const said = `${short(value(name, { layer, head }))} ${unit}`;

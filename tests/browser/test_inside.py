@@ -124,6 +124,10 @@ def test_two_runs_are_shown_on_one_text_with_their_time_linked(visit, app, pair)
     page.wait_for_function("document.querySelectorAll('.pg-large:not([hidden]) canvas').length == 2")
     titles = page.locator(".pg-large h3").all_inner_texts()
     assert titles == ["layer 2, head 3"] * 2
+    page.click("[data-guide='Does the stream grow?']")
+    for side in "ab":
+        page.locator(f"[data-side={side}] .pg-answer", has_text="The stream's rms is").wait_for()
+        page.wait_for_selector(f"[data-side={side}] .pg-findings li")
     page.click("[data-view=curves]")
     page.wait_for_function("document.querySelectorAll('.pg-sides .scatterlayer').length == 2")
     ranges = page.evaluate("[...document.querySelectorAll('.pg-sides .js-plotly-plot')].map((p) => p._fullLayout.yaxis.range)")
@@ -251,6 +255,11 @@ def test_the_owner_trains_looks_in_and_changes_the_text_afterwards(visit, app):
     tip = page.locator(".pg-tip")
     tip.wait_for()
     assert re.search(r"layer 2, head 2: .+ looks at .+ with weight 1\.00", tip.inner_text()), "the first token sees only itself"
+    page.locator(".pg-look-token").first.hover()
+    page.wait_for_function("/^“.+” \\(1\\) looks at “.+” \\(1\\) 1\\.00\\.$/.test(document.querySelector('.pg-look-said').textContent)")
+    assert page.locator(".pg-look-lines path").count() == 0
+    page.locator(".pg-look-text").press("ArrowRight")
+    page.wait_for_function("/^“.+” \\(2\\) looks at/.test(document.querySelector('.pg-look-said').textContent)")
     painted = "Array.from(document.querySelector('.pg-large canvas').getContext('2d').getImageData(0, 9, 10, 1).data).join()"
     before = page.evaluate(painted)
     page.wait_for_function(f"{painted} != '{before}'")
