@@ -69,6 +69,7 @@ def test_what_opens_before_a_run_is_for_everybody(visit, axe):
     page.click("#you-open")
     nothing_wrong(page, "you")
     page.keyboard.press("Escape")
-    page.click("[data-start=warm-up]")
+    page.get_by_role("tab", name="Experiments", exact=True).click()
+    page.click("[data-ready=warm-up]")
     page.wait_for_selector("#experiment-run")
     nothing_wrong(page, "an experiment before it begins")
