@@ -19,7 +19,7 @@ export const GUIDES = [
     question: "Where does the loss fall?",
     view: "diagram",
     quantity: "lens_loss",
-    read: "Each cell is the loss if the model ended there. Where it drops from one cell to the next, that part does the work.",
+    read: "Each cell is the loss if the model ended there. Where it drops from one cell to the next, the layer between them does the work.",
     answer: whereItFalls,
   },
   {
@@ -47,7 +47,7 @@ export const GUIDES = [
     question: "What do residuals preserve?",
     view: "diagram",
     quantity: "reads_token",
-    read: "How many tokens a linear probe still reads off the stream after each part. Without residual connections nothing carries them past a sublayer.",
+    read: "How many tokens a linear probe still reads off the stream after each part. Compare a run without residual connections.",
     answer: whatIsLeft,
   },
   {
@@ -88,22 +88,27 @@ export function lastAnswer({ answer }, probe, recorded, quantities) {
 }
 
 /**
- * A quantity along the stream, where it was measured.
+ * A quantity along the stream, where it was measured. What is measured once a layer speaks of the layer, not of the
+ * sublayer that happens to end it.
  * @param {Probe} probe
  * @param {string} quantity
  * @returns {{name: string, value: number}[]}
  */
 function along({ values }, quantity) {
   const { rows, names } = stripOf([values], quantity);
-  return rows[0].flatMap((value, i) =>
+  const places = rows[0].flatMap((value, i) =>
     typeof value === "number" && Number.isFinite(value) ? [{ name: names[i], value }] : [],
   );
+  const layers = places.map(({ name }) => layerOf(name));
+  const onceEach = new Set(layers).size === layers.length;
+  return onceEach ? places.map(({ value }, i) => ({ name: layers[i], value })) : places;
 }
+const layerOf = (/** @type {string} */ place) => place.split(", ")[0];
 
-/** @param {string} place as "layer 2, MLP" @returns {string} as "the MLP of layer 2" */
+/** @param {string} place as "layer 2, MLP" or "layer 2" @returns {string} as "the MLP of layer 2" or "layer 2" */
 function part(place) {
   const [layer, sublayer] = place.split(", ");
-  return sublayer === "block" ? layer : `the ${sublayer} of ${layer}`;
+  return !sublayer || sublayer === "block" ? layer : `the ${sublayer} of ${layer}`;
 }
 /** @param {string} place */
 const after = (place) => (place === "embedding" ? "at the embedding" : `after ${part(place)}`);

@@ -412,9 +412,10 @@ export function inside(root) {
    * @param {Side} side
    * @param {HTMLElement} place
    */
-  function showAnswer({ run, probe }, place) {
-    const guide = guideNow();
-    const said = guide && probe ? lastAnswer(guide, probe, run.series.probe, shared.quantities) : null;
+  function showAnswer(side, place) {
+    const [guide, { probe }] = [guideNow(), side];
+    const recorded = textFor(side) ? undefined : side.run.series.probe; // which is of the run's own text
+    const said = guide && probe ? lastAnswer(guide, probe, recorded, shared.quantities) : null;
     setText(place, said ? `Step ${number(said.step)}: ${said.words}` : "");
   }
   const guideNow = () => guideOf(shared.view, shared.quantity, Boolean(VIEWS[shared.view].ofQuantity));

@@ -22,6 +22,12 @@ test("where the loss falls names the ends and the part of the largest fall", () 
     said,
     "Read out at the embedding the loss is 4.00 nats per token, after the MLP of layer 2 1.00. It falls most, by 1.50 nats, in the attention of layer 2.",
   );
+  const once = { lens_loss: { embedding: [4], mlp_add: [1.5, 1] } };
+  assert.match(
+    answer("Where does the loss fall?", once) ?? "",
+    /by 2\.50 nats, in layer 1\.$/,
+    "attention is in it too",
+  );
   const rising = { lens_loss: { embedding: [1], mlp_add: [2, 3] } };
   assert.match(answer("Where does the loss fall?", rising) ?? "", /It falls nowhere\.$/);
 });
@@ -37,7 +43,7 @@ test("a gradient is compared between the ends of the stream", () => {
   const said = answer("Where does the gradient go?", { grad_relative: { embedding: [0.5], mlp_add: [1, 2] } });
   assert.equal(
     said,
-    "The gradient relative to the stream is 0.50 nats at the embedding and 2.00 nats after the MLP of layer 2: 4.00 times.",
+    "The gradient relative to the stream is 0.50 nats at the embedding and 2.00 nats after layer 2: 4.00 times.",
   );
 });
 
@@ -45,7 +51,7 @@ test("what is left of the token stands beside what naming the commonest reaches"
   const values = { reads_token: { embedding: [0.98], mlp_add: [0.8, 0.5] }, reads_majority: { embedding: [0.12] } };
   assert.equal(
     answer("What do residuals preserve?", values),
-    "A linear probe reads 98% of the tokens at the embedding and 50% after the MLP of layer 2. Naming the commonest token every time would be right for 12%.",
+    "A linear probe reads 98% of the tokens at the embedding and 50% after layer 2. Naming the commonest token every time would be right for 12%.",
   );
 });
 
@@ -57,7 +63,7 @@ test("a class is settled where its loss stays within a tenth of a nat of the end
   };
   assert.equal(
     answer("Which layer knows what?", values),
-    "Within 0.1 nats of its final loss is each class of token from here on: spaces after the MLP of layer 1; word starts after the MLP of layer 2; the insides of words at the embedding.",
+    "Within 0.1 nats of its final loss is each class of token from here on: spaces after layer 1; word starts after layer 2; the insides of words at the embedding.",
   );
 });
 
