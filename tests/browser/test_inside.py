@@ -143,6 +143,7 @@ def test_the_second_run_stays_when_another_is_opened_beside_it(visit, app, pair)
     page.wait_for_selector(f"[data-side=b] {CELL}")
     page.get_by_role("tab", name="Runs").click()
     page.locator(f"tr[data-run='{third}']").dblclick()
+    page.get_by_role("tab", name="Play", exact=True, selected=True).wait_for()  # to which the server's answer leads
     page.get_by_role("tab", name="Inside").click()
     page.wait_for_function(f"{SHOWN.format('a')}.includes('third') && {SHOWN.format('b')}.includes('post')")
     page.wait_for_selector(f"[data-side=b] {CELL}")
