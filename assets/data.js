@@ -66,6 +66,22 @@ function missing({ missing, allowed }, trigger) {
   ];
 }
 
+/**
+ * What became of a text that was brought.
+ * @type {Mount}
+ */
+export function brought(root, { props, watch }) {
+  const words = h("p", { role: "status" });
+  root.append(words);
+  function show() {
+    words.textContent = props.value?.words ?? "";
+    words.className = props.value?.refused ? "pg-warning" : "pg-faint";
+    words.hidden = !words.textContent;
+  }
+  watch("value", show);
+  show();
+}
+
 /** @param {AboutText} about */
 function aboutText(about) {
   const share = Math.round((100 * about.n_held_out) / about.n_tokens);

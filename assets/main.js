@@ -6,7 +6,7 @@
 
 import { progress, status } from "./bar.js";
 import { accuracy, gradnorm, loss, rate, speed } from "./curves.js";
-import { data, tokens } from "./data.js";
+import { brought, data, tokens } from "./data.js";
 import { design, search } from "./design.js";
 import { experiments } from "./experiments.js";
 import { host } from "./host.js";
@@ -33,6 +33,7 @@ export { rekeyed, reloadSoon } from "./you.js";
 /** @type {Record<string, Mount>} */
 const PANELS = {
   accuracy,
+  brought,
   data,
   design,
   experiments,

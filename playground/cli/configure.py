@@ -20,14 +20,23 @@ from playground.config.run import RunConfig
 from playground.config.settings import Settings, find_root, from_environment
 from playground.data import corpora
 from playground.data.config import SOURCES, UPLOAD
+from playground.data.encodings import UnsureEncoding
+from playground.data.errors import CorpusError
 from playground.data.hub import HUB
+from playground.data.own import Reading
+from playground.data.tables import NeedsColumn
 from playground.runs.creation import check_early, checked, collecting, fetch
 
 MOST_RUNS = 64
+OF_FILES = {"column", "encoding"}
 VARIED = ("train.seed", *(spec.path for spec in RunConfig.specs() if spec.path.startswith("optim.") and spec.path != "optim.name"))
 CONFIG_FLAGS = (
     Flag("preset", "NAME", f"Start from a named config: {', '.join(PRESETS)}. (default: default, whose values are the defaults below)"),
     Flag("config", "FILE", "A JSON file with any of the sections model, data, optim, train and probe; over the preset, under the flags."),
+    Flag(
+        "column", "NAME", "Of a table (CSV, TSV, JSONL, Parquet) as --data.source, the column with the text; --column= takes it as it is."
+    ),
+    Flag("encoding", "NAME", "Of a file as --data.source, such as cp1252. (default: by its byte order mark, else utf-8)"),
     *flags_of(PRESETS["default"].config),
 )
 
@@ -50,6 +59,9 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
     path = typed.settings.get("data.source")
     if path is not None and (path in SOURCES or UPLOAD.fullmatch(path) or HUB.fullmatch(path)):
         path = None
+    problems += [
+        Problem(f"--{name}", "is about a file as --data.source, and none is named") for name in OF_FILES & typed.values.keys() if not path
+    ]
     if any(name.startswith("data.") for name in typed.settings):
         tree["data"]["fingerprint"] = None  # that of a config file belongs to the data as they were before these flags
     # New data are made in a temporary folder first, so that a refused command leaves nothing in the root.
@@ -57,7 +69,7 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
         if path is not None:
             tree["data"]["source"] = "tiny-tales"
             with collecting(problems):
-                tree["data"]["source"] = corpora.add_path(Path(staging), path)
+                tree["data"]["source"] = _add_path(Path(staging), path, typed)
         with collecting(problems):
             config = parse(RunConfig, tree)
             to_fetch = settings.hub and not corpora.is_here(config.data.source, settings.root)
@@ -73,10 +85,20 @@ def config_from(typed: Typed, environ: Mapping[str, str], progress: corpora.Prog
         raise ConfigError(_distinct(problems))
     if path is not None:
         try:
-            corpora.add_path(settings.root, path)
+            _add_path(settings.root, path, typed)
         except OSError as error:  # it has just been read: what cannot be is the root
             raise ConfigError([Problem("--root", f"{error}; choose a folder that can be written")]) from None
     return config, settings
+
+
+def _add_path(root: Path, path: str, typed: Typed) -> str:
+    """As `corpora.add_path`; what the person must say more is a problem of its flag."""
+    try:
+        return corpora.add_path(root, path, Reading(typed.text("column"), typed.text("encoding")))
+    except NeedsColumn as error:
+        raise CorpusError(error.problems[0].message, "--column") from None
+    except UnsureEncoding as error:
+        raise CorpusError(error.problems[0].message, "--encoding") from None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from playground.data import fetching, hub, tales
+from playground.data import fetching, hub, own, tales
 from playground.data.config import TEXTS, UPLOAD, DataConfig
 from playground.data.errors import CorpusError
 from playground.data.hub import HUB
+from playground.data.own import PLAIN, Reading
 from playground.system.files import publish
 
 TALES_CHARS = 1_200_000
@@ -183,36 +184,10 @@ def add_text(root: Path, text: str) -> str:
     return f"upload:{digest}"
 
 
-def add_bytes(root: Path, data: bytes, max_bytes: int) -> str:
-    """Check that uploaded bytes are usable text and keep them; raises CorpusError with the remedy."""
-    return add_files(root, [("the text", data)], max_bytes)
-
-
-def add_files(root: Path, files: Iterable[tuple[str, bytes]], max_bytes: int) -> str:
-    """Several files, (name, bytes) each, as one text with an empty line between two. Raises CorpusError naming the file."""
-    files = list(files)
-    total = sum(len(data) for _, data in files)
-    if total > max_bytes:
-        raise CorpusError(
-            f"{_all(files)} has {total / 1e6:.1f} MB; this playground takes at most {max_bytes / 1e6:.1f} MB, so cut it first"
-        )
-    text = "\n\n".join(decoded(name, data) for name, data in files)
-    if not text.strip():
-        raise CorpusError(f"{_all(files)} is empty; choose a file with text in it")
-    return add_text(root, text)
-
-
-def decoded(name: str, data: bytes) -> str:
-    """UTF-8 to text with \\n at line ends; raises CorpusError with the offset of the first byte that is wrong."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise CorpusError(f"{name} is in UTF-16; save it as UTF-8")
-    if b"\0" in data:
-        raise CorpusError(f"{name} looks like a binary file (a zero byte at offset {data.index(0):,}); save it as plain text in UTF-8")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        offset = error.start + len(data) - len(error.object)  # a byte order mark is not counted by the decoder
-        raise CorpusError(f"{name} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset:,}); save it as UTF-8") from None
+def add_files(root: Path, files: Iterable[tuple[str, bytes]], max_bytes: int, reading: Reading = PLAIN) -> str:
+    """Keep several files, (name, bytes) each, as one text with an empty line between two; returns its source name. Raises CorpusError
+    naming the file, and keeps nothing then."""
+    return add_text(root, own.text_of(list(files), max_bytes, reading))
 
 
 def size_of(root: Path, source: str) -> int:
@@ -228,17 +203,13 @@ def remove(root: Path, source: str) -> None:
     _path(root, source.partition(":")[2]).unlink(missing_ok=True)
 
 
-def add_path(root: Path, path: str) -> str:
+def add_path(root: Path, path: str, reading: Reading = PLAIN) -> str:
     """Copy a file named on the command line into the root; returns its source name."""
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: {error.strerror or error}; use one of {', '.join(BUILT_IN)} or a readable text file") from None
-    return add_bytes(root, data, max_bytes=2**31)
-
-
-def _all(files: list) -> str:
-    return files[0][0] if len(files) == 1 else f"what was chosen, {len(files)} files together,"
+    return add_files(root, [(path, data)], max_bytes=2**31, reading=reading)
 
 
 def _path(root: Path, digest: str) -> Path:

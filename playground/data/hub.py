@@ -6,23 +6,22 @@ bytes, all at one commit, and always without a token: a host's token must not op
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import csv
 import io
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from playground.data import tables
+from playground.data.encodings import UnsureEncoding, pieces
 from playground.data.errors import CorpusError
+from playground.data.tables import NeedsColumn, shown, some
 
 Progress = Callable[[float | None, str], None]
 
@@ -38,7 +37,6 @@ HUB = re.compile(
     re.VERBOSE | re.ASCII,
 )
 FORM = "hub:OWNER/NAME:PATH for a text file, hub:OWNER/NAME:PATH:FIELD for CSV, JSONL or Parquet"
-TABLES = {".csv": "CSV", ".tsv": "TSV", ".parquet": "Parquet", ".jsonl": "JSONL", ".ndjson": "JSONL"}
 TEXT = re.compile(  # listed, and matched by patterns; a file of any other name is read as text if it is named exactly
     r".+\.(txt|text|md|markdown|rst|tex|html?|xml|json|ya?ml|toml|ini|srt|log|abc|pgn|fasta|sql|sh|pyi?|js|ts|java|c|h|cc|cpp|hpp|cs|go"
     r"|rs|rb|php|lua|jl|hs|ml|scala|swift|kt|r|lean|v|lisp|scm)",
@@ -48,8 +46,7 @@ MAX_FILES = 50
 MAX_LISTED = 200
 ANSWER_BYTES = 64 * 2**20  # of the longest list of files that is read
 TABLE_BYTES = 64 * 2**20  # read of tables for one text at most, beside 4 bytes a character
-WINDOW_BYTES = 64 * 2**10, 8 * 2**20  # of one range: at first, doubling up to the largest
-BATCH_ROWS = 16  # of a table that are decoded at a time: each may be as long as a text
+WINDOW_BYTES = tables.BUFFER_BYTES, 8 * 2**20  # of one range: at first, doubling up to the largest
 CONNECT_S = 3.0  # for each of a host's addresses, of which there can be eight
 TIMEOUT_S = 10.0  # without a byte
 RETRIES = 1  # of a broken connection, from where it broke
@@ -74,13 +71,13 @@ class HubText:
         """From hub:OWNER/NAME[@REVISION]:PATH[:FIELD]; raises CorpusError with the remedy."""
         match = HUB.fullmatch(source)
         if not match:
-            raise CorpusError(f"{_shown(source)} does not name a text on the Hugging Face Hub; write {FORM}, in at most 200 characters")
+            raise CorpusError(f"{shown(source)} does not name a text on the Hugging Face Hub; write {FORM}, in at most 200 characters")
         wanted = cls(source, match["repo"], (match["path"],), match["field"], match["revision"] or "main")
         _check_repo(wanted.repo, wanted.revision)
-        kind = TABLES.get(PurePosixPath(match["path"]).suffix.lower())
+        kind = tables.kind_of(match["path"])
         named = not match["path"].endswith(("/", "*"))
         if named and kind is None and wanted.field is not None:
-            raise CorpusError(f"{_shown(match['path'])} is read as text, which has no fields; leave out :{wanted.field}")
+            raise CorpusError(f"{shown(match['path'])} is read as text, which has no fields; leave out :{wanted.field}")
         return wanted
 
 
@@ -117,7 +114,7 @@ def fetch(wanted: HubText, max_chars: int, progress: Progress | None = None) -> 
     """Read a text up to `max_chars` characters; a longer one is cut at the end of a record, paragraph or line.
 
     Of a table's field, texts are taken as they are and numbers as Python writes them; what is missing, empty
-    or of another kind is left out. CRLF becomes LF. `progress` is told the share done, or None, and words; what it
+    or of another kind is left out. CRLF and CR become LF. `progress` is told the share done, or None, and words; what it
     raises ends the reading. Raises CorpusError with the remedy.
     """
     meter = _Meter(progress or (lambda share, words: None), max_chars)
@@ -126,7 +123,7 @@ def fetch(wanted: HubText, max_chars: int, progress: Progress | None = None) -> 
     names = _chosen(wanted, sizes)
     kind = _kind(names)
     if kind is None and wanted.field is not None:
-        raise CorpusError(f"{_shown(names[0])} is read as text, which has no fields; leave out :{wanted.field}")
+        raise CorpusError(f"{shown(names[0])} is read as text, which has no fields; leave out :{wanted.field}")
     meter.total = sum(sizes[name] for name in names)
     meter.limit = 4 * max_chars + (256 if kind is None else TABLE_BYTES)
 
@@ -135,8 +132,7 @@ def fetch(wanted: HubText, max_chars: int, progress: Progress | None = None) -> 
     for name in names:
         path = f"/datasets/{wanted.repo}/resolve/{commit}/{quote(name)}"
         with contextlib.closing(_Remote(path, name, sizes[name], meter)) as remote:
-            pieces = _texts(remote, max_chars - meter.n_chars) if kind is None else _fields(remote, kind, wanted.field)
-            for piece in filter(None, pieces):
+            for piece in filter(None, _texts(remote, kind, wanted.field, max_chars - meter.n_chars)):
                 room = max_chars - meter.n_chars - (len(wanted.joiner) if parts else 0)
                 whole = len(piece) <= room
                 if not whole and (kind is None or not parts):
@@ -149,10 +145,10 @@ def fetch(wanted: HubText, max_chars: int, progress: Progress | None = None) -> 
                     break
         if not whole:
             break
-    text = wanted.joiner.join(parts).replace("\r\n", "\n")
+    text = wanted.joiner.join(parts)
     if not text.strip():
-        of = "" if wanted.field is None else f" in the field {_shown(wanted.field)}"
-        raise CorpusError(f"{_shown(wanted.source)} has no text{of}; choose another file or field")
+        of = "" if wanted.field is None else f" in the field {shown(wanted.field)}"
+        raise CorpusError(f"{shown(wanted.source)} has no text{of}; choose another file or field")
     meter.say(1.0, f"{meter.n_read / 1e6:.1f} MB read")
     return Fetched(text, commit, whole, meter.n_read)
 
@@ -168,7 +164,7 @@ def listing(repo: str, revision: str = "main") -> list[tuple[str, int]]:
 
 def _kind(names: list[str]) -> str | None:
     """What kind of table all of these are, None for text; raises CorpusError where they differ."""
-    kinds = {TABLES.get(PurePosixPath(name).suffix.lower()) for name in names}
+    kinds = {tables.kind_of(name) for name in names}
     if len(kinds) > 1:
         found = " and ".join(sorted(kind or "text" for kind in kinds))
         raise CorpusError(f"the files named are of several kinds ({found}); name those of one kind, as in data/*.txt")
@@ -176,7 +172,7 @@ def _kind(names: list[str]) -> str | None:
 
 
 def _readable(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in TABLES or TEXT.fullmatch(name) is not None
+    return tables.kind_of(name) is not None or TEXT.fullmatch(name) is not None
 
 
 def _chosen(wanted: HubText, sizes: dict[str, int]) -> list[str]:
@@ -190,11 +186,11 @@ def _chosen(wanted: HubText, sizes: dict[str, int]) -> list[str]:
         else:
             found = [path] if path in sizes else []
         if not found:
-            there = _some(sorted((name for name in sizes if _readable(name)), key=lambda name: (name.count("/"), name)), 8)
-            raise CorpusError(f"{wanted.repo} at {wanted.revision} has no file {_shown(path)}; it has {there or 'none that can be read'}")
+            there = some(sorted((name for name in sizes if _readable(name)), key=lambda name: (name.count("/"), name)), 8)
+            raise CorpusError(f"{wanted.repo} at {wanted.revision} has no file {shown(path)}; it has {there or 'none that can be read'}")
         names += found
     if len(names) > MAX_FILES:
-        raise CorpusError(f"{_shown(wanted.source)} names {len(names)} files, and at most {MAX_FILES} are read; name fewer of them")
+        raise CorpusError(f"{shown(wanted.source)} names {len(names)} files, and at most {MAX_FILES} are read; name fewer of them")
     return names
 
 
@@ -205,10 +201,10 @@ def _check_repo(repo: str, revision: str) -> None:
     try:
         validate_repo_id(repo)
     except HFValidationError:
-        raise CorpusError(f"{_shown(repo)} is not the name of a dataset; write it as OWNER/NAME") from None
+        raise CorpusError(f"{shown(repo)} is not the name of a dataset; write it as OWNER/NAME") from None
     if not HUB.fullmatch(f"hub:{repo}@{revision}:-"):
         raise CorpusError(
-            f"{_shown(repo)} at {_shown(revision)} is not a dataset and a revision; write OWNER/NAME, and main for the revision"
+            f"{shown(repo)} at {shown(revision)} is not a dataset and a revision; write OWNER/NAME, and main for the revision"
         )
 
 
@@ -367,7 +363,10 @@ class _Remote(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def read_some(self, n_bytes: int) -> bytes:
+    def tick(self) -> None:
+        self.meter.tick()
+
+    def read_some(self, n_bytes: int, /) -> bytes:
         """Between one and `n_bytes` bytes, none at the end. Raises CorpusError, and what `progress` raises."""
         try:
             if not self._waiting and self.position < self.size:
@@ -451,147 +450,38 @@ class _Remote(io.RawIOBase):
                 response.close()
 
 
-# ---- what is in a file
+def _texts(remote: _Remote, kind: str | None, field: str | None, room: int) -> Iterator[str]:
+    """The texts of one file: its whole text as one piece, or those of one field of a table."""
+    try:
+        if kind is None:
+            yield _whole(remote, room)
+        else:
+            yield from tables.texts(remote, kind, field)
+    except NeedsColumn as error:
+        remedy = "" if field else "; say which one holds the text, as in hub:OWNER/NAME:PATH:FIELD"
+        raise CorpusError(f"{error.fault}; its fields are {some(error.columns, 20)}{remedy}") from None
+    except UnsureEncoding as error:
+        raise CorpusError(f"{error.fault}; choose another file, or bring it as your own text, where its encoding can be chosen") from None
 
 
-def _decoded(remote: _Remote) -> Iterator[str]:
-    """The file as pieces of text; raises CorpusError with the offset of the first byte that is not UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    while True:
-        start = remote.position - len(decoder.getstate()[0])
-        data = remote.read_some(2**16)
-        try:
-            text = decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
-            byte, offset = error.object[error.start], start + error.start
-            raise CorpusError(
-                f"{remote.name} is not UTF-8 (byte 0x{byte:02x} at offset {offset:,}); choose a file of plain text, not compressed"
-            ) from None
-        if "\0" in text:
-            offset = start + len(text[: text.index("\0")].encode())
-            raise CorpusError(f"{remote.name} looks like a binary file (a zero byte at offset {offset:,}); choose a file of plain text")
-        yield text if start else text.removeprefix("\ufeff")
-        if not data:
-            return
-
-
-def _texts(remote: _Remote, room: int) -> Iterator[str]:
-    """The file's text as one piece, read only until it is more than there is room for."""
+def _whole(remote: _Remote, room: int) -> str:
+    """The file's text, read only until it is more than there is room for."""
     already, parts, n_chars = remote.meter.n_chars, [], 0
-    for text in _decoded(remote):
+    for text in pieces(remote):
         parts.append(text)
         n_chars += len(text)
         remote.meter.has(already + min(n_chars, room))  # for the progress only; the caller counts what it takes
         if n_chars > room:
             break
     remote.meter.n_chars = already
-    yield "".join(parts)
+    return "".join(parts)
 
 
 def _cut(text: str, room: int) -> str:
     """At most `room` characters: to the last empty line, else the last line end, if that is in the second half."""
-    text = text[: max(room, 0)].replace("\r\n", "\n")
+    text = text[: max(room, 0)]
     for end in ("\n\n", "\n"):
         at = text.rfind(end)
         if at >= len(text) / 2:
             return text[: at + 1]
     return text
-
-
-def _fields(remote: _Remote, kind: str, field: str | None) -> Iterator[str]:
-    """The texts of one field of a table, in order."""
-    read = {"Parquet": _of_parquet, "JSONL": _of_jsonl}.get(kind)
-    values = read(remote, field) if read else _of_csv(remote, field, "\t" if kind == "TSV" else ",")
-    for value in values:
-        if isinstance(value, str) and value:
-            yield re.sub("[\ud800-\udfff]", "\ufffd", value)  # JSON can encode lone surrogates
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield str(value)
-        else:
-            remote.meter.tick()
-
-
-def _index(remote: _Remote, names: list[str], field: str | None, what: str = "columns") -> int:
-    """Where the field is among the names; raises CorpusError that lists them."""
-    there = f"its {what} are {_some(names, 20)}"
-    if field is None:
-        raise CorpusError(f"{remote.name} is a table, so say which field holds the text, as in hub:OWNER/NAME:PATH:FIELD; {there}")
-    if field not in names:
-        raise CorpusError(f"{remote.name} has no field {_shown(field)}; {there}")
-    return names.index(field)
-
-
-def _of_csv(remote: _Remote, field: str | None, delimiter: str) -> Iterator[object]:
-    csv.field_size_limit(max(csv.field_size_limit(), min(2**31 - 1, sys.maxsize)))  # the bytes read are bounded already
-    rows = csv.reader(_lines(remote), delimiter=delimiter)
-    try:
-        index = _index(remote, next(rows, []), field)
-        for row in rows:
-            yield row[index] if index < len(row) else None
-    except csv.Error as error:
-        raise CorpusError(f"{remote.name}: line {rows.line_num:,} cannot be read as CSV ({error}); choose another file") from None
-
-
-def _of_jsonl(remote: _Remote, field: str | None) -> Iterator[object]:
-    seen: dict[str, None] = {}
-    for number, line in enumerate(_lines(remote), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise CorpusError(f"{remote.name}: line {number:,} is not a JSON object; choose another file")
-        if field is None or (field not in seen and len(seen) < 100):
-            seen |= dict.fromkeys(record)
-        if field not in seen and (field is None or number >= 100):  # a key may be missing in some of the records
-            break
-        yield record.get(field)
-    _index(remote, list(seen), field, "keys")
-
-
-def _of_parquet(remote: _Remote, field: str | None) -> Iterator[object]:
-    """Page by page, so that even of a large row group only the beginning is fetched."""
-    import pyarrow
-    from pyarrow import parquet, types
-
-    try:
-        file = parquet.ParquetFile(remote, buffer_size=WINDOW_BYTES[0], pre_buffer=False)
-        schema = file.schema_arrow
-        name = schema.names[_index(remote, schema.names, field)]
-        kind = schema.field(schema.names.index(name)).type
-        kind = kind.value_type if types.is_dictionary(kind) else kind
-        texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_floating, types.is_null)
-        if not any(is_such(kind) for is_such in texts):
-            raise CorpusError(f"{remote.name}: the column {_shown(name)} holds {str(kind)[:60]}, not text; choose another column")
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name], use_threads=False):
-            yield from batch.column(0).to_pylist()
-    except (CorpusError, MemoryError):
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        if remote.failure is not None:
-            raise remote.failure from None
-        raise CorpusError(f"{remote.name} is not a Parquet file that can be read ({type(error).__name__}); choose another file") from error
-
-
-def _lines(remote: _Remote) -> Iterator[str]:
-    """Lines with their \\n, the only line end here: a record may contain others."""
-    parts: list[str] = []
-    for text in _decoded(remote):
-        *lines, rest = text.split("\n")
-        for line in lines:
-            yield "".join([*parts, line, "\n"])
-            parts = []
-        parts.append(rest)
-    if any(parts):
-        yield "".join(parts)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:79] + "…")
-
-
-def _some(names: list[str], n: int) -> str:
-    shown = ", ".join(name if len(name) <= 60 and name.isprintable() else _shown(name) for name in names[:n])
-    return shown + (f" and {len(names) - n} more" if len(names) > n else "")

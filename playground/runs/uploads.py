@@ -10,15 +10,16 @@ from pathlib import Path
 from models.knobs import ConfigError, Problem
 from playground.data import corpora
 from playground.data.config import UPLOAD
+from playground.data.own import PLAIN, Reading
 from playground.runs import store
 from playground.runs.access import NotAllowed, Visitor
 from playground.runs.store import Store
 
 
-def keep(db: Store, root: Path, visitor: Visitor, files: list[tuple[str, bytes]], max_bytes: int) -> str:
+def keep(db: Store, root: Path, visitor: Visitor, files: list[tuple[str, bytes]], max_bytes: int, reading: Reading = PLAIN) -> str:
     """Keep several files, (name, bytes) each, as one text of this visitor's; returns its source. Raises CorpusError, NotAllowed."""
     visitor.must_be_known()
-    source = corpora.add_files(root, files, max_bytes)
+    source = corpora.add_files(root, files, max_bytes, reading)
     db.add_upload(visitor.id, source, corpora.size_of(root, source))
     return source
 

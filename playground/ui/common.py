@@ -18,6 +18,7 @@ from playground.config.settings import Settings
 from playground.data import corpora, dataset
 from playground.data.config import DataConfig
 from playground.data.errors import CorpusError
+from playground.data.own import PLAIN, Reading
 from playground.runs import uploads
 from playground.runs.access import Access, Visitor
 from playground.runs.points import Points
@@ -61,12 +62,12 @@ class Services:
         forwarded = "" if headers is None else headers.get("x-forwarded-for", "")
         return self.access.visitor(kept, address_of(getattr(client, "host", None), forwarded, self.settings.proxies))
 
-    def bring(self, visitor: Visitor, files: list[tuple[str, bytes]]) -> str:
+    def bring(self, visitor: Visitor, files: list[tuple[str, bytes]], reading: Reading = PLAIN) -> str:
         """Keep files that a visitor brought as one text; returns its source. Raises a refusal."""
         limits = self.limits()
         visitor.must_be_known()
         self.supervisor.admission.check_upload(visitor, limits, sum(len(data) for _, data in files))
-        return uploads.keep(self.db, self.settings.root, visitor, files, limits.max_upload_bytes)
+        return uploads.keep(self.db, self.settings.root, visitor, files, limits.max_upload_bytes, reading)
 
     def prepare(self, config: RunConfig, visitor: Visitor, patience_s: float) -> None:
         """Get the data of a run in line with others. Raises NotReady where that takes longer than `patience_s`, TooManyErrands, CorpusError

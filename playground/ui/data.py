@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -12,16 +12,35 @@ from playground.config.presets import data_for
 from playground.config.run import RunConfig
 from playground.data import corpora, hub, tasks
 from playground.data.config import DATA, SOURCES, TASK, DataConfig, source_is_known
+from playground.data.encodings import UnsureEncoding
 from playground.data.hub import HUB
+from playground.data.own import AS_IT_IS, PLAIN, Reading
+from playground.data.tables import NeedsColumn
 from playground.runs import uploads
 from playground.ui import facts, form
 from playground.ui.common import EVENT, Services, preset_of, refusals_as_toasts
 from playground.ui.panel import Panel
+from playground.web.refusals import REFUSALS
 from playground.workers.admission import CannotDo
 
 PATHS = [spec.path for spec in form.SPECS]
 SOURCE = PATHS.index("data.source")
 SENTENCE = "Once upon a time, the little robot said: “héllo, world!”"
+WHOLE = "the whole file, as it is"
+TEXT_COLUMNS = ("text", "content", "story", "sentence", "body", "message")
+ENCODINGS = [
+    ("Western Europe (cp1252)", "cp1252"),
+    ("Central Europe (cp1250)", "cp1250"),
+    ("Cyrillic (cp1251)", "cp1251"),
+    ("Greek (cp1253)", "cp1253"),
+    ("Turkish (cp1254)", "cp1254"),
+    ("Japanese (shift_jis)", "shift_jis"),
+    ("Chinese (gb18030)", "gb18030"),
+    ("Chinese, traditional (big5)", "big5"),
+    ("Korean (cp949)", "cp949"),
+    ("UTF-16 (utf-16-le)", "utf-16-le"),
+]
+FILES = EVENT | {"preprocess": True, "show_progress": "minimal"}  # Gradio checks that they are those that were uploaded
 AGAIN = {"queue": False, "trigger_mode": "always_last", **EVENT}
 
 
@@ -37,9 +56,14 @@ class DataForm:
         section(TASK)
         section(DATA)
         with gr.Accordion("Your own text", open=False, elem_id="section-own-text"):
-            self.upload = gr.UploadButton(
-                "Upload text files", file_count="multiple", file_types=["text", ".txt", ".md", ".py", ".csv", ".json"], elem_id="upload"
-            )
+            self.upload = gr.UploadButton("Upload text files or tables", file_count="multiple", elem_id="upload")
+            self.brought = Panel("brought", elem_id="brought")
+            self.column = gr.Dropdown([], label="column with the text", allow_custom_value=True, visible=False, elem_id="upload-column")
+            self.encoding = gr.Dropdown(
+                ENCODINGS, label="encoding", allow_custom_value=True, visible=False, elem_id="upload-encoding",
+                info="Which numbers stand for which letters. Right is what reads right.",
+            )  # fmt: skip
+            self.reread = gr.Button("Use it so", size="sm", visible=False, elem_id="upload-again")
             self.paste = gr.Textbox(
                 label="or paste it here", lines=4, max_lines=8, elem_id="paste", placeholder="At least a few thousand characters."
             )
@@ -66,14 +90,16 @@ class DataForm:
         """`review` are the arguments of the event that reviews the whole form."""
         cut = {"fn": self.cut, "inputs": [self.sentence, *controls], "outputs": self.tokens, **AGAIN}
         source.select(self.choose, controls, controls, **EVENT).then(**review)
+        asked = [self.brought, self.column, self.encoding, self.reread]
         for taken in (
-            self.upload.upload(
-                self.take_files, [visitor, self.upload], source, show_progress="minimal", concurrency_limit=None, api_visibility="private"
-            ),
-            self.use_paste.click(self.take_paste, [visitor, self.paste], source, **EVENT),
-            self.delete.click(self.delete_text, [visitor, source], source, **EVENT),
+            self.upload.upload(self.take_files, [visitor, self.upload], [source, *asked], **FILES),
+            self.reread.click(self.take_again, [visitor, self.upload, self.column, self.encoding], [source, *asked], **FILES),
+            self.use_paste.click(self.take_paste, [visitor, self.paste], [source, *asked], **EVENT),
         ):
-            taken.then(self.choose, controls, controls, **EVENT).then(**review)
+            taken.then(self.choose_taken, [self.brought, *controls], controls, **EVENT).then(**review)
+        self.delete.click(self.delete_text, [visitor, source], source, **EVENT).then(self.choose, controls, controls, **EVENT).then(
+            **review
+        )
         self.list_files.click(self.listed, self.repo, self.path, **EVENT)
         self.use_hub.click(self.take_hub, [self.repo, self.path, self.field], source, **EVENT).then(
             self.choose, controls, controls, **EVENT
@@ -100,14 +126,23 @@ class DataForm:
             changes["model.block_size"] = max(needed, given["model.block_size"])
         return [gr.update(value=changes[path]) if path in changes else gr.skip() for path in PATHS]
 
-    def take_files(self, kept: object, paths: list[str]) -> dict:
-        """Store uploaded texts as one source and choose it."""
-        with refusals_as_toasts():
-            if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
-                raise CannotDo("no file was received; choose one again")
-            files = [(Path(path).name, Path(path).read_bytes()) for path in paths]
-            name = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
-            return self._chosen(kept, files, name)
+    def choose_taken(self, brought: object, *values) -> list:
+        """The same after a text was brought; where it was refused, everything stays as it is."""
+        refused = isinstance(brought, dict) and brought.get("refused")
+        return [gr.skip() for _ in PATHS] if refused else self.choose(*values)
+
+    def take_files(self, kept: object, paths: list[str]) -> list:
+        """Store uploaded texts as one source and choose it; or ask for what must be known to read them."""
+        return self._taken(kept, lambda: _files(paths), PLAIN)
+
+    def take_again(self, kept: object, paths: list[str], column: object, encoding: object) -> list:
+        """The same files, now that their column and encoding are said."""
+        column, encoding = (value[:200] if isinstance(value, str) and value else None for value in (column, encoding))
+        return self._taken(kept, lambda: _files(paths), Reading(AS_IT_IS if column == WHOLE else column, encoding))
+
+    def take_paste(self, kept: object, text: str) -> list:
+        """Store a pasted text and choose it."""
+        return self._taken(kept, lambda: [("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], PLAIN)
 
     def delete_text(self, kept: object, source: object) -> dict:
         """Delete the chosen text, and choose the first built-in one."""
@@ -115,11 +150,6 @@ class DataForm:
             uploads.delete(self.services.db, self.services.settings.root, self.services.visitor(kept), str(source))
         gr.Info("The text is deleted.", duration=4)
         return gr.update(choices=source_choices(), value=next(iter(SOURCES)))
-
-    def take_paste(self, kept: object, text: str) -> dict:
-        """Store a pasted text and choose it."""
-        with refusals_as_toasts():
-            return self._chosen(kept, [("the pasted text", str(text or "").encode("utf-8", "surrogatepass"))], "pasted text")
 
     def listed(self, repo: str) -> dict:
         """The readable files of a dataset, for the list of choices."""
@@ -177,15 +207,50 @@ class DataForm:
         here = corpora.is_here(source, self.services.settings.root)
         return None if here else {"missing": corpora.title(source), "allowed": self.services.settings.hub}
 
-    def _chosen(self, kept: object, files: list[tuple[str, bytes]], name: str) -> dict:
-        source = self.services.bring(self.services.visitor(kept), files)
+    def _taken(self, kept: object, read: Callable[[], list[tuple[str, bytes]]], reading: Reading) -> list:
+        """For the source, the panel that says what became of the files, and the controls for what must be known to read them."""
+        column, encoding = gr.update(visible=reading.column is not None), gr.update(visible=reading.encoding is not None)
+        again = gr.update(visible=reading != PLAIN)
+        try:
+            files = read()
+            source = self.services.bring(self.services.visitor(kept), files, reading)
+        except NeedsColumn as error:
+            column = gr.update(choices=_columns(error), value=_likely(error.columns), visible=True)
+            return [gr.skip(), _refused(error), column, encoding, gr.update(visible=True)]
+        except UnsureEncoding as error:
+            encoding = gr.update(value=error.proposed, visible=True)
+            return [gr.skip(), _refused(error), column, encoding, gr.update(visible=True)]
+        except REFUSALS as error:
+            return [gr.skip(), _refused(error), column, encoding, again]
+        name = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
         size = sum(len(data) for _, data in files)
-        gr.Info(f"Chosen: {html.escape(name)}, {size / 1000:,.1f} kB of text.", duration=4)
-        return gr.update(choices=source_choices(source, name), value=source)
+        told = {"words": f"Chosen: {name}, {size / 1000:,.1f} kB."}
+        return [gr.update(choices=source_choices(source, name), value=source), told, column, encoding, again]
 
     def _hub_is_on(self) -> None:
         if not self.services.settings.hub:
             raise CannotDo("the host has switched off texts from the Hub; upload the text instead")
+
+
+def _files(paths: object) -> list[tuple[str, bytes]]:
+    """The names and bytes of uploaded files."""
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+        raise CannotDo("no file was received; choose one again")
+    return [(Path(path).name, Path(path).read_bytes()) for path in paths]
+
+
+def _refused(error: Exception) -> dict:
+    words = error.problems[0].message if isinstance(error, ConfigError) else str(error)
+    return {"words": f"Not taken: {words}.", "refused": True}
+
+
+def _columns(error: NeedsColumn) -> list[str]:
+    return error.columns if error.is_binary else [*error.columns, WHOLE]
+
+
+def _likely(columns: list[str]) -> str | None:
+    """The column that probably holds the text."""
+    return next((name for name in columns if name.lower() in TEXT_COLUMNS), columns[0] if columns else None)
 
 
 def source_choices(chosen: str = "", name: str = "own text") -> list[tuple[str, str]]:

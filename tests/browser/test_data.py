@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -133,9 +134,30 @@ def test_several_files_are_one_text_and_a_bad_byte_is_named_with_its_place(visit
     assert "short for this model" in page.locator("#data-panel").inner_text()
     (tmp_path / "bad.txt").write_bytes(b"good text " * 10 + b"\xff and more")
     page.set_input_files(FILES, [tmp_path / "one.txt", tmp_path / "bad.txt"])
-    toast = page.locator(".toast-body", has_text="bad.txt is not UTF-8")
-    toast.wait_for()
-    assert "byte 0xff at offset 100" in toast.inner_text()
+    said = page.locator("#brought", has_text="bad.txt is not UTF-8")
+    said.wait_for()
+    assert "Not taken" in said.inner_text() and "byte 0xff at offset 100" in said.inner_text()
+    assert f"{2400 + 2 + 2100:,}" in page.locator("#data-panel").inner_text(), "what was chosen before is kept"
+
+
+def test_the_column_of_a_table_and_the_encoding_of_a_letter_are_asked_for(visit, tmp_path):
+    page = visit()
+    page.click("#section-own-text > button")
+    records = [{"id": i, "text": f"the poem of number {i} is not long, though it has words enough for a line."} for i in range(60)]
+    (tmp_path / "poems.jsonl").write_text("\n".join(map(json.dumps, records)))
+    page.set_input_files(FILES, tmp_path / "poems.jsonl")
+    page.locator("#brought", has_text="poems.jsonl is a table; its columns are id, text").wait_for()
+    assert page.locator("#upload-column input").input_value() == "text"
+    page.click("#upload-again")
+    page.wait_for_function("document.querySelector('#data-panel .pg-preview')?.textContent.startsWith('the poem of number 0')")
+    (tmp_path / "letter.txt").write_bytes("Die Tür war größer, als Jürgen gedacht hätte: überall Öl und Ärger.\r".encode("cp1252") * 60)
+    page.set_input_files(FILES, tmp_path / "letter.txt")
+    page.locator("#brought", has_text="letter.txt is not UTF-8").wait_for()
+    page.click("#upload-encoding input")
+    page.get_by_role("option", name="Western Europe (cp1252)", exact=True).click()
+    page.click("#upload-again")
+    page.wait_for_function("document.querySelector('#data-panel .pg-preview')?.textContent.startsWith('Die Tür war größer')")
+    assert "Chosen: letter.txt" in page.locator("#brought").inner_text()
 
 
 @pytest.mark.parametrize("title", ["Tiny Shakespeare (from the Hugging Face Hub)", "TinyStories, a slice (from the Hugging Face Hub)"])

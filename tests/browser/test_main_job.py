@@ -142,7 +142,7 @@ def test_own_text_is_checked_and_trained_on(visit, app):
     page.set_input_files(
         "#upload input[type=file], input[type=file]", {"name": "bad.txt", "mimeType": "text/plain", "buffer": b"ab\xff\xfe" * 50}
     )
-    page.locator(".toast-body", has_text="not UTF-8").wait_for()
+    page.locator("#brought", has_text="not UTF-8").wait_for()
     page.fill("#paste textarea", "the quick brown fox jumps over the lazy dog. " * 200)
     page.click("#use-paste")
     page.wait_for_function("document.querySelector('#data-panel').textContent.includes('9,000')")

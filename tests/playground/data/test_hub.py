@@ -333,9 +333,9 @@ def test_the_columns_are_said(there, field):
             "t.parquet": as_parquet({"id": [1], "text": ["x"]}),
         }
     )  # fmt: skip
-    assert 'columns are id, text, odd "name"' in there.refuses(f"t.csv{field}")
-    assert "columns are id, text" in there.refuses(f"t.parquet{field}")
-    assert "keys are id, text" in there.refuses(f"t.jsonl{field}") and "keys are a" in there.refuses(f"n.jsonl{field}")
+    assert 'fields are id, text, odd "name"' in there.refuses(f"t.csv{field}")
+    assert "fields are id, text" in there.refuses(f"t.parquet{field}")
+    assert "fields are id, text" in there.refuses(f"t.jsonl{field}") and "fields are a" in there.refuses(f"n.jsonl{field}")
     assert "e.csv" in there.refuses(f"e.csv{field}")
 
 
