@@ -259,12 +259,13 @@ def build(
     raise ValueError(f"{kind!r} is no tokenizer that is made from a text; there are char, byte and bpe")
 
 
-def hub_files(tokenizer: Tokenizer) -> dict[str, str]:
-    """Names and contents of the files from which `transformers.AutoTokenizer` makes the same tokenizer.
+def hub_files(tokenizer: Tokenizer, context: int) -> dict[str, str]:
+    """Names and contents of the files from which `transformers.AutoTokenizer` makes the same tokenizer, for a model that reads `context`
+    tokens.
 
     No text is normalised and no token is special. A character or word that the tokenizer doesn't know is an error there too.
     """
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "model_max_length": context}
     return {"tokenizer.json": tokenizer.to_json(), "tokenizer_config.json": json.dumps(config)}
 
 

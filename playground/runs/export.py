@@ -6,6 +6,8 @@ A zip is written to ROOT/exports, tensor by tensor, and sent from there; a few a
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,7 +18,10 @@ from models.config import ModelConfig
 from models.families import closest
 from playground.data import tokenizers
 from playground.runs import sampler
+from playground.runs.card import model_card
 from playground.runs.folder import RunFolder
+from playground.runs.sampler import SampleConfig
+from playground.runs.store import Run
 from playground.system.files import publish_by
 from playground.training import paths
 from playground.training.errors import CheckpointError
@@ -32,23 +37,24 @@ def why_not(config: ModelConfig) -> str:
     return f"no family of transformers computes this; the closest is {family.title}, but " + "; ".join(map(str, problems))
 
 
-def transformers_zip(root: Path, run_id: str, step: int, name: str, report: Callable[[float | None, str], None]) -> Path:
-    """The zip of a checkpoint, with config, weights and tokenizer in a folder `name`; written anew unless it is kept. It may be removed
-    after `KEPT_S`: open it at once. Raises NoSuchRun, CheckpointError, UnsupportedArchitecture, OSError."""
-    path = root / "exports" / f"{name}-{sampler.stamp(root, run_id, step)}.zip"
+def transformers_zip(root: Path, run: Run, step: int, name: str, report: Callable[[float | None, str], None]) -> Path:
+    """The zip of a checkpoint, with config, weights, tokenizer and model card in a folder `name`; written anew unless it is kept. It may be
+    removed after `KEPT_S`: open it at once. Raises NoSuchRun, CheckpointError, UnsupportedArchitecture, OSError."""
+    path = root / "exports" / f"{name}-{sampler.stamp(root, run.id, step)}.zip"
     _clear(path.parent, keep=path)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        publish_by(path, partial(_write, root, run_id, step, name, report))
+        publish_by(path, partial(_write, root, run, step, name, report))
     return path
 
 
-def _write(root: Path, run_id: str, step: int, name: str, report: Callable[[float | None, str], None], target: str) -> None:
-    folder = RunFolder(root, run_id)
+def _write(root: Path, run: Run, step: int, name: str, report: Callable[[float | None, str], None], target: str) -> None:
+    folder = RunFolder(root, run.id)
     weights = paths.weights(folder.checkpoints, step)
     whole, done = max(1, weights.stat().st_size), 0
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for file, pieces in _files(folder, weights):
+        small = [(file, iter([text.encode()])) for file, text in _texts(folder, run, step, name).items()]
+        for file, pieces in itertools.chain(_weights(folder, weights), small):
             with archive.open(f"{name}/{file}", "w", force_zip64=True) as entry:
                 for piece in pieces:
                     entry.write(piece)
@@ -56,7 +62,8 @@ def _write(root: Path, run_id: str, step: int, name: str, report: Callable[[floa
                     report(min(1.0, done / whole), "writing the folder")
 
 
-def _files(folder: RunFolder, weights: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+def _weights(folder: RunFolder, weights: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The model's files, piece by piece."""
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -71,8 +78,18 @@ def _files(folder: RunFolder, weights: Path) -> Iterator[tuple[str, Iterator[byt
         raise CheckpointError("this checkpoint has just been thinned out; choose another one") from None
     except SafetensorError as error:
         raise CheckpointError(f"{weights.name} is damaged or not a checkpoint of this model ({error})") from None
-    for file, text in tokenizers.hub_files(tokenizers.load_file(folder.tokenizer)).items():
-        yield file, iter([text.encode()])
+
+
+def _texts(folder: RunFolder, run: Run, step: int, name: str) -> dict[str, str]:
+    """The files beside the model's: its tokenizer, how far it writes, its card, and the config that trains it again."""
+    config, tokenizer = folder.read_config(), tokenizers.load_file(folder.tokenizer)
+    context = config.model.block_size
+    generation = {"max_length": context, "do_sample": True, "temperature": SampleConfig().temperature}
+    return tokenizers.hub_files(tokenizer, context) | {
+        "generation_config.json": json.dumps(generation, indent=2),
+        "playground.json": folder.config.read_text(),
+        "README.md": model_card(run, config, step, tokenizer, name),
+    }
 
 
 def _clear(folder: Path, keep: Path) -> None:

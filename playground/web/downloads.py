@@ -42,7 +42,7 @@ class Exports:
     def transformers(self, run: Run, step: int, visitor: Visitor, patience_s: float = EXPORT_PATIENCE_S) -> FileResponse:
         """A checkpoint as a folder that transformers loads, if it has a model family with this architecture. Raises Underway."""
         name, step = file_name(run), sampler.newest(self.root, run.id) if step < 0 else step
-        write = partial(export.transformers_zip, self.root, run.id, step, name)
+        write = partial(export.transformers_zip, self.root, run, step, name)
         try:
             path = self.line.answer((run.id, run.generation, step), write, visitor.id, visitor.address, patience_s)
         except (CheckpointError, ConfigError) as error:

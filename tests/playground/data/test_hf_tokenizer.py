@@ -30,9 +30,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def written(tokenizer, folder):
+def written(tokenizer, folder, context=64):
     folder.mkdir(exist_ok=True)
-    for name, content in hub_files(tokenizer).items():
+    for name, content in hub_files(tokenizer, context).items():
         (folder / name).write_text(content, encoding="utf-8")
     return folder
 
@@ -73,7 +73,7 @@ def test_any_text_comes_back(kind, tmp_path):
 @given(st.lists(st.text(min_size=1).filter(lambda word: word.split() == [word]), min_size=1, unique=True))
 def test_any_words_come_back(words):
     ours = WordTokenizer(words)
-    theirs = Library.from_str(hub_files(ours)["tokenizer.json"])
+    theirs = Library.from_str(hub_files(ours, 64)["tokenizer.json"])
     for text in (" ".join(words), "\x1c\u3000 ".join(words) + "\n"):
         assert theirs.encode(text).ids == ours.encode(text).tolist() == list(range(len(words)))
     assert theirs.decode(list(range(len(words)))) == " ".join(words)
@@ -84,7 +84,7 @@ def test_any_words_come_back(words):
 def test_any_learnt_ids_are_decoded_alike(data):
     ours = learn_bpe(TEXT * 3, 330)
     ids = data.draw(st.lists(st.integers(0, ours.vocab_size - 1)))
-    assert Library.from_str(hub_files(ours)["tokenizer.json"]).decode(ids) == ours.decode(ids)
+    assert Library.from_str(hub_files(ours, 64)["tokenizer.json"]).decode(ids) == ours.decode(ids)
 
 
 def test_broken_bytes_become_the_same_replacement_characters(tmp_path):

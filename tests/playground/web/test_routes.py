@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import csv
+import html
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -499,6 +501,27 @@ def test_a_run_downloads_as_a_folder_that_transformers_loads(trained, client, tm
     (said,) = write("she", max_new_tokens=8, do_sample=False)
     greedy = "".join(token.text for token in sampler.sample(root, run_id, None, "she", SampleConfig(max_new_tokens=8, temperature=0)))
     assert said["generated_text"] == "she" + greedy
+    context = db.run(run_id).config.model.block_size
+    for prompt in ("she", "she sells sea shells " * context):  # as people call it who know nothing of its context
+        (said,) = write(prompt, handle_long_generation="hole", **({} if len(prompt) < context else {"max_new_tokens": 4}))
+        assert len(tokenizer(said["generated_text"]).input_ids) >= context
+    assert tokenizer.model_max_length == model.generation_config.max_length == context
+
+
+def test_the_code_on_the_model_card_writes_and_its_config_trains_the_same_again(trained, client, tmp_path, monkeypatch, capsys):
+    _, db, run_id = trained
+    zipfile.ZipFile(io.BytesIO(ready(client, f"/runs/{run_id}/transformers.zip").content)).extractall(tmp_path)
+    run, name = db.run(run_id), file_name(db.run(run_id))
+    card = (tmp_path / name / "README.md").read_text()
+    _, front, rest = card.split("---\n", 2)
+    assert "pipeline_tag: text-generation" in front and f"# {html.escape(run.name)}" in rest
+    assert f"{run.n_params:,} parameters" in rest and f"The context is {run.config.model.block_size} tokens" in rest
+    assert f"{run.val_loss:.4f} nats per token" in rest
+    code = re.search(r"```python\n(.*?)```", rest, re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert len(capsys.readouterr().out) > 10
+    assert parse(RunConfig, json.loads((tmp_path / name / "playground.json").read_text())) == parse(RunConfig, json.loads(run.config_json))
 
 
 def test_where_no_family_fits_the_knob_is_named(trained, client):
