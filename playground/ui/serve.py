@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import signal
 import sys
 import threading
 
+from gradio import http_server
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -51,6 +53,7 @@ def run(settings: Settings) -> None:
     os.environ.update(calm_threads(os.environ))
     # Left out, uvicorn believes the X-Forwarded-For of every program on this machine; `web/origin.py` decides instead.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    _without_hot_reloading()
     memory.give_back()
     db = Store(settings.root)
     try:
@@ -81,6 +84,13 @@ def run(settings: Settings) -> None:
         running = supervisor.shutdown()
         _say_goodbye(running, settings)
         blocks.close(verbose=False)
+
+
+def _without_hot_reloading() -> None:
+    """On a Space Gradio watches for code that is edited there, through a package of Spaces' own. Its thread would end in a traceback where
+    the environment is that of a Space and the package is missing."""
+    if importlib.util.find_spec("spaces") is None:
+        http_server.watchfn_spaces = lambda reloader: None  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _launch(blocks, services: Services) -> None:
