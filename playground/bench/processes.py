@@ -106,7 +106,7 @@ def app_server(settings: Settings) -> Iterator[str]:
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
     environment |= {"PLAYGROUND_ROOT": str(settings.root), "GRADIO_ANALYTICS_ENABLED": "False"}
     process = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
+        [sys.executable, "-m", "playground.cli.entry"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
     )
     address = f"http://127.0.0.1:{port}"
     try:
