@@ -100,6 +100,11 @@ function actions(act, saveResults) {
     button("Resume all", () => act("resume_all"), { id: "host-resume-all" }),
     button("Clear what is idle", clearIdle, { id: "host-clear-idle" }),
     button("All results (CSV)", saveResults, { id: "host-results" }),
+    h(
+      "a",
+      { class: "pg-button", id: "host-projector", href: address("?projector").href, target: "_blank" },
+      "Projector",
+    ),
   ];
 }
 
@@ -153,7 +158,7 @@ function roomAddress() {
 }
 
 /** @param {string} link @param {string[]} code rows of 0 and 1 */
-function qrPicture(link, code) {
+export function qrPicture(link, code) {
   const size = code.length + 4;
   const cells = code.flatMap((row, y) => [...row].map((bit, x) => (bit === "1" ? `M${x} ${y}h1v1h-1z` : "")));
   const picture = s("svg", {

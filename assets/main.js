@@ -15,6 +15,7 @@ import { show, wire } from "./open_run.js";
 import { cividisGradient } from "./palette.js";
 import { plotly } from "./plot.js";
 import { presets } from "./presets.js";
+import { projector, wanted } from "./projector.js";
 import { runs } from "./runs.js";
 import { sample } from "./sample.js";
 import { start } from "./start.js";
@@ -73,3 +74,4 @@ const PLOTLY_MS = 1200;
 setTimeout(() => plotly().catch(() => {}), PLOTLY_MS);
 
 document.documentElement.style.setProperty("--pg-cividis", cividisGradient());
+if (wanted()) projector();

@@ -27,6 +27,7 @@ from playground.ui.shield import Shield
 from playground.web.assets import FIRST, assets
 from playground.web.computing import Computing
 from playground.web.origin import Hosts
+from playground.web.projector import Projector
 from playground.web.routes import Routes
 from playground.web.wall import Wall, address_in_the_room
 from playground.workers.supervisor import Supervisor
@@ -101,11 +102,12 @@ def _launch(blocks, services: Services) -> None:
     )  # fmt: skip
     most = ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20
     wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port), services.supervisor.admission.addresses)
+    live_app = live.app(*wall.routes(), *Projector(wall).routes())
     blocks.launch(
         server_port=port,
         theme=page.theme(), head=_head(),
         app_kwargs={
-            "routes": [Mount("/live", app=Mounted(live.app(*wall.routes()), "/live")), Route("/assets/{name}", Frontend().answer)],
+            "routes": [Mount("/live", app=Mounted(live_app, "/live")), Route("/assets/{name}", Frontend().answer)],
             "openapi_url": None, "docs_url": None, "redoc_url": None,
             "middleware": [Middleware(Shield, max_bytes=most, hosts=Hosts(settings, os.environ).allow, framed_by=settings.framed_by)],
         },

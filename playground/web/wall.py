@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -60,7 +60,10 @@ class Curves:
             curve = Curve(run.generation)
         for row in self.db.events(run.id, after=curve.cursor, kinds=("progress", "validation")):
             curve.cursor = row.id
-            (curve.train if row.kind == "progress" else curve.val).append((row.step, row.body["loss"]))
+            if row.kind == "progress":
+                curve.train.append((row.step, row.body["loss"]))
+            elif not row.body["whole"]:  # that of the whole text at the end is of other windows
+                curve.val.append((row.step, row.body["loss"]))
         for points in (curve.train, curve.val):
             while len(points) > MOST_POINTS:
                 del points[1:-1:2]
@@ -82,7 +85,7 @@ class Wall:
     def show(self, request: Request) -> Response:
         """All that the Host tab shows. `address` is the page's address in the host's browser."""
         self.live.visitor(request).must_be_host()
-        address = self.link or request.query_params.get("address", "")[:MOST_ADDRESS]
+        address = self.address_of(request)
         answer = self.live.cache.get(("host",), self._seen) | {"link": address, "code": code_of(address) if address else []}
         return Response(orjson.dumps(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
@@ -93,17 +96,17 @@ class Wall:
         headers = {"Content-Disposition": 'attachment; filename="results.csv"', "Cache-Control": "no-store"}
         return Response(data, media_type="text/csv", headers=headers)
 
+    def address_of(self, request: Request) -> str:
+        """The page's address for the people in the room."""
+        return self.link or request.query_params.get("address", "")[:MOST_ADDRESS]
+
     def _seen(self) -> dict:
         members, runs = self.db.members(), self.db.runs()
         known = {each.id: each for each in self.db.experiments()}
-        groups: dict[str, list[Run]] = {}
-        for run in sorted(runs, key=_importance):
-            member = members.get(run.id)
-            groups.setdefault(run.id if member is None else member.experiment, []).append(run)
-        shown = dict(list(groups.items())[:MOST_CARDS])
+        shown = dict(list(grouped(runs, members).items())[:MOST_CARDS])
         curves = self.curves.of([run for group in shown.values() for run in group])
         cards = [
-            self._experiment(known[id], group, members, curves) if id in known else self._run(group[0], curves[id])
+            self.experiment_card(known[id], group, members, curves) if id in known else self._run(group[0], curves[id])
             for id, group in shown.items()
         ]
         settings = self.live.limits()
@@ -112,12 +115,12 @@ class Wall:
             | {"value": getattr(settings, name)}
             for name, each in LIMITS.items()
         ]
-        return {"cards": cards, "machine": self._machine(runs), "limits": limits, "places": settings.max_running}
+        return {"cards": cards, "machine": self.machine(runs), "limits": limits, "places": settings.max_running}
 
     def _run(self, run: Run, curve: Curve) -> dict:
         return self.live.statuses.of(run) | {"train": curve.train, "val": curve.val, "address": self.addresses.of(run.owner)}
 
-    def _experiment(self, kept: store.Experiment, runs: list[Run], members: dict[str, Member], curves: dict[str, Curve]) -> dict:
+    def experiment_card(self, kept: store.Experiment, runs: list[Run], members: dict[str, Member], curves: dict[str, Curve]) -> dict:
         """One card for all runs of an experiment: how many of them have ended, train and wait, and the held-out curve of each."""
         document = self._document(kept.id)
         arms = [] if document is None else [arm.name for arm in arms_of(document)]
@@ -143,7 +146,8 @@ class Wall:
                 self._documents[experiment_id] = None
         return self._documents[experiment_id]
 
-    def _machine(self, runs: Sequence[Run]) -> dict:
+    def machine(self, runs: Sequence[Run]) -> dict:
+        """How busy it is."""
         usage = self.live.scale.usage()
         states = Counter(run.state for run in runs)
         return {
@@ -151,6 +155,15 @@ class Wall:
             "load": os.getloadavg()[0], "cores": self.live.settings.n_cpus, "pages": self.live.audience.n_pages(),
             "disk_bytes": usage.total, "free_bytes": usage.free, "memory": memory.of_machine(),
         }  # fmt: skip
+
+
+def grouped(runs: Iterable[Run], members: Mapping[str, Member]) -> dict[str, list[Run]]:
+    """The runs of each experiment by its id, and each other run by its own; the most important first."""
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=_importance):
+        member = members.get(run.id)
+        groups.setdefault(run.id if member is None else member.experiment, []).append(run)
+    return groups
 
 
 def _importance(run: Run) -> tuple:
