@@ -70,7 +70,7 @@ export const scroller = (look, name, ...children) =>
 /**
  * What a panel begins with: its name, the question it answers, and its tools.
  * @param {string} title
- * @param {string} question
+ * @param {Child} question
  * @param {Child[]} tools
  */
 export const head = (title, question, ...tools) =>

@@ -279,15 +279,15 @@ export function inside(root) {
     if (!visible(root) || !a) return;
     const mine = a.run.id;
     try {
-      /** @type {{id: string, name: string}[]} */
+      /** @type {{id: string, called: string}[]} */
       const runs = await get("live/runs");
       const others = runs.filter(({ id }) => id !== mine);
-      const names = JSON.stringify(others.map(({ id, name }) => [id, name]));
+      const names = JSON.stringify(others.map(({ id, called }) => [id, called]));
       if (names !== listed) {
         listed = names;
         other.replaceChildren(
           h("option", { value: "" }, "no other run"),
-          ...others.map(({ id, name }) => h("option", { value: id }, name)),
+          ...others.map(({ id, called }) => h("option", { value: id }, called)),
         );
       }
       other.value = b?.run.id ?? "";

@@ -1,4 +1,4 @@
-/* The list of runs as a page knows it: merging what has changed, searching, and cutting it into pages. Knows no
+/* The list of runs as a page knows it: merging what has changed, grouping, and cutting it into pages. Knows no
    document. */
 
 /**
@@ -27,36 +27,25 @@ export function mergeList(list, change) {
 }
 
 /**
- * Whether a text has every word of a search, in any order and case.
- * @param {string} text
- * @param {string} search
- */
-export function hasWords(text, search) {
-  const found = text.toLowerCase();
-  return search
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => found.includes(word));
-}
-
-/**
- * The rows of a table: runs by themselves, and those of an experiment under one row, where the first of them stands; they follow it
- * where the experiment is open.
- * @template {{id: string, experiment: {id: string, title: string} | null}} R
+ * The rows of a table: runs by themselves, and those of a group under one row, where the first of them stands; they follow it where the
+ * group is open.
+ * @template {{id: string}} R
  * @param {R[]} runs
- * @param {Set<string>} open experiments
+ * @param {Set<string>} open groups
+ * @param {(run: R) => {id: string, title: string} | null} groupOf
  * @returns {(R | {group: string, title: string, runs: R[]})[]}
  */
-export function folded(runs, open) {
+export function folded(runs, open, groupOf) {
   /** @type {Map<string, {group: string, title: string, runs: R[]}>} */
   const groups = new Map();
   /** @type {(R | {group: string, title: string, runs: R[]})[]} */
   const heads = [];
   for (const run of runs) {
-    const known = run.experiment && groups.get(run.experiment.id);
+    const of = groupOf(run);
+    const known = of && groups.get(of.id);
     if (known) known.runs.push(run);
-    else if (run.experiment) {
-      const made = { group: run.experiment.id, title: run.experiment.title, runs: [run] };
+    else if (of) {
+      const made = { group: of.id, title: of.title, runs: [run] };
       groups.set(made.group, made);
       heads.push(made);
     } else heads.push(run);

@@ -12,6 +12,7 @@ import { experiments } from "./experiments.js";
 import { host } from "./host.js";
 import { inside } from "./inside.js";
 import { show, wire } from "./open_run.js";
+import { ticked } from "./overlay.js";
 import { cividisGradient } from "./palette.js";
 import { plotly } from "./plot.js";
 import { presets } from "./presets.js";
@@ -25,10 +26,10 @@ import { writes } from "./writes.js";
 import { you } from "./you.js";
 
 export { arrive } from "./address.js";
+export { confirmDelete } from "./chosen.js";
 export { lookAgain, lookAt } from "./inside.js";
 export { identify } from "./net.js";
 export { copyLink } from "./open_run.js";
-export { confirmDelete } from "./runs.js";
 export { rekeyed, reloadSoon } from "./you.js";
 
 /** @type {Record<string, Mount>} */
@@ -52,6 +53,7 @@ const PANELS = {
   speed,
   start,
   status,
+  ticked,
   told,
   tokens,
   wire,

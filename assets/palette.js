@@ -63,6 +63,8 @@ export const layerColour = (layer, n, dark) =>
 const ARMS = ["--pg-arm-0", "--pg-arm-1", "--pg-arm-2", "--pg-arm-3", "--pg-arm-4", "--pg-arm-5", "--pg-arm-6"];
 /** @param {number} i */
 export const armProperty = (i) => ARMS[i % ARMS.length];
+/** Colours repeat after seven arms, lines do not. @param {number} i */
+export const armDash = (i) => ["solid", "dash", "dot"][Math.floor(i / ARMS.length) % 3];
 
 /**
  * A hex colour with an opacity, for Plotly, which knows no color-mix.

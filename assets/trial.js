@@ -12,7 +12,7 @@ import { fileName, number } from "./format.js";
 import { lookBeside } from "./inside.js";
 import { lawPlot } from "./law.js";
 import { address, copy, get, save, whyNot } from "./net.js";
-import { armProperty, translucent } from "./palette.js";
+import { armDash, armProperty, translucent } from "./palette.js";
 import { layout, PLOT_CONFIG, plotly, plotPlace } from "./plot.js";
 import { arms as armFigures, backButton } from "./proposal.js";
 
@@ -257,7 +257,7 @@ function curvePlot(id) {
       return tracesOf(
         arm.name,
         colourOf(i),
-        dashOf(i),
+        armDash(i),
         mine,
         /** @type {"range" | "error"} */ (band.value),
         each.checked,
@@ -291,8 +291,6 @@ function curvePlot(id) {
 
 /** @param {number} i */
 const colourOf = (i) => css(armProperty(i));
-/** Colours repeat after seven arms, lines do not. @param {number} i */
-const dashOf = (i) => ["solid", "dash", "dot"][Math.floor(i / 7)];
 
 /**
  * @param {string} name

@@ -5,6 +5,7 @@ Each task has two: one that can learn it, and one of another architecture, all e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,16 +219,24 @@ def name_of(config: RunConfig, preset: str) -> str:
     if known is None:
         return config.summary
     found = differences(config, known.config)
-    words = [_changed(spec, found[spec.path]) for spec in RunConfig.specs() if spec.path in found]
+    words = [in_words(spec, found[spec.path]) for spec in RunConfig.specs() if spec.path in found]
+    if not words:
+        return known.title
+    return shortened(words, f"{known.title}: ") or f"{known.title}, {len(words)} changed"
+
+
+def shortened(words: Sequence[str], before: str = "", longest: int = LONGEST_NAME) -> str:
+    """As many of the words as a name has room for after `before`, and how many more there are; empty where there is no room for one."""
     for shown in range(len(words), 0, -1):
         more = f" and {len(words) - shown} more" if shown < len(words) else ""
-        name = f"{known.title}: {', '.join(words[:shown])}{more}"
-        if len(name) <= LONGEST_NAME:
+        name = f"{before}{', '.join(words[:shown])}{more}"
+        if len(name) <= longest:
             return name
-    return f"{known.title}, {len(words)} changed" if words else known.title
+    return ""
 
 
-def _changed(spec: Spec, value: Any) -> str:
+def in_words(spec: Spec, value: Any) -> str:
+    """A setting with its value, as a name says it."""
     label = spec.knob.label
     if isinstance(value, bool):
         return label if value else f"no {label}"

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from models.knobs import flat
-from playground.config.run import RunConfig
+from playground.config.presets import PRESETS, in_words, name_of, shortened
+from playground.config.run import RECORDING, CompleteRun, RunConfig
 from playground.data.sample import paired_difference
 from playground.runs.store import Row, Run
 
-SPECS = RunConfig.specs()
+SETTINGS = tuple(spec for spec in RunConfig.specs() if spec.knob.group != RECORDING)  # what is recorded changes nothing that is learnt
 ONE_SEED = (
     "± is the error of the held-out sample alone: another seed would move each of these runs too. Whether a setting is better, an "
     "experiment with several seeds says."
 )
+LONGEST = 80  # a name in a list or a legend, which may take two lines
+NEARLY_ALL = 3 / 4  # of the runs: what so many have in common, the others' names say
 ERRORS = 2.0  # standard errors from which on two runs are told apart
 
 
@@ -38,20 +44,60 @@ def compared(runs: Sequence[Judged]) -> list[str]:
 
 
 def distinct(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each run by its id; where several have one name, it says which is which."""
-    names = [run.name for run in runs]
-    return {run.id: run.name if names.count(run.name) == 1 else f"{run.name} ({run.id[:4]})" for run in runs}
+    """A name for each run by its id: the one that somebody gave it; of those that nobody named, begun from one preset, what sets each apart
+    from most of the others. Where several have one name, it says which is which."""
+    titles = {run.id: title for run in runs if (title := title_of_unnamed(run))}
+    names = {run.id: run.name for run in runs}
+    for title in set(titles.values()):
+        names |= _told_apart([run for run in runs if titles.get(run.id) == title], title, len(set(titles.values())) > 1)
+    often = Counter(names.values())
+    return {run_id: name if often[name] == 1 else f"{name} ({run_id[:4]})" for run_id, name in names.items()}
+
+
+def title_of_unnamed(run: Run) -> str:
+    """The title of the preset that a run is named after, because nobody named it; else empty."""
+    config, preset = run.readable_config, PRESETS.get(run.preset)
+    if config is None or preset is None:
+        return ""
+    made = _name_of(config, run.preset)
+    return preset.title if run.name == made or run.name.startswith(f"{made} #") else ""
+
+
+_name_of = lru_cache(maxsize=2000)(name_of)
+
+
+@lru_cache(maxsize=2000)
+def _in_words(config: CompleteRun) -> dict[str, str]:
+    values = flat(config)
+    return {spec.path: in_words(spec, values[spec.path]) for spec in SETTINGS}
+
+
+def _told_apart(runs: Sequence[Run], title: str, says_title: bool) -> dict[str, str]:
+    """Names of runs of one preset that nobody named: the settings in which they differ, without values that nearly all have."""
+    configs = {run.id: run.readable_config for run in runs}
+    values = {run_id: _in_words(config) for run_id, config in configs.items() if config is not None}
+    if len(values) < 2:
+        return {}
+    usual = {}
+    for path in (spec.path for spec in SETTINGS):
+        ((words, n),) = Counter(each[path] for each in values.values()).most_common(1)
+        usual[path] = words if n >= NEARLY_ALL * len(values) else ""
+    said = {run_id: [words for path, words in each.items() if words != usual[path]] for run_id, each in values.items()}
+    names = {run_id: shortened(words, f"{title}: " if says_title else "", LONGEST) or title for run_id, words in said.items()}
+    often = Counter(names.values())
+    number = {run.id: " #" + run.name.rpartition(" #")[2] if re.search(r" #\d+$", run.name) else "" for run in runs}
+    return {run_id: name if often[name] == 1 else name + number[run_id] for run_id, name in names.items()}
 
 
 def differing(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """(path, label) of each setting in which these runs differ; those whose config can't be read are left out."""
     values = [flat(config) for run in runs if (config := run.readable_config) is not None]
-    return [(spec.path, spec.knob.label) for spec in SPECS if len({repr(each[spec.path]) for each in values}) > 1]
+    return [(spec.path, spec.knob.label) for spec in SETTINGS if len({repr(each[spec.path]) for each in values}) > 1]
 
 
 def grouped(runs: Sequence[Run], path: str) -> dict[str, str]:
     """By run id, its value of a setting in words."""
-    (spec,) = (spec for spec in SPECS if spec.path == path)
+    (spec,) = (spec for spec in SETTINGS if spec.path == path)
     known = {run.id: flat(config)[path] for run in runs if (config := run.readable_config) is not None}
     return {run_id: f"{spec.knob.label}: {spec.said(value)}" for run_id, value in known.items()}
 

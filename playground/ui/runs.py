@@ -10,6 +10,7 @@ from playground.runs.folder import RunFolder
 from playground.ui.common import EVENT, Services, refusals_as_toasts, run_of
 from playground.ui.design import Design
 from playground.ui.panel import Panel, calls
+from playground.web.status import knobs_of_the_list
 from playground.workers.admission import CannotDo
 
 
@@ -20,7 +21,7 @@ class Runs:
         self.services = services
 
     def build(self) -> None:
-        self.table = Panel("runs", {"run": None}, events=("pick", "clear"), elem_id="runs-table")
+        self.table = Panel("runs", {"run": None, "knobs": knobs_of_the_list()}, events=("pick", "clear"), elem_id="runs-table")
         with gr.Column(elem_id="runs-chosen", min_width=0):
             with gr.Row(elem_id="runs-actions"):
                 self.open = gr.Button("Open", elem_id="run-open", size="sm")
@@ -42,6 +43,7 @@ class Runs:
                     container=False,
                 )
                 self.rename = gr.Button("Rename", scale=1, size="sm", elem_id="run-rename")
+        Panel("ticked", elem_id="runs-ticked")
 
     def wire(self, visitor: gr.BrowserState, wire: Panel, tabs: gr.Tabs, design: Design) -> None:
         chosen = [visitor, self.table]

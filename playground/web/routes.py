@@ -131,7 +131,7 @@ class Routes:
     # All runs.
 
     def list(self, request: Request) -> Response:
-        """All runs that the visitor may see, newest first, with what differs from their preset; with `since`, a version or empty, only
+        """All runs that the visitor may see, newest first, with what differs from the default; with `since`, a version or empty, only
         what has changed after it, and the version of now."""
         visitor, since = self.visitor(request), request.query_params.get("since")
         self._fresh.get(("list",), self.listing.refresh)
@@ -139,8 +139,10 @@ class Routes:
         return _json(orjson.dumps(told), request)
 
     def _list(self) -> Iterator[tuple[Run, dict]]:
-        of = self.statuses.experiments()
-        return ((run, status.in_list(run, self.statuses.of(run)) | {"experiment": of.get(run.id)}) for run in self.db.runs())
+        of, runs = self.statuses.experiments(), self.db.runs()
+        called = self.statuses.called(runs)
+        for run in runs:
+            yield run, status.in_list(run, self.statuses.of(run), called) | {"experiment": of.get(run.id)}
 
     def me(self, request: Request) -> Response:
         """About the visitor: name, whether they are the host, the disk space they use, and runs they could delete to free some."""

@@ -6,13 +6,13 @@ What follows from a config alone is cached for good; the names of people and the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from models.config import flops_per_token
-from models.knobs import differences
+from models.knobs import differences, flat
 from playground.config import estimate
 from playground.config.estimate import Machine
 from playground.config.looks import looks
@@ -20,6 +20,7 @@ from playground.config.presets import PRESETS
 from playground.config.run import CompleteRun, RunConfig
 from playground.config.settings import Settings
 from playground.runs import export, store
+from playground.runs.comparison import SETTINGS, distinct
 from playground.runs.folder import RunFolder
 from playground.runs.store import NoSuchRun, Run, Store
 from playground.web.cache import Cache
@@ -83,6 +84,7 @@ class Statuses:
         self._names, self._queue = Cache(NAMES_FRESH_S), Cache(QUEUE_FRESH_S)
         self._parents = Cache(NAMES_FRESH_S)
         self._titles: dict[str, dict] = {}
+        self._called: tuple[tuple, dict[str, str]] = (), {}
 
     def names(self) -> dict[str, str]:
         """The names of people, by owner."""
@@ -93,6 +95,16 @@ class Statuses:
 
     def of(self, run: Run) -> dict:
         return of_run(run, self.db.root, self.names(), self.queue) | {"began_from": self._began_from(run)}
+
+    def called(self, runs: Sequence[Run]) -> dict[str, str]:
+        """By run, the name that tells it apart in the list: found anew when a run comes, goes, is renamed or becomes private. No name tells
+        of a private run."""
+        key = tuple((run.id, run.name, run.private) for run in runs)
+        known, names = self._called
+        if known != key:
+            names = distinct(runs) | distinct([run for run in runs if not run.private])
+            self._called = key, names
+        return names
 
     def experiments(self) -> dict[str, dict]:
         """By run, the experiment that it belongs to: its id and title."""
@@ -115,9 +127,13 @@ class Statuses:
         return "" if run.private else run.name
 
 
-def in_list(run: Run, status: dict) -> dict:
-    """A run's status as the list of runs shows it: with its config in words, without its probe text."""
-    return {name: value for name, value in status.items() if name != "probe_text"} | about_config(run.readable_config)
+def in_list(run: Run, status: dict, called: Mapping[str, str]) -> dict:
+    """A run's status as the list of runs shows it: with its config in words, without its probe text. `called`: by run, the name that tells
+    it apart there."""
+    told = {name: value for name, value in status.items() if name != "probe_text"} | about_config(run.readable_config)
+    if begun := status["began_from"]:
+        told["began_from"] = begun | {"name": called.get(begun["id"], begun["name"])}
+    return told | {"called": called[run.id]}
 
 
 def places(db: Store, settings: Settings) -> Queue:
@@ -156,9 +172,21 @@ def training_flops(config: CompleteRun) -> int:
 
 @lru_cache(maxsize=2000)
 def about_config(config: CompleteRun | None) -> dict:
-    """In words: the knobs in which a config differs from the default, and why no family of transformers could load its model."""
+    """The knobs in which a config differs from the default, by path, in words (None: unknown); and why no family of transformers could
+    load its model.
+    """
     if config is None:
-        return {"differs": [UNREADABLE], "no_family": UNREADABLE}
+        return {"knobs": None, "no_family": UNREADABLE}
     changed = differences(config, PRESETS["default"].config)
-    differs = [f"{spec.knob.label} {spec.said(changed[spec.path])}" for spec in RunConfig.specs() if spec.path in changed]
-    return {"differs": differs, "no_family": export.why_not(config.model)}
+    knobs = {spec.path: spec.said(changed[spec.path]) for spec in RunConfig.specs() if spec.path in changed}
+    return {"knobs": knobs, "no_family": export.why_not(config.model)}
+
+
+def knobs_of_the_list() -> list[dict]:
+    """The knobs that a list of runs may have a column for: path, label, unit, the default in words, and the words of each choice."""
+    default = flat(PRESETS["default"].config)
+    return [
+        {"path": spec.path, "label": spec.knob.label, "unit": spec.knob.unit, "default": spec.said(default[spec.path])}
+        | {"choices": {choice: spec.label_of(choice) for choice in spec.choices}}
+        for spec in SETTINGS
+    ]

@@ -219,7 +219,7 @@ def test_runs_are_compared_renamed_continued_downloaded_and_deleted(app, shared_
         "[...document.querySelectorAll('#runs-table tbody tr')].map((row) => row.dataset.run).join() == '" + run_id + "'"
     )
     page.fill("#runs-search", "no such words")
-    page.get_by_text("No run has these words.").wait_for()
+    page.get_by_text("No run matches.").wait_for()
     page.fill("#runs-search", "")
     page.locator(f"tr[data-run='{other}']").wait_for()
 

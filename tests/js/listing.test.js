@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { A_PAGE, folded, freshList, hasWords, leftOut, mergeList, pageOf } from "../../assets/listing.js";
+import { A_PAGE, folded, freshList, leftOut, mergeList, pageOf } from "../../assets/listing.js";
 
 test("what has changed is merged, and what is gone removed", () => {
   const list = freshList();
@@ -11,12 +11,6 @@ test("what has changed is merged, and what is gone removed", () => {
   assert.equal(list.version, "e-3");
   mergeList(list, { version: "f-1", whole: true, runs: [{ id: "d" }], gone: [] });
   assert.deepEqual([...list.runs.keys()], ["d"]);
-});
-
-test("a search wants every word, in any order and case", () => {
-  assert.ok(hasWords("Deep post-norm by Ada, layers 12", "ada DEEP"));
-  assert.ok(hasWords("anything", "") && hasWords("anything", "  "));
-  assert.ok(!hasWords("Deep post-norm by Ada", "ada shallow"));
 });
 
 test("pages hold every row once, and one beyond the end is the last", () => {
@@ -39,7 +33,9 @@ test("runs of an experiment stand under one row, where the first of them does", 
   });
   const runs = [run("a"), run("b", norms), run("c"), run("d", norms)];
   const ids = (/** @type {string[]} */ ...open) =>
-    folded(runs, new Set(open)).map((row) => ("group" in row ? row.title + row.runs.length : row.id));
+    folded(runs, new Set(open), ({ experiment }) => experiment).map((row) =>
+      "group" in row ? row.title + row.runs.length : row.id,
+    );
   assert.deepEqual(ids(), ["a", "Norms2", "c"]);
   assert.deepEqual(ids("n", "other"), ["a", "Norms2", "b", "d", "c"]);
 });
