@@ -26,6 +26,7 @@ export function arrive(visitor) {
   const asked = parts();
   read = true;
   watchTabs();
+  if (document.documentElement.dataset.asks === "api") pressApi();
   return [visitor, { design: asked.get("d") ?? "", tab: asked.get("tab") ?? "" }];
 }
 
@@ -68,6 +69,9 @@ export const lookAsked = () => ({
 });
 
 const FIRST_LOOK = { view: "diagram", quantity: "stream_rms" };
+
+/** Opens Gradio's page of the API, as first.js noted that the address asks. */
+const pressApi = () => /** @type {HTMLElement | null} */ (document.querySelector("footer .show-api"))?.click();
 
 /** A tab that a person opens is a step that Back returns from. */
 function watchTabs() {

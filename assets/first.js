@@ -25,6 +25,15 @@ for (const name of ["localStorage", "sessionStorage"]) {
   }
 }
 
+/* Gradio opens its page of the API when its button is pressed. An address that asks for it, `?view=api`, it takes for a page on which
+   it is open already, and shows nothing: address.js presses the button once the page stands. */
+const asked = new URL(location.href);
+if (asked.searchParams.get("view") === "api") {
+  asked.searchParams.delete("view");
+  history.replaceState(history.state, "", asked);
+  document.documentElement.dataset.asks = "api";
+}
+
 /* Behind a proxy that tells the app another address than the one that the browser sees, what Gradio asks for can go astray, and
    the page would stay at "Loading…" without a word. */
 const LONG_MS = 12_000;

@@ -1,8 +1,9 @@
-"""Gradio's Blocks, except that a malformed request is an error for its sender only, not a traceback on the terminal, and that its queue
-does less beside its work."""
+"""Gradio's Blocks, except that a malformed request is an error for its sender only, not a traceback on the terminal, that its queue
+does less beside its work, and that its endpoints are described in full."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,8 +12,34 @@ UNFIT = "the arguments that were sent do not fit this function"
 LOOK_S, LOOK_FOR_PROGRESS_S = 0.01, 0.1  # no handler reports progress
 
 
+@dataclass(frozen=True)
+class Described:
+    """What /gradio_api/info says of an endpoint's `arguments`, by name, and of its `answer`, beside what Gradio knows."""
+
+    arguments: dict[str, dict[str, Any]]
+    answer: dict[str, Any]
+
+
 class Blocks(gr.Blocks):
-    """Only programs send malformed arguments, never the page itself: they are no error of the app, and not printed."""
+    """Only programs send malformed arguments, never the page itself: they are no error of the app, and not printed. `described`: the
+    endpoints that are more than Gradio can read from their types, by name."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        self.described: dict[str, Described] = {}
+        super().__init__(*arguments, **options)
+
+    def get_api_info(self, *arguments: Any, **options: Any) -> Any:
+        """With the descriptions, which Gradio would put into the document of the page too, several times, if its components had them."""
+        info: dict[str, Any] = {**super().get_api_info(*arguments, **options)}
+        for name, endpoint in list(info["named_endpoints"].items()):
+            about = self.described.get(name.removeprefix("/"))
+            if about is not None:
+                told: dict[str, Any] = {
+                    "parameters": [{**each, **about.arguments[each["parameter_name"]]} for each in endpoint["parameters"]],
+                    "returns": [{**each, **about.answer} for each in endpoint["returns"]],
+                }
+                info["named_endpoints"][name] = {**endpoint, **told}
+        return info
 
     def queue(self, *arguments: Any, **options: Any) -> Blocks:
         """A queue that looks for new events a hundred times a second, not a thousand, and keeps no statistics: Gradio sums up the last

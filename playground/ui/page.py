@@ -27,10 +27,12 @@ from playground.web.assets import assets
 # Gradio obfuscates what the browser keeps with a secret that is in the page's source in any case. A fixed one
 # lets the browser read its own key again after the app has restarted.
 STORAGE_KEY, STORAGE_SECRET = "gpt-playground-visitor", "gpt-playground-1"
+# In a page of its own, because Gradio drops what stands behind the # of an address where it opens the API's.
+API_LINK = '<a href="?view=api" target="_blank" rel="noopener">API for programs and agents</a>'
 TABS = ("play", "inside", "sample", "experiments", "runs", "host")
 
 
-def build(services: Services) -> gr.Blocks:
+def build(services: Services) -> Blocks:
     """Build the whole page; it is not launched yet."""
     with Blocks(title="GPT playground", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         api.build(services)  # first, so that the endpoints get their documented names, also where a handler of the page has the same
@@ -54,6 +56,7 @@ def build(services: Services) -> gr.Blocks:
                 runs.build()
             with gr.Tab("Host", id="host", visible=False) as host_tab:
                 host.build()
+        gr.HTML(API_LINK, elem_id="api-link")
         design.wire(visitor, wire, tabs)
         inside.wire(visitor, wire)
         sample.wire(visitor, wire, sample_tab)

@@ -21,6 +21,8 @@ from playground.runs.store import Run, Store, StoreBusy
 from playground.system import memory
 from playground.system.cores import calm_threads
 from playground.ui import page
+from playground.ui.blocks import Blocks
+from playground.ui.caller import Callers
 from playground.ui.common import Services
 from playground.ui.frontend import Frontend
 from playground.ui.shield import Shield
@@ -77,6 +79,7 @@ def run(settings: Settings) -> None:
             _launch(blocks, services)
             print(f"GPT playground: {blocks.local_url}   (runs are kept in {settings.root}; Ctrl-C ends the page)")
             print(f"For the host alone, with the Host tab: {blocks.local_url}#host={token}", flush=True)
+            _say_no_tools(blocks)
             stop.wait()
     except OSError as error:
         print(f"The page could not be opened: {error}. Choose another port with GRADIO_SERVER_PORT.", file=sys.stderr)
@@ -100,7 +103,7 @@ def _launch(blocks, services: Services) -> None:
         settings, services.db, errands=services.reprobing, looking=services.looking, access=services.access,
         audience=services.audience, scale=services.supervisor.enforcer.scale, experimenting=services.experimenting,
     )  # fmt: skip
-    most = ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20
+    most, hosts = ROOM_IN_A_BODY * settings.max_upload_bytes + 2**20, Hosts(settings, os.environ).allow
     wall = Wall(live, address_in_the_room(os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), port), services.supervisor.admission.addresses)
     live_app = live.app(*wall.routes(), *Projector(wall).routes())
     blocks.launch(
@@ -109,9 +112,9 @@ def _launch(blocks, services: Services) -> None:
         app_kwargs={
             "routes": [Mount("/live", app=Mounted(live_app, "/live")), Route("/assets/{name}", Frontend().answer)],
             "openapi_url": None, "docs_url": None, "redoc_url": None,
-            "middleware": [Middleware(Shield, max_bytes=most, hosts=Hosts(settings, os.environ).allow, framed_by=settings.framed_by)],
+            "middleware": [Middleware(Callers), Middleware(Shield, max_bytes=most, hosts=hosts, framed_by=settings.framed_by)],
         },
-        prevent_thread_lock=True, quiet=True, show_error=False, footer_links=[], run_history=False, enable_monitoring=False,
+        prevent_thread_lock=True, quiet=True, show_error=False, footer_links=["api"], run_history=False, enable_monitoring=False,
         ssr_mode=False, pwa=False, max_file_size=settings.max_upload_bytes, state_session_capacity=SESSIONS,
     )  # fmt: skip
 
@@ -130,6 +133,12 @@ def _head() -> str:
     # Preloaded in parallel with Gradio's scripts: an import alone would start after Gradio has built the page, one module at a time.
     modules = "".join(f'<link rel="modulepreload" href="{assets().url(name)}">' for name in assets().modules())
     return f"<script>{assets().text(FIRST)}</script>" + style + links + modules
+
+
+def _say_no_tools(blocks: Blocks) -> None:
+    """Why there are no tools for agents, where GRADIO_MCP_SERVER asks for them. Where they are, Gradio prints itself."""
+    if blocks.mcp_error:
+        print(f"There are no tools for agents. {blocks.mcp_error}", file=sys.stderr, flush=True)
 
 
 def _say_goodbye(running: list[Run], settings: Settings) -> None:

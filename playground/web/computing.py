@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ class Computing:
             coming.cancel()
             raise Busy(BUSY) from None
 
-    def stream(self, items: Iterator[T], who: Hashable = None, near: str = "") -> Iterator[T]:
+    def stream(self, items: Iterator[T], who: Hashable = None, near: str = "") -> Generator[T]:
         """The items of an iterator, computed in short turns, so that others get theirs in between. `who` reads them, None for somebody
         else each time: the newest stream of a reader ends the one before with Superseded. Raises Busy where too many streams are open,
         in all or at the network address `near`, or no turn comes in time, and what the iterator raises."""

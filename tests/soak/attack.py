@@ -124,6 +124,8 @@ class Attacker:
             return self.dice.choice([self.key, self.key, self.hostile.text()])
         if name == "config":
             return self.hostile.config(self.sections)
+        if name == "seconds":  # of a wait, which else would be a long one
+            return self.dice.choice([0, 1, self.hostile.text()])
         if name == "action":
             return self.dice.choice(["pause", "resume", "stop", "continue", self.hostile.text()])
         return self.dice.choice([default, self.hostile.text()])
