@@ -120,11 +120,12 @@ function paint(picture, { lines }) {
     return;
   }
   const losses = curves.flatMap(({ points }) => points.map(([, loss]) => loss));
-  const [low, high] = [Math.min(...losses), Math.max(...losses)];
+  const [least, most] = [Math.min(...losses), Math.max(...losses)];
+  const [low, high] = most > least ? [least, most] : [least - 0.05, most + 0.05];
   const last = Math.max(1, ...curves.flatMap(({ points }) => points.map(([step]) => step)));
   const [wide, tall] = [width - LEFT - RIGHT, height - TOP - BOTTOM];
   const x = (/** @type {number} */ step) => LEFT + (step / last) * wide;
-  const y = (/** @type {number} */ loss) => TOP + (1 - (loss - low) / (high - low || 1)) * tall;
+  const y = (/** @type {number} */ loss) => TOP + (1 - (loss - low) / (high - low)) * tall;
   for (const tick of roundTicks(low, high, Math.max(2, Math.floor(tall / 90)))) {
     picture.append(s("line", { x1: LEFT, x2: LEFT + wide, y1: y(tick), y2: y(tick), class: "pg-projector-grid" }));
     picture.append(s("text", { x: LEFT - 12, y: y(tick) + TEXT / 3, "text-anchor": "end" }, String(tick)));
@@ -138,7 +139,9 @@ function paint(picture, { lines }) {
     const path = points
       .map(([step, loss], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(loss).toFixed(1)}`)
       .join("");
-    picture.append(s("path", { d: path, stroke: colour, "stroke-width": going ? 6 : 4, class: "pg-projector-line" }));
+    picture.append(
+      s("path", { d: `${path}h0`, stroke: colour, "stroke-width": going ? 6 : 4, class: "pg-projector-line" }),
+    );
   }
   const ends = named(curves, Math.max(1, Math.floor(tall / LINE)));
   const places = spread(

@@ -125,7 +125,9 @@ def visit(chromium, app):
     complaints: list[str] = []
     contexts = []
 
-    def open_page(query: str = "", *, context=None, width: int = 1440, height: int = 900, dark: bool = False):
+    def open_page(
+        query: str = "", *, context=None, width: int = 1440, height: int = 900, dark: bool = False, until: str = "#status .pg-brand"
+    ):
         if context is None:
             context = chromium.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", accept_downloads=True
@@ -137,7 +139,7 @@ def visit(chromium, app):
         page.on("pageerror", lambda e: complaints.append(f"page error: {e}"))
         page.on("request", lambda r: complaints.append(f"outside: {r.url}") if not r.url.startswith((app.url, "data:", "blob:")) else None)
         page.goto(app.url + query)
-        page.wait_for_selector("#status .pg-brand")
+        page.wait_for_selector(until)
         return page
 
     yield open_page

@@ -26,7 +26,7 @@ def trained(app):
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_everything_can_be_read_from_the_last_row(visit, trained, dark):
-    page = visit(f"?projector#host={HOST_TOKEN}", width=1920, height=1080, dark=dark)
+    page = visit(f"?projector#host={HOST_TOKEN}", width=1920, height=1080, dark=dark, until=".pg-projector")
     page.wait_for_function("document.querySelectorAll('.pg-projector-line').length >= 3")
     said = page.locator(".pg-projector").inner_text()
     assert "Tiny Tales" in said and "Task: copy" in said and "Join: 127.0.0.1" in said
@@ -37,14 +37,14 @@ def test_everything_can_be_read_from_the_last_row(visit, trained, dark):
 
 
 def test_the_question_of_the_room_is_kept_and_others_see_nothing(visit, trained):
-    page = visit(f"?projector#host={HOST_TOKEN}", width=1920, height=1080)
-    page.wait_for_selector(".pg-projector-line")
+    page = visit(f"?projector#host={HOST_TOKEN}", width=1920, height=1080, until=".pg-projector")
+    page.wait_for_selector(".pg-projector-line", state="attached")
     page.click(".pg-projector h1")
     page.keyboard.type("Why two layers?")
     page.keyboard.press("Tab")
     page.reload()
-    page.wait_for_selector(".pg-projector-line")
+    page.wait_for_selector(".pg-projector-line", state="attached")
     assert page.locator(".pg-projector h1").inner_text() == "Why two layers?"
-    other = visit("?projector")
+    other = visit("?projector", until=".pg-projector")
     other.get_by_text("Only the host's browser shows this").wait_for()
     assert other.locator(".pg-projector-line").count() == 0
