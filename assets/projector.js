@@ -9,6 +9,7 @@ import { address, get, statusOf, who } from "./net.js";
 import { armProperty } from "./palette.js";
 
 const REFRESH_MS = 1500;
+const NOT_HERE = "Only the host's browser shows this: open the host's link in it first.";
 const QUESTION = "playground-question";
 const TEXT = 28;
 const LINE = 36; // from one label to the next
@@ -63,19 +64,15 @@ export function projector() {
     way.replaceChildren(qrPicture(seen.link, seen.code), h("p", {}, "Join: ", h("strong", {}, bare(seen.link))));
   }
   async function refresh() {
-    if (who().key && !document.hidden) {
-      const here = address(".").href.split("?")[0];
+    const here = address(".").href.split("?")[0];
+    const { key, host } = who();
+    if (key && !host) setText(busy, NOT_HERE);
+    if (key && host && !document.hidden) {
       try {
         seen = await get(`live/host/projector?address=${encodeURIComponent(here)}`);
         draw();
       } catch (error) {
-        const refused = statusOf(error) === 403;
-        setText(
-          busy,
-          refused
-            ? "Only the host's browser shows this: open the host's link in it first."
-            : "The playground does not answer; trying again.",
-        );
+        setText(busy, statusOf(error) === 403 ? NOT_HERE : "The playground does not answer; trying again.");
       }
     }
     setTimeout(refresh, REFRESH_MS);
