@@ -26,8 +26,10 @@ export function arrive(visitor) {
   const asked = parts();
   read = true;
   watchTabs();
-  if (document.documentElement.dataset.asks === "api") pressApi();
-  return [visitor, { design: asked.get("d") ?? "", tab: asked.get("tab") ?? "" }];
+  const { asks, embed } = document.documentElement.dataset;
+  if (asks === "api") pressApi();
+  if (embed) leadBack();
+  return [visitor, { design: asked.get("d") ?? "", tab: embed === "inside" ? embed : (asked.get("tab") ?? "") }];
 }
 
 /**
@@ -72,6 +74,16 @@ const FIRST_LOOK = { view: "diagram", quantity: "stream_rms" };
 
 /** Opens Gradio's page of the API, as first.js noted that the address asks. */
 const pressApi = () => /** @type {HTMLElement | null} */ (document.querySelector("footer .show-api"))?.click();
+
+/** Below a panel that stands alone: where it comes from. */
+function leadBack() {
+  const whole = new URL(location.href);
+  whole.searchParams.delete("embed");
+  const link = document.createElement("a");
+  Object.assign(link, { href: whole.href, target: "_blank", rel: "noopener", className: "pg-whole" });
+  link.textContent = "Open in the playground";
+  document.body.append(link);
+}
 
 /** A tab that a person opens is a step that Back returns from. */
 function watchTabs() {

@@ -34,6 +34,10 @@ if (asked.searchParams.get("view") === "api") {
   document.documentElement.dataset.asks = "api";
 }
 
+/* One panel of the page alone, for the pages of a course: `?embed=loss`, inside or play; page.css hides the rest. */
+const shown = asked.searchParams.get("embed");
+if (shown && ["loss", "inside", "play"].includes(shown)) document.documentElement.dataset.embed = shown;
+
 /* Behind a proxy that tells the app another address than the one that the browser sees, what Gradio asks for can go astray, and
    the page would stay at "Loading…" without a word. */
 const LONG_MS = 12_000;

@@ -1,7 +1,8 @@
 """All tests: `python -m tests`, with pytest's own options after it.
 
-In two processes. Those that drive a browser come file by file, so that each file trains its runs once; all others compute with one thread
-each: threads that wait for each other on too few cores cost up to nine tenths of the time.
+Those that drive a browser run one after the other, because browser, app and training keep two cores busy: two at a time are no quicker, and
+miss what they wait for. All others run in two processes, which compute with one thread each: threads that wait for each other on too few
+cores cost up to nine tenths of the time.
 """
 
 import os
@@ -18,7 +19,7 @@ BROWSER = "tests/browser"
 def main() -> int:
     began = time.monotonic()
     calm = calm_threads(os.environ)
-    parts = [(["-n", "2", f"--ignore={BROWSER}"], calm | {"OMP_NUM_THREADS": "1"}), ([BROWSER, "-n", "2", "--dist", "loadfile"], calm)]
+    parts = [(["-n", "2", f"--ignore={BROWSER}"], calm | {"OMP_NUM_THREADS": "1"}), ([BROWSER], calm)]
     ended = [
         subprocess.run([sys.executable, "-m", "pytest", *part, *sys.argv[1:]], env=environment).returncode for part, environment in parts
     ]

@@ -167,7 +167,8 @@ def _undecoded(name: str, error: UnicodeDecodeError, start: int, codec: str, is_
         before = error.object[: error.start].decode("utf-8", "replace")[-SHOWN_CHARS:]
         after = error.object[error.start : error.start + 8 * SHOWN_CHARS].decode(proposed, "replace")[:SHOWN_CHARS]
         reads = " ".join((before + after).split())
-    return UnsureEncoding(f"{name} is not UTF-8 ({where})", proposed, reads)
+    is_text = sum(map(str.isalpha, reads)) > len(reads) / 3
+    return UnsureEncoding(f"{name} is not UTF-8 ({where})", proposed if is_text else None, reads)
 
 
 def _guessed(data: bytes) -> str | None:

@@ -40,7 +40,7 @@ class Assets:
 
     def __init__(self, folder: Path = ASSETS):
         paths = [*(path for path in folder.iterdir() if path.suffix in KINDS), _plotly()]
-        self.files = {path.name: Asset(KINDS[path.suffix], path.read_bytes()) for path in sorted(paths)}
+        self.files = {path.name: Asset(KINDS[path.suffix], path.read_bytes()) for path in sorted(paths, key=lambda path: path.name)}
         digest = hashlib.sha256()
         for name, asset in self.files.items():
             digest.update(f"{name} {len(asset.data)} ".encode() + asset.data)
