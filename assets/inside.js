@@ -372,8 +372,10 @@ export function inside(root) {
   function drawSide(side) {
     const { run, places } = side;
     if (!side.graph || !run.status || !places) return;
+    const isFirst = !Object.keys(shared.quantities).length;
     if (side === a) offerQuantities(side);
     if (!Object.keys(shared.quantities).length) return; // those of the first run come first
+    if (isFirst && b) drawSide(b); // whose data may have come before
     if (!shared.quantities[shared.quantity]) shared.quantity = "stream_rms"; // the address may name one that is not known
     if (!VIEWS[shared.view]) shared.view = "diagram";
     putLook(shared.view, shared.quantity);

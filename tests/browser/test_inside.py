@@ -136,6 +136,17 @@ def test_two_runs_are_shown_on_one_text_with_their_time_linked(visit, app, pair)
     page.wait_for_function("document.querySelectorAll('.pg-inside-side').length == 1")
 
 
+def test_the_second_run_is_drawn_also_where_its_data_come_first(visit, pair):
+    page = visit(f"?run={pair[0]}")
+    page.wait_for_selector("#run-progress .pg-facts")
+    page.route(f"**/live/runs/{pair[0]}/graph*", lambda route: (page.wait_for_timeout(6000), route.continue_()))
+    page.get_by_role("tab", name="Inside").click()
+    page.locator("#inside-other option", has_text="post").wait_for(state="attached")
+    page.select_option("#inside-other", label="post")
+    page.wait_for_selector(f"[data-side=b] {CELL}")
+    page.wait_for_function(f"{SHOWN.format('a')}.includes('pre') && {SHOWN.format('b')}.includes('post')")
+
+
 def test_the_second_run_stays_when_another_is_opened_beside_it(visit, app, pair):
     third = train(app.root, "third", "--model.sublayers", "mlp", "--train.max_steps", "20")
     page = inside(visit, pair[0])
